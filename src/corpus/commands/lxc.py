@@ -1,0 +1,78 @@
+"""LXC's commands, each with ``--lxcpath`` so that foreign containers are never seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+
+CLEAN_ENV = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+}
+
+
+def attach(lxcpath: PurePath, name: str, argv: Sequence[str]) -> list[str]:
+    """Return the command that runs ``argv`` in a running container."""
+    return [
+        "lxc-attach",
+        f"--lxcpath={lxcpath}",
+        f"--name={name}",
+        "--clear-env",
+        *(f"--set-var={key}={value}" for key, value in CLEAN_ENV.items()),
+        "--",
+        *argv,
+    ]
+
+
+def inside(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: PurePath | None = None,
+    user: str | None = None,
+) -> list[str]:
+    """Return ``argv`` wrapped so that it runs with ``env``, in ``cwd``, as ``user``."""
+    command = list(argv)
+    if env or cwd:
+        place = [f"--chdir={cwd}"] if cwd else []
+        command = ["env", *place, *(f"{k}={v}" for k, v in (env or {}).items()), *command]
+    if user:
+        command = [
+            "setpriv",
+            f"--reuid={user}",
+            f"--regid={user}",
+            "--init-groups",
+            "--reset-env",
+            *command,
+        ]
+    return command
+
+
+def start(lxcpath: PurePath, name: str, log: PurePath) -> list[str]:
+    """Return the command that starts a container; the reason of a failure is in ``log``."""
+    return [
+        "lxc-start",
+        f"--lxcpath={lxcpath}",
+        f"--name={name}",
+        "--logpriority=INFO",
+        f"--logfile={log}",
+    ]
+
+
+def stop(lxcpath: PurePath, name: str, *, timeout: int = 20, kill: bool = False) -> list[str]:
+    """Return the command that stops a container cleanly within ``timeout`` seconds, or at once."""
+    how = ["--kill"] if kill else [f"--timeout={timeout}"]
+    return ["lxc-stop", f"--lxcpath={lxcpath}", f"--name={name}", *how]
+
+
+def info(lxcpath: PurePath, name: str) -> list[str]:
+    """Return the command that prints a container's state and first process."""
+    return ["lxc-info", f"--lxcpath={lxcpath}", f"--name={name}", "--state", "--pid"]
+
+
+def parse_info(text: str) -> tuple[str, int | None]:
+    """Return the state (``RUNNING``, ``STOPPED`` …) and the pid of the container's init."""
+    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    pid = fields.get("PID", "").strip()
+    return fields.get("State", "STOPPED").strip(), int(pid) if pid.isdigit() else None

@@ -1,0 +1,72 @@
+"""What every host offers: run a command, put and get a file."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from corpus.model.errors import CommandFailed
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished command. ``code`` is negative when a signal ended it."""
+
+    argv: tuple[str, ...]
+    code: int
+    out: str = ""
+    err: str = ""
+
+
+class Host(ABC):
+    """A machine that commands run on."""
+
+    name: str
+
+    @abstractmethod
+    def execute(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes | None,
+        env: Mapping[str, str],
+        cwd: PurePath | None,
+        timeout: float | None,
+        user: str | None,
+    ) -> Result:
+        """Run one command to its end. Raises CommandFailed with code None past ``timeout``."""
+
+    @abstractmethod
+    def put(self, path: PurePath, data: bytes, mode: int = 0o644) -> None:
+        """Write ``data`` to ``path`` atomically, with the permissions ``mode``."""
+
+    @abstractmethod
+    def get(self, path: PurePath) -> bytes:
+        """Return the content of the file at ``path``. Raises NotFound."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes | str | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: PurePath | None = None,
+        timeout: float | None = None,
+        user: str | None = None,
+        check: bool = True,
+    ) -> Result:
+        """Run ``argv`` (never through a shell) and return its result.
+
+        ``env`` is added to the inherited environment; ``timeout`` is in seconds; ``user``
+        is an account of that host. Raises CommandFailed when ``check`` and it ended
+        non-zero, and always when it ran past its time.
+        """
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        result = self.execute(
+            tuple(argv), stdin=data, env=env or {}, cwd=cwd, timeout=timeout, user=user
+        )
+        if check and result.code != 0:
+            raise CommandFailed(result.argv, result.code, f"{result.out}\n{result.err}")
+        return result

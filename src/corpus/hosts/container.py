@@ -1,0 +1,46 @@
+"""A running LXC container, reached from the machine that hosts it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+
+from corpus.commands import lxc
+from corpus.hosts.base import Host, Result
+from corpus.model.errors import NotFound
+
+
+class Container(Host):
+    """Run commands inside a container with lxc-attach(1), through ``outer``."""
+
+    def __init__(self, name: str, outer: Host, lxcpath: PurePath) -> None:
+        self.name = name
+        self._outer = outer
+        self._lxcpath = lxcpath
+
+    def execute(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes | None,
+        env: Mapping[str, str],
+        cwd: PurePath | None,
+        timeout: float | None,
+        user: str | None,
+    ) -> Result:
+        """Run ``argv`` inside, with a clean environment and, for ``user``, setpriv(1)."""
+        inner = lxc.inside(argv, env=env, cwd=cwd, user=user)
+        return self._outer.run(
+            lxc.attach(self._lxcpath, self.name, inner), stdin=stdin, timeout=timeout, check=False
+        )
+
+    def put(self, path: PurePath, data: bytes, mode: int = 0o644) -> None:
+        """Write a file inside through install(1)."""
+        self.run(["install", "-D", f"--mode={mode:o}", "/dev/stdin", str(path)], stdin=data)
+
+    def get(self, path: PurePath) -> bytes:
+        """Read a file inside."""
+        result = self.run(["cat", "--", str(path)], check=False)
+        if result.code != 0:
+            raise NotFound(f"no such file in {self.name}: {path}")
+        return result.out.encode()

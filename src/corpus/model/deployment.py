@@ -1,0 +1,53 @@
+"""Deployments as values: their ids and how they end."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from uuid import UUID
+
+from corpus.model.errors import InvalidInput
+
+_ID = re.compile(
+    r"(\d{8}T\d{6})-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.ASCII
+)
+
+
+class Outcome(StrEnum):
+    """How a deployment ended. ``REFUSED``: before anything was touched."""
+
+    LIVE = "live"
+    ROLLED_BACK = "rolled_back"
+    ROLLBACK_FAILED = "rollback_failed"
+    REFUSED = "refused"
+
+    @property
+    def exit_code(self) -> int:
+        """What ``git push`` and the command lines exit with."""
+        return {"live": 0, "refused": 10, "rolled_back": 12, "rollback_failed": 13}[self.value]
+
+
+@dataclass(frozen=True, order=True)
+class DeploymentId:
+    """``<DATETIME>-<UUID>``; ids sort by time (UTC, seconds)."""
+
+    stamp: str
+    uuid: str
+
+    def __str__(self) -> str:
+        return f"{self.stamp}-{self.uuid}"
+
+    @classmethod
+    def make(cls, now: datetime, uuid: UUID) -> DeploymentId:
+        """Return the id of a deployment that begins ``now`` (any time zone)."""
+        return cls(now.astimezone(UTC).strftime("%Y%m%dT%H%M%S"), str(uuid))
+
+    @classmethod
+    def parse(cls, text: str) -> DeploymentId:
+        """Return the id written ``text``; raises InvalidInput."""
+        found = _ID.fullmatch(text)
+        if not found:
+            raise InvalidInput(f"not a deployment id: {ascii(text)[:80]}")
+        return cls(found[1], found[2])

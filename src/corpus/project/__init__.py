@@ -1,0 +1,1 @@
+"""An environment's side: initialisation, configuration, phases, journal, archives, rollback."""
