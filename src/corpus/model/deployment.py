@@ -10,9 +10,7 @@ from uuid import UUID
 
 from corpus.model.errors import InvalidInput
 
-_ID = re.compile(
-    r"(\d{8}T\d{6})-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.ASCII
-)
+_ID = re.compile(r"(\d{8}T\d{6})-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.ASCII)
 
 
 class Outcome(StrEnum):

@@ -30,7 +30,7 @@ def project_name(name: object) -> str:
     if not isinstance(name, str):
         raise InvalidName(f"a project's name is a text, not {type(name).__name__}", mend=mend)
     if not _PROJECT.fullmatch(name):
-        shown = ascii(name) if len(name) <= 40 else f"{ascii(name[:40])}… ({len(name)} characters)"
+        shown = ascii(name) if len(name) <= 40 else f"{name[:40]!a}… ({len(name)} characters)"
         raise InvalidName(f"not a project name: {shown}", mend=mend)
     if name in RESERVED:
         raise InvalidName(f"the name {name!r} belongs to the system", mend="choose another name")
