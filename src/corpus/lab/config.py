@@ -1,0 +1,75 @@
+"""The LXC configuration of the lab's node: a privileged container in which LXC nests.
+
+Source: lxc.container.conf(5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from corpus.lab.paths import LabPaths
+from corpus.lab.settings import Settings
+
+SHARE = Path("/usr/share/lxc/config")
+
+
+@dataclass(frozen=True)
+class Bind:
+    """A directory of the host that the node sees at ``target`` (relative to its root)."""
+
+    source: Path
+    target: str
+    read_only: bool = False
+
+    @property
+    def entry(self) -> str:
+        """The line of LXC's configuration."""
+        options = f"bind,create=dir{',ro' if self.read_only else ''}"
+        source = str(self.source).replace(" ", "\\040")
+        return f"lxc.mount.entry = {source} {self.target} none {options} 0 0"
+
+
+def binds(paths: LabPaths, settings: Settings) -> list[Bind]:
+    """Return what outlives the node's root, and the images that it may import."""
+    return [
+        Bind(paths.state / "var", "var/lib/corpus"),
+        Bind(paths.state / "etc", "etc/corpus"),
+        Bind(paths.guests, "var/lib/corpus/pool"),
+        Bind(settings.images, "var/lib/corpus/images-in", read_only=True),
+    ]
+
+
+def configuration(paths: LabPaths, settings: Settings, mtu: int, share: Path = SHARE) -> str:
+    """Return the text of the node's configuration; ``mtu`` in bytes.
+
+    ``:force`` gives the node's systemd a control group tree to delegate from; without it a
+    nested container dies. Capabilities that only reach out of the container (clock, kernel
+    modules, raw I/O) stay dropped: the nested ones are whole in their own user namespaces.
+    """
+    gateway, network = settings.gateway, settings.network
+    lines = [
+        f"lxc.include = {share}/common.conf",
+        f"lxc.include = {share}/nesting.conf",
+        "lxc.arch = linux64",
+        "lxc.uts.name = node",
+        f"lxc.rootfs.path = dir:{paths.rootfs}",
+        "lxc.apparmor.profile = unconfined",
+        "lxc.cap.drop =",
+        "lxc.cap.drop = sys_time sys_module sys_rawio",
+        "lxc.mount.auto =",
+        "lxc.mount.auto = cgroup:rw:force proc:rw sys:rw",
+        *(bind.entry for bind in binds(paths, settings)),
+        "lxc.mount.entry = /dev/fuse dev/fuse none bind,create=file,optional 0 0",
+        "lxc.net.0.type = veth",
+        f"lxc.net.0.link = {paths.bridge}",
+        f"lxc.net.0.veth.pair = {paths.veth}",
+        "lxc.net.0.name = eth0",
+        f"lxc.net.0.mtu = {mtu}",
+        "lxc.net.0.flags = up",
+        f"lxc.net.0.ipv4.address = {settings.node_address}/{network.prefixlen}",
+        f"lxc.net.0.ipv4.gateway = {gateway}",
+        "lxc.tty.max = 0",
+        "lxc.console.path = none",
+    ]
+    return "\n".join(lines) + "\n"

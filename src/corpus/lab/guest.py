@@ -1,0 +1,131 @@
+"""The node's container: started, waited for, stopped."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from corpus.commands import ip, lxc, systemctl
+from corpus.hosts.base import Host
+from corpus.hosts.container import Container
+from corpus.lab.paths import LabPaths
+from corpus.model.errors import CommandFailed, CorpusError
+
+BOOT = 60.0  # seconds until systemd has to say that it is done
+STOP = 30  # seconds for the environments, and again for the node, to stop cleanly
+
+
+class Guest:
+    """The container of one lab's node."""
+
+    def __init__(self, host: Host, paths: LabPaths) -> None:
+        self._host = host
+        self._paths = paths
+        self.inside = Container(paths.container, host, paths.lxc)
+
+    def state(self) -> tuple[str, int | None]:
+        """Return LXC's word for its state, and the pid of its first process."""
+        if not (self._config.exists()):
+            return "STOPPED", None
+        info = lxc.info(self._paths.lxc, self._paths.container)
+        return lxc.parse_info(self._host.run(info, check=False).out)
+
+    def running(self) -> bool:
+        """Tell whether it runs."""
+        return self.state()[0] == "RUNNING"
+
+    @property
+    def _config(self) -> Path:
+        return self._paths.lxc / self._paths.container / "config"
+
+    def configure(self, text: str) -> bool:
+        """Write its configuration; tell whether that changed it."""
+        if self._config.exists() and self._config.read_text() == text:
+            return False
+        self._config.parent.mkdir(parents=True, exist_ok=True)
+        self._config.write_text(text)
+        return True
+
+    def start(self) -> None:
+        """Start it and wait until systemd has done its boot."""
+        if self.state()[0] != "STOPPED":
+            self.kill()
+        veth = Path("/sys/class/net") / self._paths.veth
+        if veth.exists():  # of a container whose monitor was killed
+            self._host.run(ip.delete_link(self._paths.veth), check=False)
+        self._paths.log.unlink(missing_ok=True)
+        try:
+            command = lxc.start(self._paths.lxc, self._paths.container, self._paths.log)
+            self._host.run(command, timeout=BOOT)
+        except CommandFailed as error:
+            log = self._paths.log.read_text() if self._paths.log.exists() else error.output
+            reasons = [line for line in log.splitlines() if " ERROR " in line][:5]
+            raise CorpusError(
+                "the lab's node does not start:\n" + "\n".join(reasons or [error.output]),
+                where=str(self._paths.log),
+                mend="the first of these lines is the cause; then run «up» again",
+            ) from None
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until systemd has booted; raises CorpusError when a unit of ours has failed."""
+        deadline = time.monotonic() + BOOT
+        while (state := self.system_state()) not in ("running", "degraded"):
+            if time.monotonic() > deadline:
+                raise CorpusError(
+                    f"the lab's node has not booted within {BOOT:.0f} s (it is {state or 'mute'})",
+                    where=self._paths.container,
+                    mend="look with «corpus-lab shell», systemctl list-jobs",
+                )
+            time.sleep(0.03)
+        self._check_units()
+
+    def system_state(self) -> str:
+        """Return systemd's word for the whole system; empty before it answers."""
+        try:
+            done = self.inside.run(["systemctl", "is-system-running"], check=False, timeout=10)
+        except CommandFailed:
+            return ""
+        return done.out.strip()
+
+    def failed_units(self) -> list[str]:
+        """Return the units that failed."""
+        command = ["systemctl", "list-units", "--failed", "--plain", "--no-legend", "--no-pager"]
+        lines = self.inside.run(command, check=False).out.splitlines()
+        return [line.split()[0] for line in lines if line.split()]
+
+    def _check_units(self) -> None:
+        failed = [unit for unit in self.failed_units() if unit.startswith("corpus")]
+        if failed:
+            log = self.inside.run(systemctl.journal(failed), check=False).out
+            raise CorpusError(
+                f"failed in the lab's node: {', '.join(failed)}\n{log.strip()}",
+                where=self._paths.container,
+                mend="look with «corpus-lab shell», journalctl --boot",
+            )
+
+    def stop(self) -> None:
+        """Stop the environments, then the node; both are killed when they take too long."""
+        if not self.running():
+            return
+        self._stop_environments()
+        try:
+            stop = lxc.stop(self._paths.lxc, self._paths.container, timeout=STOP)
+            self._host.run(stop, timeout=STOP + 10)
+        except CommandFailed:
+            self.kill()
+
+    def _stop_environments(self) -> None:
+        # The outer container's stop would wait for the nested ones to its time-out.
+        listed = ["lxc-ls", "--lxcpath=/var/lib/corpus/lxc", "--running", "-1"]
+        for name in self.inside.run(listed, check=False).out.split():
+            stop = ["lxc-stop", "--lxcpath=/var/lib/corpus/lxc", f"--name={name}"]
+            try:
+                self.inside.run([*stop, f"--timeout={STOP}"], check=False, timeout=STOP + 10)
+            except CommandFailed:
+                self.inside.run([*stop, "--kill"], check=False)
+
+    def kill(self) -> None:
+        """End it at once with all that runs in it."""
+        kill = lxc.stop(self._paths.lxc, self._paths.container, kill=True)
+        self._host.run(kill, check=False, timeout=STOP)

@@ -1,0 +1,176 @@
+"""The bridge between the host and the lab's node, and the ports that lead to it."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from corpus.commands import ip, network, nft
+from corpus.hosts.base import Host
+from corpus.lab import record
+from corpus.lab.paths import LabPaths
+from corpus.lab.ruleset import ruleset
+from corpus.lab.settings import Settings
+from corpus.model.errors import CommandFailed, Conflict, Unsupported
+
+SETTINGS = Path("/proc/sys/net/ipv4/conf")
+RESOLVERS = (Path("/run/systemd/resolve/resolv.conf"), Path("/etc/resolv.conf"))
+
+
+def name_servers(files: tuple[Path, ...] = RESOLVERS) -> list[IPv4Address]:
+    """Return the host's IPv4 name servers, systemd-resolved's own upstreams first."""
+    found: list[IPv4Address] = []
+    for file in files:
+        for line in file.read_text().splitlines() if file.exists() else ():
+            words = line.split()
+            if len(words) > 1 and words[0] == "nameserver" and "." in words[1]:
+                found.append(IPv4Address(words[1]))
+        if found:
+            break
+    return list(dict.fromkeys(found))
+
+
+def mtu(links: dict[str, network.Link], uplinks: list[str]) -> int:
+    """Return the largest packet that passes every uplink unbroken, in bytes."""
+    return min([1500, *(links[name].mtu for name in uplinks if name in links)])
+
+
+class Network:
+    """The network of one lab on the host."""
+
+    def __init__(self, host: Host, paths: LabPaths, settings: Settings) -> None:
+        self._host = host
+        self._paths = paths
+        self._settings = settings
+
+    def resolvers(self) -> list[IPv4Address]:
+        """Return the name servers that the node is to ask."""
+        servers = name_servers()
+        reachable = [server for server in servers if not server.is_loopback]
+        return reachable or ([self._settings.gateway] if servers else [])
+
+    def bridge_is_up(self) -> bool:
+        """Tell whether the lab's bridge is there."""
+        return (Path("/sys/class/net") / self._paths.bridge).exists()
+
+    def is_up(self) -> bool:
+        """Tell whether bridge and rules are there."""
+        return self.bridge_is_up() and ("ip", self._paths.table) in self._tables()
+
+    def check_free(self) -> None:
+        """Raise Conflict when the subnet or a port is taken on this host."""
+        own = self._settings.network
+        for name, other in record.others(self._paths).items():
+            self._check_other(name, other.settings)
+        for link in network.parse_links(self._host.run(ip.addresses()).out):
+            for address in link.addresses:
+                if link.name != self._paths.bridge and address.network.overlaps(own):
+                    raise Conflict(
+                        f"the subnet {own} overlaps {address} of {link.name}",
+                        mend="choose another one for the lab (--subnet)",
+                    )
+        wanted = {self._settings.http_port}
+        wanted |= set(range(self._settings.ssh_port_base, self._settings.ssh_port_last + 1))
+        for port, process in ip.parse_listeners(self._host.run(ip.listeners()).out).items():
+            if port in wanted:
+                raise Conflict(
+                    f"port {port} of this host is taken by {process}",
+                    mend="end that process, or choose other ports (--http-port, --ssh-port-base)",
+                )
+
+    def _check_other(self, name: str, other: Settings) -> None:
+        own = self._settings
+        mend = "choose others (--subnet, --http-port, --ssh-port-base), or remove that lab"
+        if own.network.overlaps(other.network):
+            raise Conflict(f"the subnet {own.network} is that of lab {name}", mend=mend)
+        ranges_meet = (
+            own.ssh_port_base <= other.ssh_port_last and other.ssh_port_base <= own.ssh_port_last
+        )
+        if ranges_meet or own.http_port == other.http_port:
+            raise Conflict(f"the lab {name} has these ports already", mend=mend)
+
+    def up(self) -> dict[str, str]:
+        """Make bridge and rules. Returns each uplink's forwarding setting of before."""
+        links = {x.name: x for x in network.parse_links(self._host.run(ip.addresses()).out)}
+        uplinks = ip.parse_default_devices(self._host.run(ip.default_routes()).out)
+        bridge = self._paths.bridge
+        if not self.bridge_is_up():
+            self._make_bridge(bridge)
+        address = f"{self._settings.gateway}/{self._settings.network.prefixlen}"
+        self._host.run(ip.set_address(bridge, address))
+        self._host.run(network.set_mtu(bridge, mtu(links, uplinks)))
+        self._host.run(ip.up(bridge))
+        # Per interface, so that the host does not become a router between its other networks.
+        self._set(bridge, "forwarding", "1")
+        self._set(bridge, "route_localnet", "1")
+        self._load_rules()
+        before = {name: self._forward(name) for name in dict.fromkeys(uplinks)}
+        return {name: value for name, value in before.items() if value}
+
+    def down(self, forwarding: dict[str, str]) -> None:
+        """Remove rules and bridge; put the uplinks' forwarding back unless a lab needs it."""
+        for family, table in self._tables():
+            if table == self._paths.table:
+                self._host.run(network.delete_table(family, table))
+        for name in (self._paths.veth, self._paths.bridge):
+            if (Path("/sys/class/net") / name).exists():
+                self._host.run(ip.delete_link(name))
+        needed = {
+            name for other in record.others(self._paths).values() for name in other.forwarding
+        }
+        for name, value in forwarding.items():
+            if name not in needed and (SETTINGS / name).exists():
+                self._set(name, "forwarding", value)
+
+    def warnings(self) -> list[str]:
+        """Return what of the host's own packet filter may keep the node from the Internet."""
+        out = self._host.run(network.list_chains(), check=False).out
+        return [
+            f"the host's filter «{chain}» drops what it forwards: let {self._paths.bridge} pass"
+            for chain in network.parse_dropping(out, "forward")
+        ]
+
+    def node_mtu(self) -> int:
+        """Return the largest packet that the bridge takes, in bytes."""
+        return int((Path("/sys/class/net") / self._paths.bridge / "mtu").read_text())
+
+    def _make_bridge(self, name: str) -> None:
+        try:
+            self._host.run(ip.add_bridge(name))
+        except CommandFailed as error:
+            raise Unsupported(
+                f"no bridge can be made: {error.output.strip()}", where=name,
+                mend="use a kernel with CONFIG_BRIDGE and CONFIG_VETH (modprobe bridge veth)",
+            ) from None  # fmt: skip
+
+    def _load_rules(self) -> None:
+        servers = name_servers()
+        local = servers and all(server.is_loopback for server in servers)
+        text = ruleset(self._paths, self._settings, servers[0] if local else None)
+        try:
+            self._host.run(nft.load(), stdin=text)
+        except CommandFailed as error:
+            raise Unsupported(
+                f"the packet filter refuses the lab's rules: {error.output.strip()[:400]}",
+                where=f"nft table ip {self._paths.table}",
+                mend="use a kernel with nftables and NAT (modprobe nf_tables nft_nat nft_masq)",
+            ) from None
+
+    def _tables(self) -> list[tuple[str, str]]:
+        return network.parse_tables(self._host.run(network.list_tables()).out)
+
+    def _forward(self, name: str) -> str | None:
+        """Switch forwarding on; return what it was, by the other labs' records if need be."""
+        file = SETTINGS / name / "forwarding"
+        if not file.exists():
+            return None
+        before = file.read_text().strip()
+        for other in record.others(self._paths).values():
+            before = other.forwarding.get(name, before)
+        self._set(name, "forwarding", "1")
+        return before
+
+    def _set(self, name: str, key: str, value: str) -> None:
+        file = SETTINGS / name / key
+        if file.read_text().strip() != value:
+            file.write_text(value)

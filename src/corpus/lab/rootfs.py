@@ -1,0 +1,191 @@
+"""The node's root: composed of the image, the lab's own files and what is carried over."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from corpus.hosts import subvolumes
+from corpus.lab import marker
+from corpus.lab.paths import LabPaths
+from corpus.lab.settings import Settings
+
+# The node is privileged, so that LXC nests in it: what would reach the host stays off.
+MASKED = (
+    "systemd-sysctl.service",
+    "systemd-modules-load.service",
+    "systemd-binfmt.service",
+    "systemd-udevd.service",
+    "systemd-udevd-control.socket",
+    "systemd-udevd-kernel.socket",
+    "systemd-udev-trigger.service",
+    "systemd-pstore.service",
+    "systemd-remount-fs.service",
+    "systemd-timesyncd.service",
+    "proc-sys-fs-binfmt_misc.automount",
+    "sys-kernel-config.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "sys-fs-fuse-connections.mount",
+    "dev-hugepages.mount",
+    "modprobe@.service",
+    "console-getty.service",
+    "getty@.service",
+)
+SUBORDINATE = "root:1000000:65536000"  # the node's idmap_base, and slots of 65,536 each
+
+
+def files(settings: Settings, resolvers: Sequence[IPv4Address]) -> dict[str, str]:
+    """Return the lab's own text files by their path in the node's root."""
+    hosts = (
+        "127.0.0.1 localhost\n127.0.1.1 node\n"
+        f"{settings.node_address} node\n::1 localhost ip6-localhost node\n"
+    )
+    return {
+        "etc/hostname": "node\n",
+        "etc/hosts": hosts,
+        "etc/resolv.conf": "".join(f"nameserver {server}\n" for server in resolvers),
+    }
+
+
+def node_settings(settings: Settings) -> str:
+    """Return what of the node's own settings follows from the lab's."""
+    return (
+        "# Made by corpus-lab; the rest are the node's defaults.\n"
+        f"ssh_base = {settings.ssh_port_base}\nssh_ports = {settings.ssh_ports}\n"
+    )
+
+
+def write_files(root: Path, texts: dict[str, str]) -> None:
+    """Write text files below ``root``; a link of that name is replaced, not followed."""
+    for name, text in texts.items():
+        path = root / name
+        if path.is_symlink() or not path.exists() or path.read_text() != text:
+            path.unlink(missing_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+
+def compose(
+    paths: LabPaths, settings: Settings, image: marker.Image, resolvers: Sequence[IPv4Address]
+) -> None:
+    """Make ``rootfs_new`` from the image, with the identity that the present root has."""
+    new = paths.rootfs_new
+    discard(new)
+    image.unpack(paths.store, new)
+    write_files(new, files(settings, resolvers))
+    mask(new)
+    for name in ("etc/subuid", "etc/subgid"):
+        allow_subordinate_ids(new / name)
+    if marker.read(paths.rootfs):
+        carry(paths.rootfs, new)
+    for bind in ("var/lib/corpus", "etc/corpus"):
+        (new / bind).mkdir(parents=True, exist_ok=True)
+    marker.write(new, image)
+
+
+def mask(root: Path) -> None:
+    """Switch off the units of ``root`` that would touch the host."""
+    folder = root / "etc/systemd/system"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in MASKED:
+        unit = folder / name
+        unit.unlink(missing_ok=True)
+        unit.symlink_to("/dev/null")
+
+
+def allow_subordinate_ids(file: Path) -> None:
+    """Let root map the environments' ids: newuidmap(1) refuses what is not listed."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    if SUBORDINATE not in lines:
+        file.write_text("\n".join([*lines, SUBORDINATE]) + "\n")
+
+
+def carry(old: Path, new: Path) -> None:
+    """Copy what makes the machine this one: its id and its SSH host keys."""
+    keys = sorted((old / "etc/ssh").glob("ssh_host_*"))
+    for source in [old / "etc/machine-id", *keys]:
+        if source.is_file() and not source.is_symlink() and source.stat().st_size:
+            target = new / source.relative_to(old)
+            target.unlink(missing_ok=True)
+            shutil.copy2(source, target)
+
+
+def seed(paths: LabPaths, settings: Settings) -> None:
+    """Fill the node's state: what the image ships in /etc/corpus, and the lab's settings."""
+    for name in ("var", "etc"):
+        (paths.state / name).mkdir(exist_ok=True, mode=0o755)
+    shipped = paths.rootfs / "etc/corpus"
+    for source in sorted(shipped.rglob("*")) if shipped.is_dir() else ():
+        target = paths.state / "etc" / source.relative_to(shipped)
+        if source.is_dir():
+            target.mkdir(exist_ok=True)
+        elif source.is_file() and not target.exists():
+            shutil.copy2(source, target)
+    write_files(paths.state / "etc", {"node.toml": node_settings(settings)})
+
+
+def discard(path: Path) -> None:
+    """Remove a root that is not in use, whole or half-made; fine when it is absent."""
+    if subvolumes.is_subvolume(path):
+        subvolumes.delete(path)
+    elif path.exists():
+        shutil.rmtree(path)
+
+
+def update(root: Path, source: Path, names: set[str]) -> list[str]:
+    """Make the files ``names`` of ``root``, which may be running, those of ``source``.
+
+    A file is replaced whole by a rename, so a process that has it open keeps the old one.
+    Returns the paths that changed.
+    """
+    changed = [name for name in sorted(names) if _replace(root / name, source / name)]
+    for name in sorted(names, reverse=True):  # children before their directories
+        path = root / name
+        if path.is_dir() and not path.is_symlink() and not (source / name).is_dir():
+            _remove_empty(path)
+    return changed
+
+
+def _remove_empty(path: Path) -> None:
+    # What was made in it since then (a cache of Python's) is not of the image.
+    for cache in path.glob("__pycache__"):
+        shutil.rmtree(cache)
+    if not any(path.iterdir()):
+        path.rmdir()
+
+
+def _replace(target: Path, source: Path) -> bool:
+    if source.is_dir() and not source.is_symlink():
+        target.mkdir(parents=True, exist_ok=True)
+        return False
+    if not source.is_symlink() and not source.exists():
+        if target.is_symlink() or target.is_file():
+            target.unlink()
+            return True
+        return False
+    if _same(target, source):
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    new = target.with_name(f".{target.name}.new")
+    new.unlink(missing_ok=True)
+    shutil.copy2(source, new, follow_symlinks=False)
+    if not source.is_symlink():
+        status = source.stat()
+        os.chown(new, status.st_uid, status.st_gid)
+    new.replace(target)
+    return True
+
+
+def _same(target: Path, source: Path) -> bool:
+    if target.is_symlink() or source.is_symlink():
+        both = target.is_symlink() and source.is_symlink()
+        return both and target.readlink() == source.readlink()
+    if not target.is_file():
+        return False
+    a, b = target.stat(), source.stat()
+    same = (a.st_size, a.st_mode, a.st_uid, a.st_gid) == (b.st_size, b.st_mode, b.st_uid, b.st_gid)
+    return same and target.read_bytes() == source.read_bytes()
