@@ -76,3 +76,8 @@ def parse_info(text: str) -> tuple[str, int | None]:
     fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     pid = fields.get("PID", "").strip()
     return fields.get("State", "STOPPED").strip(), int(pid) if pid.isdigit() else None
+
+
+def cgroup(lxcpath: PurePath, name: str, key: str, value: str) -> list[str]:
+    """Return the command that sets a control group value of a running container."""
+    return ["lxc-cgroup", f"--lxcpath={lxcpath}", f"--name={name}", key, value]

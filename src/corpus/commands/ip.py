@@ -1,0 +1,78 @@
+"""Network interfaces, kernel settings and sockets: iproute2 and sysctl(8)."""
+
+from __future__ import annotations
+
+import json
+import re
+
+
+def show_link(name: str) -> list[str]:
+    """Return the command that succeeds when the interface ``name`` exists."""
+    return ["ip", "link", "show", "dev", name]
+
+
+def add_bridge(name: str) -> list[str]:
+    """Return the command that makes a bridge that forwards at once, without spanning tree."""
+    return ["ip", "link", "add", "name", name, "type", "bridge", "stp_state", "0",
+            "forward_delay", "0"]  # fmt: skip
+
+
+def delete_link(name: str) -> list[str]:
+    """Return the command that removes an interface."""
+    return ["ip", "link", "delete", "dev", name]
+
+
+def set_address(name: str, address: str) -> list[str]:
+    """Return the command that gives ``address`` (with its prefix length) to an interface."""
+    return ["ip", "address", "replace", address, "dev", name]
+
+
+def up(name: str) -> list[str]:
+    """Return the command that switches an interface on."""
+    return ["ip", "link", "set", "dev", name, "up"]
+
+
+def default_routes() -> list[str]:
+    """Return the command that prints the IPv4 default routes as JSON."""
+    return ["ip", "-4", "-json", "route", "show", "default"]
+
+
+def parse_default_devices(text: str) -> list[str]:
+    """Return the interfaces of the default routes, best first."""
+    return [route["dev"] for route in json.loads(text or "[]") if "dev" in route]
+
+
+def addresses() -> list[str]:
+    """Return the command that prints this machine's IPv4 addresses as JSON."""
+    return ["ip", "-4", "-json", "address", "show"]
+
+
+def parse_addresses(text: str) -> dict[str, str]:
+    """Return each address of this machine and the interface that has it."""
+    return {
+        info["local"]: link["ifname"]
+        for link in json.loads(text or "[]")
+        for info in link.get("addr_info", ())
+    }
+
+
+def sysctl(key: str, value: int) -> list[str]:
+    """Return the command that sets a kernel setting; ``/`` separates, names may hold dots."""
+    return ["sysctl", "--quiet", "--write", f"{key}={value}"]
+
+
+def listeners() -> list[str]:
+    """Return the command that prints the listening TCP sockets with their processes."""
+    return ["ss", "--no-header", "--listening", "--tcp", "--numeric", "--processes"]
+
+
+def parse_listeners(text: str) -> dict[int, str]:
+    """Return each listening port and the name of a process that listens (or ``a process``)."""
+    found: dict[int, str] = {}
+    for line in text.splitlines():
+        fields = line.split()
+        if len(fields) < 4 or not fields[3].rpartition(":")[2].isdigit():
+            continue
+        name = re.search(r'\(\("([^"]+)"', line)
+        found[int(fields[3].rpartition(":")[2])] = name[1] if name else "a process"
+    return found

@@ -1,0 +1,123 @@
+"""The node's own nftables tables, as one text that the kernel takes whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Guest:
+    """What the rules know of one environment."""
+
+    interface: str
+    mac: str
+    address: str
+    ssh_port: int
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The network that the rules guard. ``open_ports``: the node's own, for its guests."""
+
+    table: str
+    bridge: str
+    subnet: str
+    guests: Sequence[Guest]
+    open_ports: Sequence[int] = ()
+
+
+def load() -> list[str]:
+    """Return the command that replaces the tables by the rules on its standard input."""
+    return ["nft", "-f", "-"]
+
+
+def show(table: str) -> list[str]:
+    """Return the command that prints the node's table."""
+    return ["nft", "list", "table", "inet", table]
+
+
+def remove(table: str) -> str:
+    """Return the input of ``load`` that removes the tables."""
+    return _fresh("inet", table, remove_only=True) + _fresh("bridge", table, remove_only=True)
+
+
+def _fresh(family: str, table: str, *, remove_only: bool = False) -> str:
+    # "add" first, so that "delete" finds it: both lie in one transaction.
+    return f"add table {family} {table}\ndelete table {family} {table}\n" + (
+        "" if remove_only else f"add table {family} {table}\n"
+    )
+
+
+def _elements(values: Sequence[str]) -> str:
+    return f"elements = {{ {', '.join(values)} }}" if values else ""
+
+
+def ruleset(rules: Rules) -> str:
+    """Return the whole ruleset: SSH ports led to the guests, guests kept from each other.
+
+    Only ``table`` is touched. Chains accept what is not about the bridge, so that foreign
+    forwarding on a server goes on; towards the guests everything but SSH is closed, and the
+    proxy reaches them from the node itself.
+    """
+    forwards = [f"{g.ssh_port} : {g.address} . 22" for g in rules.guests]
+    ports = ", ".join(str(port) for port in rules.open_ports)
+    accept_ports = f"iifname {rules.bridge} tcp dport {{ {ports} }} accept" if ports else ""
+    return f"""{_fresh("inet", rules.table)}
+table inet {rules.table} {{
+    map ssh4 {{
+        type inet_service : ipv4_addr . inet_service
+        {_elements(forwards)}
+    }}
+    chain prerouting {{
+        type nat hook prerouting priority dstnat; policy accept;
+        iifname != {rules.bridge} fib daddr type local dnat ip to tcp dport map @ssh4
+    }}
+    chain output {{
+        type nat hook output priority -100; policy accept;
+        fib daddr type local dnat ip to tcp dport map @ssh4
+    }}
+    chain postrouting {{
+        type nat hook postrouting priority srcnat; policy accept;
+        ip saddr 127.0.0.0/8 oifname {rules.bridge} masquerade
+        ip saddr {rules.subnet} oifname != {rules.bridge} masquerade
+    }}
+    chain forward {{
+        type filter hook forward priority filter; policy accept;
+        iifname != {rules.bridge} oifname != {rules.bridge} accept
+        ct state established,related accept
+        iifname {rules.bridge} oifname {rules.bridge} drop
+        iifname {rules.bridge} accept
+        ct status dnat accept
+        drop
+    }}
+    chain input {{
+        type filter hook input priority filter; policy accept;
+        iifname != {rules.bridge} accept
+        ct state established,related accept
+        icmp type echo-request accept
+        {accept_ports}
+        drop
+    }}
+}}
+{_bridge(rules)}"""
+
+
+def _bridge(rules: Rules) -> str:
+    """Return the table that drops frames whose sender is not the guest of that interface."""
+    known = [f'"{g.interface}" . {g.mac} . {g.address}' for g in rules.guests]
+    return f"""{_fresh("bridge", rules.table)}
+table bridge {rules.table} {{
+    set senders {{
+        type ifname . ether_addr . ipv4_addr
+        {_elements(known)}
+    }}
+    chain prerouting {{
+        type filter hook prerouting priority -300; policy accept;
+        meta ibrname != {rules.bridge} accept
+        ether type ip iifname . ether saddr . ip saddr @senders accept
+        ether type arp iifname . ether saddr . arp saddr ip @senders accept
+        drop
+    }}
+}}
+"""

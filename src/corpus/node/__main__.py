@@ -1,0 +1,41 @@
+"""``python -m corpus.node boot|halt|facts``: what the node's systemd units call."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from corpus.model.errors import CorpusError
+from corpus.node import boot
+from corpus.node.context import this_node
+from corpus.node.settings import DEFAULT_FILE
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m corpus.node", description=__doc__)
+    parser.add_argument("--settings", type=Path, default=DEFAULT_FILE)
+    parser.add_argument("command", choices=["boot", "halt", "facts", "prepare"])
+    given = parser.parse_args(arguments)
+    try:
+        node = this_node(given.settings)
+        if given.command == "boot":
+            outcome = boot.boot(node)
+            for id, what in outcome.items():
+                print(f"{id}: {what}")
+            return 1 if any(what.startswith("failed") for what in outcome.values()) else 0
+        if given.command == "halt":
+            boot.halt(node)
+        else:
+            found = boot.prepare(node) if given.command == "prepare" else boot.facts(node)
+            print(json.dumps(found, indent=2))
+    except CorpusError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""What every function of this package takes: the node."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from corpus.hosts.base import Host
+from corpus.hosts.local import Local
+from corpus.node.records import Records
+from corpus.node.settings import DEFAULT_FILE, Settings, load
+
+
+@dataclass(frozen=True)
+class Node:
+    """A compute node: its settings and the host that runs its commands."""
+
+    settings: Settings
+    host: Host
+
+    @property
+    def records(self) -> Records:
+        """The environments that it remembers."""
+        return Records(self.settings.records)
+
+    @contextmanager
+    def lock(self, name: str = "node") -> Iterator[None]:
+        """Hold one of the node's locks; the kernel frees it when the holder dies.
+
+        An environment's lock (its id) is taken before ``node``, which guards what all share:
+        addresses, ports, firewall, proxy.
+        """
+        self.settings.locks.mkdir(parents=True, exist_ok=True)
+        path = self.settings.locks / name
+        handle = _locked(path)
+        while not _still(path, handle):  # its last holder has removed the file
+            os.close(handle)
+            handle = _locked(path)
+        try:
+            yield
+        finally:
+            os.close(handle)
+
+
+def _locked(path: Path) -> int:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle
+
+
+def _still(path: Path, handle: int) -> bool:
+    try:
+        return path.stat().st_ino == os.fstat(handle).st_ino
+    except FileNotFoundError:
+        return False
+
+
+def this_node(file: Path = DEFAULT_FILE) -> Node:
+    """Return the machine that this process runs on, with the settings of ``file``."""
+    return Node(load(file), Local())

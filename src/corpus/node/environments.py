@@ -1,0 +1,223 @@
+"""Environments: create, list, inspect, destroy.
+
+``create`` and ``destroy`` may be called again: each goes on from what the record says, and
+what a crash left half-way is removed by the next one or at boot.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from corpus.commands import lxc
+from corpus.model.errors import Conflict, CorpusError, InvalidInput
+from corpus.model.mode import parse_platform
+from corpus.model.names import environment_id
+from corpus.node import guest, images, network, proxy, rootfs
+from corpus.node import limits as bounds
+from corpus.node.context import Node
+from corpus.node.lifecycle import bring_up, state, wait_for_ssh
+from corpus.node.pool import Volumes
+from corpus.node.records import Limits, Record, Route, Stage
+
+
+def create(
+    node: Node,
+    *,
+    id: str | None = None,
+    platform: str = "staging",
+    size: str | int = "5G",
+    memory: str | int | None = None,
+    cpu: float | str | None = None,
+    pids: int | None = None,
+    image: str | None = None,
+    hosts: Sequence[str] = (),
+    keys: Sequence[str] = (),
+    address: str | None = None,
+    ssh_port: int | None = None,
+    wait: float = 10.0,
+) -> dict[str, Any]:
+    """Make and start an environment; return what ``inspect`` returns.
+
+    With the ``id`` of one that is there, that one is started and returned (Conflict when
+    another platform, address or port is asked). ``hosts`` are led to its port 80, ``keys``
+    are SSH public keys of its root. ``wait`` seconds for its SSH server to answer. On a
+    failure everything made is removed again. Raises InvalidInput, Conflict, NotFound,
+    Unsupported, CommandFailed.
+    """
+    id = str(uuid4()) if id is None else environment_id(id)
+    given = bounds.parse(size, memory, cpu, pids)
+    routes = proxy.parse_routes(hosts)
+    public = rootfs.public_keys(keys)
+    with node.lock(id):
+        there = node.records.find(id)
+        if there and there.stage is Stage.READY:
+            _same(there, platform, address, ssh_port)
+            bring_up(node, there)
+        else:
+            if there:
+                _remove(node, there)
+            record = _allocate(node, id, platform, given, image, address, ssh_port, routes)
+            try:
+                _make(node, record, public)
+            except BaseException:
+                _undo(node, record)
+                raise
+    if wait:
+        wait_for_ssh(node, id, wait)
+    return inspect(node, id)
+
+
+def _same(record: Record, platform: str, address: str | None, ssh_port: int | None) -> None:
+    asked = {"platform": parse_platform(platform), "address": address, "ssh_port": ssh_port}
+    for name, value in asked.items():
+        if value is not None and value != getattr(record, name):
+            raise Conflict(
+                f"environment {record.id} is there with {name} {getattr(record, name)}",
+                mend="destroy it first, or leave that out",
+            )
+
+
+def _allocate(
+    node: Node,
+    id: str,
+    platform: str,
+    given: Limits,
+    image: str | None,
+    address: str | None,
+    ssh_port: int | None,
+    routes: tuple[Route, ...],
+) -> Record:
+    """Write the record of an environment that is to be made: from here on its own are taken."""
+    kind, chosen = parse_platform(platform), images.find(node, image)
+    if given.size > Volumes(node).space()[0]:
+        raise InvalidInput("the size is larger than the whole pool", mend="ask for less")
+    with node.lock():
+        records = node.records.all()
+        proxy.check_free(records, routes, id)
+        slots = {record.slot for record in records}
+        slot = next((n for n in range(node.settings.idmap_slots) if n not in slots), None)
+        if slot is None:
+            raise Conflict(
+                f"the node has no room for more than {len(slots)} environments",
+                mend="destroy one, or raise idmap_slots in /etc/corpus/node.toml",
+            )
+        record = Record(
+            id=id,
+            platform=kind,
+            image=chosen.id,
+            address=network.free_address(node, records, address),
+            ssh_port=network.free_port(node, records, ssh_port),
+            slot=slot,
+            limits=given,
+            routes=routes,
+            stage=Stage.CREATING,
+            made=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        )
+        node.records.save(record)
+    return record
+
+
+def _make(node: Node, record: Record, keys: Sequence[str]) -> None:
+    settings, volumes = node.settings, Volumes(node)
+    guest.home(settings, record.id).mkdir(mode=0o711)
+    volumes.limit(record.group, record.limits.size)
+    source = images.volume(node, images.find(node, record.image))
+    root = guest.rootfs(settings, record.id)
+    volumes.clone(source, root, record.group)
+    volumes.create(guest.srv(settings, record.id), record.group)
+    guest.srv(settings, record.id).chmod(0o755)
+    texts = rootfs.files(
+        record,
+        node=socket.gethostname(),
+        keys=keys,
+        nameservers=network.nameservers(node),
+    )
+    rootfs.write(root, texts)
+    with node.lock():
+        network.apply(node)
+    bring_up(node, record)
+    ready = record.changed(stage=Stage.READY)
+    with node.lock():
+        node.records.save(ready)
+        if record.routes:
+            proxy.apply(node)
+
+
+def _undo(node: Node, record: Record) -> None:
+    # The first error is what the caller must see; the record stays when this one fails too.
+    with suppress(CorpusError, OSError):
+        _remove(node, record)
+
+
+def _remove(node: Node, record: Record) -> None:
+    settings, volumes = node.settings, Volumes(node)
+    with node.lock():
+        node.records.save(record.changed(stage=Stage.DESTROYING, routes=()))
+        if record.routes:
+            proxy.apply(node)
+    if state(node, record)[0] != "STOPPED":
+        node.host.run(lxc.stop(settings.lxcpath, record.id, kill=True), timeout=60)
+    for path in (guest.srv(settings, record.id), guest.rootfs(settings, record.id)):
+        volumes.delete(path)
+    volumes.delete(guest.home(settings, record.id))
+    for path in (settings.lxcpath / record.id / "config", settings.lxcpath / record.id / "log"):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):
+        (settings.lxcpath / record.id).rmdir()
+    with node.lock():
+        node.records.remove(record.id)
+        network.apply(node)
+        volumes.prune({other.group for other in node.records.all()})
+    (settings.locks / record.id).unlink(missing_ok=True)  # whoever waits for it makes it anew
+
+
+def listed(node: Node) -> list[dict[str, Any]]:
+    """Return every environment of the node as ``inspect`` does, the oldest first."""
+    usage = Volumes(node).usage()
+    return [_describe(node, record, usage) for record in node.records.all()]
+
+
+def inspect(node: Node, id: str) -> dict[str, Any]:
+    """Return one environment as plain values; raises NotFound. Sizes are in bytes."""
+    return _describe(node, node.records.get(id), Volumes(node).usage())
+
+
+def _describe(node: Node, record: Record, usage: dict[str, Any]) -> dict[str, Any]:
+    status, pid = state(node, record)
+    used = usage.get(record.group)
+    return {
+        "id": record.id,
+        "name": record.name,
+        "platform": str(record.platform),
+        "state": status.lower() if record.stage is Stage.READY else str(record.stage),
+        "wanted": record.wanted,
+        "pid": pid,
+        "address": record.address,
+        "ssh_port": record.ssh_port,
+        "image": record.image,
+        "size": record.limits.size,
+        "used": used.used if used else None,
+        "memory": record.limits.memory,
+        "cpu": record.limits.cpu,
+        "pids": record.limits.pids,
+        "routes": [vars(route) for route in record.routes],
+        "made": record.made,
+        "rootfs": str(guest.rootfs(node.settings, record.id)),
+        "srv": str(guest.srv(node.settings, record.id)),
+    }
+
+
+def destroy(node: Node, id: str) -> bool:
+    """Remove an environment with all its data; False when there is none. Raises CorpusError."""
+    id = node.records.resolve(id) if len(id) < 36 else environment_id(id)
+    with node.lock(id):
+        record = node.records.find(id)
+        if record is None:
+            return False
+        _remove(node, record)
+    return True

@@ -1,0 +1,78 @@
+"""A guest's LXC configuration: unprivileged, idmapped mounts, limits (lxc.container.conf(5))."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from corpus.node.records import Limits, Record
+from corpus.node.settings import Settings
+
+IDS = 65536
+_PERIOD = 100_000  # microseconds
+
+
+def home(settings: Settings, id: str) -> Path:
+    """Return the directory of an environment in the pool."""
+    return settings.pool / "env" / id
+
+
+def rootfs(settings: Settings, id: str) -> Path:
+    """Return the root directory of an environment."""
+    return home(settings, id) / "rootfs"
+
+
+def srv(settings: Settings, id: str) -> Path:
+    """Return the volume that an environment has at /srv."""
+    return home(settings, id) / "srv"
+
+
+def limits(given: Limits) -> dict[str, str]:
+    """Return the control group settings for both layouts; the kernel ignores the foreign ones."""
+    found: dict[str, str] = {}
+    if given.memory is not None:
+        found["cgroup.memory.limit_in_bytes"] = found["cgroup2.memory.max"] = str(given.memory)
+    if given.pids is not None:
+        found["cgroup.pids.max"] = found["cgroup2.pids.max"] = str(given.pids)
+    if given.cpu is not None:
+        quota = int(given.cpu * _PERIOD)
+        found["cgroup.cpu.cfs_quota_us"] = str(quota)
+        found["cgroup2.cpu.max"] = f"{quota} {_PERIOD}"
+    return found
+
+
+def config(settings: Settings, record: Record) -> str:
+    """Return the configuration of a guest, derived from its record.
+
+    ``:force`` makes control groups delegated (CPUQuota= works inside); a writable /sys makes
+    networkd hang, hence ``sys:ro``; idmapped mounts keep ids on disk 0-based.
+    """
+    base = settings.idmap_base + record.slot * IDS
+    share = "/usr/share/lxc/config"
+    lines = [
+        "# Made from the environment's record; changes are lost.",
+        f"lxc.include = {share}/common.conf",
+        f"lxc.include = {share}/userns.conf",
+        "lxc.arch = linux64",
+        f"lxc.uts.name = {record.name}",
+        f"lxc.idmap = u 0 {base} {IDS}",
+        f"lxc.idmap = g 0 {base} {IDS}",
+        f"lxc.rootfs.path = dir:{rootfs(settings, record.id)}",
+        "lxc.rootfs.options = idmap=container",
+        f"lxc.mount.entry = {srv(settings, record.id)} srv none "
+        "bind,create=dir,idmap=container 0 0",
+        "lxc.mount.auto =",
+        "lxc.mount.auto = cgroup:mixed:force proc:mixed sys:ro",
+        "lxc.signal.halt = SIGRTMIN+3",
+        "lxc.tty.max = 0",
+        "lxc.net.0.type = veth",
+        f"lxc.net.0.link = {settings.bridge}",
+        f"lxc.net.0.veth.pair = {record.interface}",
+        f"lxc.net.0.hwaddr = {record.mac}",
+        "lxc.net.0.name = eth0",
+        f"lxc.net.0.ipv4.address = {record.address}/{settings.network.prefixlen}",
+        f"lxc.net.0.ipv4.gateway = {settings.gateway}",
+        "lxc.net.0.flags = up",
+        f"lxc.net.0.script.up = {settings.lxcpath / 'isolate'}",
+        *(f"lxc.{key} = {value}" for key, value in limits(record.limits).items()),
+    ]
+    return "\n".join(lines) + "\n"

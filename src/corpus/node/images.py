@@ -1,0 +1,96 @@
+"""Images in the pool: each a volume that environments are cloned from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from corpus.hosts.files import write_atomic
+from corpus.images import manifest, store
+from corpus.model.errors import NotFound
+from corpus.node.context import Node
+from corpus.node.pool import Volumes
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image of the pool. ``digest`` is that of its layers; ``volume`` its directory."""
+
+    name: str
+    digest: str
+    volume: str
+    imported: int  # counts up: the newest of a name is the default
+
+    @property
+    def id(self) -> str:
+        """The image's short name: 12 digits of its digest."""
+        return self.digest[:12]
+
+
+def listed(node: Node) -> list[Image]:
+    """Return the images of the pool, the oldest first."""
+    found = []
+    for path in node.settings.images.glob("*.json"):
+        found.append(Image(**json.loads(path.read_text())))
+    return sorted(found, key=lambda image: image.imported)
+
+
+def find(node: Node, asked: str | None = None) -> Image:
+    """Return the image ``asked`` (its name, or digits of its digest), by default the newest.
+
+    Raises NotFound.
+    """
+    images = listed(node)
+    name = asked or "environment"
+    digits = len(name) >= 8
+    chosen = [i for i in images if name == i.name or (digits and i.digest.startswith(name))]
+    if not chosen:
+        there = ", ".join(f"{image.name} ({image.id})" for image in images) or "none"
+        raise NotFound(
+            f"no image {ascii(name)[:60]} in the pool",
+            mend=f"import one with image_import; there: {there}",
+        )
+    return chosen[-1]
+
+
+def volume(node: Node, image: Image) -> Path:
+    """Return the volume that holds an image."""
+    return node.settings.images / image.volume
+
+
+def import_image(node: Node, directory: Path) -> Image:
+    """Bring an image (a directory with ``manifest.json`` and layers) into the pool.
+
+    Layers that an earlier image shares are not unpacked again. Idempotent: an image that is
+    there already becomes the newest. Raises InvalidInput, NotFound.
+    """
+    given = manifest.load(directory)
+    with node.lock("images"):
+        there = [image for image in listed(node) if image.digest == given.digest]
+        if there and volume(node, there[0]).exists():
+            where = there[0].volume
+        else:
+            plain = node.settings.storage != "btrfs"
+            made = store.import_image(directory, node.settings.images, subvolumes=not plain)
+            where = made.name
+        return _remember(node, Image(given.name, given.digest, where, _next(node)))
+
+
+def adopt(node: Node, name: str, digest: str, source: Path) -> Image:
+    """Take a volume that is unpacked already as an image: it is cloned into the pool."""
+    with node.lock("images"):
+        image = Image(name, digest, digest[:12], _next(node))
+        if not volume(node, image).exists():
+            Volumes(node).clone(source, volume(node, image))
+        return _remember(node, image)
+
+
+def _next(node: Node) -> int:
+    return max((image.imported for image in listed(node)), default=0) + 1
+
+
+def _remember(node: Node, image: Image) -> Image:
+    text = json.dumps(asdict(image), indent=2).encode() + b"\n"
+    write_atomic(node.settings.images / f"{image.id}.json", text)
+    return image

@@ -1,0 +1,152 @@
+"""The records of environments: the node's only memory, one JSON file each."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from corpus.hosts.files import write_atomic
+from corpus.model.errors import CorpusError, InvalidInput, NotFound
+from corpus.model.mode import Platform
+from corpus.model.names import environment_id
+
+
+class Stage(StrEnum):
+    """How far an environment is. Whatever is not ``READY`` was left half-way by a crash."""
+
+    CREATING = "creating"
+    READY = "ready"
+    DESTROYING = "destroying"
+
+
+@dataclass(frozen=True)
+class Route:
+    """A host name led to a port of an environment; ``hold`` is in seconds."""
+
+    host: str
+    port: int = 80
+    hold: int = 60
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an environment may use: bytes of disk and memory, CPUs, processes. None: no limit."""
+
+    size: int
+    memory: int | None = None
+    cpu: float | None = None
+    pids: int | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """One environment as the node remembers it. ``slot`` numbers its range of user ids."""
+
+    id: str
+    platform: Platform
+    image: str
+    address: str
+    ssh_port: int
+    slot: int
+    limits: Limits
+    routes: tuple[Route, ...] = ()
+    stage: Stage = Stage.READY
+    wanted: bool = True
+    made: str = ""
+
+    @property
+    def name(self) -> str:
+        """The guest's host name."""
+        return f"{self.platform}-{self.id[:8]}"
+
+    @property
+    def interface(self) -> str:
+        """The node's end of its network cable (15 characters at most)."""
+        return f"env{self.id.replace('-', '')[:12]}"
+
+    @property
+    def mac(self) -> str:
+        """The guest's hardware address: locally administered, from its address."""
+        parts = [int(part) for part in self.address.split(".")]
+        return ":".join(f"{part:02x}" for part in (0x02, 0xC0, *parts))
+
+    @property
+    def group(self) -> str:
+        """The quota group that accounts all that the environment stores: 48 bits of its id."""
+        return f"2/{int(self.id.replace('-', '')[:12], 16)}"
+
+    def changed(self, **values: Any) -> Record:
+        """Return the record with other values."""
+        return replace(self, **values)
+
+
+def dump(record: Record) -> bytes:
+    """Return the record as JSON."""
+    return json.dumps(asdict(record), indent=2, sort_keys=True).encode() + b"\n"
+
+
+def parse(text: str, where: str) -> Record:
+    """Return the record written in ``text``."""
+    try:
+        given = json.loads(text)
+        given["platform"] = Platform(given["platform"])
+        given["stage"] = Stage(given["stage"])
+        given["limits"] = Limits(**given["limits"])
+        given["routes"] = tuple(Route(**route) for route in given["routes"])
+        return Record(**given)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorpusError(
+            f"the record of an environment is damaged: {error}", where, "restore it from a backup"
+        ) from None
+
+
+class Records:
+    """The records in one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def _path(self, id: str) -> Path:
+        return self.directory / f"{environment_id(id)}.json"
+
+    def find(self, id: str) -> Record | None:
+        """Return the record of an environment, or None."""
+        path = self._path(id)
+        try:
+            return parse(path.read_text(), str(path))
+        except FileNotFoundError:
+            return None
+
+    def get(self, id: str) -> Record:
+        """Return the record of the environment ``id``, or whose id begins so; or NotFound."""
+        record = self.find(self.resolve(id))
+        if record is None:
+            raise NotFound(f"no environment {id} on this node", mend="list the environments")
+        return record
+
+    def resolve(self, id: str) -> str:
+        """Return the full id for its first eight digits or more."""
+        if len(id) < 36 and len(id) >= 8:
+            found = [r.id for r in self.all() if r.id.startswith(id) or r.name == id]
+            if len(found) > 1:
+                raise InvalidInput(f"{id} names {len(found)} environments", mend="give more digits")
+            if not found:
+                raise NotFound(f"no environment {id} on this node", mend="list the environments")
+            return found[0]
+        return environment_id(id)
+
+    def all(self) -> list[Record]:
+        """Return all records, the oldest first."""
+        found = [parse(p.read_text(), str(p)) for p in self.directory.glob("[0-9a-f]*.json")]
+        return sorted(found, key=lambda record: (record.made, record.id))
+
+    def save(self, record: Record) -> None:
+        """Write a record so that a crash leaves the old or the new one."""
+        write_atomic(self._path(record.id), dump(record), 0o600)
+
+    def remove(self, id: str) -> None:
+        """Forget an environment."""
+        self._path(id).unlink(missing_ok=True)

@@ -1,0 +1,112 @@
+"""The settings of a compute node; all have a default, a TOML file changes them."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, fields
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+from corpus.model.errors import InvalidInput
+from corpus.model.names import lab_name
+from corpus.model.size import parse_size
+
+DEFAULT_FILE = Path("/etc/corpus/node.toml")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One node's settings.
+
+    ``prefix``        the node's state: pool, records, guest configuration, logs
+    ``storage``       ``btrfs``, or ``plain``: directories, copied, with no enforced sizes
+    ``pool_size``     of the btrfs file that is made when the pool is no btrfs yet
+    ``bridge``        the bridge of the environments, and the name of the firewall's tables
+    ``subnet``        their addresses; the first one is the node's own
+    ``ssh_base``      SSH ports on the node are ``ssh_base + 1`` … ``ssh_base + ssh_ports - 1``
+    ``http_port``     where the proxy listens
+    ``proxy``         directory of the proxy's configuration
+    ``idmap_base``    first user id of the first environment; each has 65,536 of its own
+    ``idmap_slots``   how many environments the node can hold
+    ``external``      interface that leads out (default: that of the default route)
+    ``nameservers``   written into new environments (default: the node's own)
+    """
+
+    prefix: Path = Path("/var/lib/corpus")
+    storage: str = "btrfs"
+    pool_size: str = "24G"
+    bridge: str = "corpus0"
+    subnet: str = "10.88.0.0/16"
+    ssh_base: int = 22000
+    ssh_ports: int = 100
+    http_port: int = 80
+    proxy: Path = Path("/etc/corpus/proxy")
+    idmap_base: int = 1_000_000
+    idmap_slots: int = 1000
+    external: str = ""
+    nameservers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        lab_name(self.bridge)
+        parse_size(self.pool_size)
+        if self.storage not in ("btrfs", "plain"):
+            raise InvalidInput(f"not a storage: {self.storage!r}", mend="use btrfs or plain")
+        if not 1024 <= self.ssh_base <= 65535 - self.ssh_ports or self.ssh_ports < 2:
+            raise InvalidInput("the SSH ports must lie between 1024 and 65535")
+
+    @property
+    def pool(self) -> Path:
+        """The storage pool."""
+        return self.prefix / "pool"
+
+    @property
+    def images(self) -> Path:
+        """The images in the pool."""
+        return self.pool / "images"
+
+    @property
+    def records(self) -> Path:
+        """The records of the environments."""
+        return self.prefix / "environments"
+
+    @property
+    def lxcpath(self) -> Path:
+        """The guests' configuration, derived from the records."""
+        return self.prefix / "lxc"
+
+    @property
+    def locks(self) -> Path:
+        """The node's locks."""
+        return self.prefix / "locks"
+
+    @property
+    def network(self) -> IPv4Network:
+        """The environments' network."""
+        return IPv4Network(self.subnet)
+
+    @property
+    def gateway(self) -> IPv4Address:
+        """The node's own address in it."""
+        return self.network[1]
+
+
+def load(path: Path = DEFAULT_FILE) -> Settings:
+    """Return the settings of the file ``path``, or the defaults when it is absent."""
+    if not path.exists():
+        return Settings()
+    try:
+        given = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInput(f"the node's settings do not parse: {error}", str(path)) from None
+    known = {field.name: field.type for field in fields(Settings)}
+    for name in given:
+        if name not in known:
+            raise InvalidInput(
+                f"no such setting: {name}", str(path), f"use one of {', '.join(known)}"
+            )
+    if "nameservers" in given:
+        given["nameservers"] = tuple(given["nameservers"])
+    for name in ("prefix", "proxy"):
+        if name in given:
+            given[name] = Path(given[name])
+    return Settings(**given)
