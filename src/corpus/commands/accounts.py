@@ -1,0 +1,17 @@
+"""useradd(8) and groupadd(8)."""
+
+from __future__ import annotations
+
+
+def add_group(name: str) -> list[str]:
+    """Return the command that makes a system group, or leaves one as it is."""
+    return ["groupadd", "--force", "--system", name]
+
+
+def add(name: str, home: str, group: str) -> list[str]:
+    """Return the command that makes an account that may only use git over SSH.
+
+    It has no password ("*", not "!": sshd refuses keys of locked accounts without PAM).
+    """
+    return ["useradd", "--home-dir", home, "--no-create-home", "--user-group", "--groups", group,
+            "--shell", "/usr/bin/git-shell", "--password", "*", name]  # fmt: skip

@@ -1,0 +1,37 @@
+"""cp(1), rsync(1), tar(1): copies and archives of directories."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def reflink_file(source: Path, target: Path) -> list[str]:
+    """Return the command that copies one file by sharing its extents, or fails."""
+    return ["cp", "--reflink=always", "--", str(source), str(target)]
+
+
+def reflink_tree(source: Path, target: Path) -> list[str]:
+    """Return the command that copies what is in ``source`` into the directory ``target``."""
+    return ["cp", "--archive", "--reflink=auto", "--no-target-directory", "--", str(source),
+            str(target)]  # fmt: skip
+
+
+def rsync(source: Path, target: Path, *, link_dest: Path | None = None) -> list[str]:
+    """Return the command that makes ``target`` hold what ``source`` holds, hard links included.
+
+    ``link_dest`` is an earlier copy: a file that did not change is a hard link into it.
+    """
+    shared = [f"--link-dest={link_dest}"] if link_dest else []
+    return ["rsync", "--archive", "--hard-links", "--acls", "--xattrs", "--numeric-ids",
+            "--modify-window=-1", *shared, f"{source}/", f"{target}/"]  # fmt: skip
+
+
+def archive(folder: Path, target: Path, *, mtime: int) -> list[str]:
+    """Return the command that writes ``folder`` as a zstd tar: sorted, times clamped to ``mtime``.
+
+    Same content, same bytes: no access times, no account names.
+    """
+    return ["tar", "--create", f"--file={target}", f"--directory={folder}", "--sort=name",
+            "--format=posix", "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
+            f"--mtime=@{mtime}", "--clamp-mtime", "--numeric-owner", "--acls",
+            "--use-compress-program=zstd -3 -T0 --quiet", "."]  # fmt: skip

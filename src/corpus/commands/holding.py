@@ -1,0 +1,47 @@
+"""The nftables rules that hold an environment's inbound traffic during a deployment.
+
+A held port drops the first packet of every new connection from outside. The proxy tries
+again until the port is admitted, so its client waits instead of failing. Connections that
+exist go on; the loopback (health checks) is never held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+TABLE = """\
+add table inet corpus
+add set inet corpus held { type inet_service; }
+add chain inet corpus input { type filter hook input priority -10; policy accept; }
+flush chain inet corpus input
+add rule inet corpus input iif != lo tcp dport @held tcp flags & (syn | ack) == syn drop
+"""
+
+
+def apply() -> list[str]:
+    """Return the command that applies rules from its standard input, all or none."""
+    return ["nft", "-f", "-"]
+
+
+def hold(ports: Sequence[int]) -> str:
+    """Return the rules that hold ``ports``, whatever was held before."""
+    return TABLE + "".join(f"add element inet corpus held {{ {port} }}\n" for port in ports)
+
+
+def admit(ports: Sequence[int]) -> str:
+    """Return the rules that admit ``ports``, held or not."""
+    return hold(ports) + "".join(
+        f"delete element inet corpus held {{ {port} }}\n" for port in ports
+    )
+
+
+def parse_connections(text: str, ports: Sequence[int]) -> int:
+    """Count the established connections to ``ports`` from elsewhere in /proc/net/tcp or tcp6."""
+    wanted = set(ports)
+    count = 0
+    for line in text.splitlines()[1:]:
+        _, local, remote, state, *_ = line.split()
+        address = remote.rpartition(":")[0]
+        if state == "01" and int(local.rpartition(":")[2], 16) in wanted:
+            count += not (address.endswith("7F") or address == "0" * 24 + "01000000")
+    return count

@@ -1,0 +1,183 @@
+"""From the layers of configuration to ``common``, the mapping that every phase shares.
+
+Low to high: the defaults here, ``.salt/PILLAR.sample``, the project's pillar, what the
+environment sets. Each layer says its part under ``makina-projects.<name>``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any, Final
+
+from corpus.model.errors import InvalidInput
+from corpus.model.mode import Mode, Platform, parse_mode
+from corpus.project.place import Project
+
+DEFAULTS: Final[dict[str, Any]] = {
+    "mode": None,
+    "data": {},
+    "services": [],
+    "ports": [],
+    "health": [],
+    "hold": 60,
+    "drain": 10,
+    "timeouts": {"default": 600, "build": 1800},
+    "retention": {"good": 5, "failed": 2},
+    "stop_before": "swap",
+}
+_UNIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.@-]{0,200}\.(service|socket|timer|target)", re.ASCII)
+_SECRET = re.compile(r"pass|secret|token|key|credential|private", re.IGNORECASE)
+
+
+def key_of(name: str) -> str:
+    """Return the key under which a layer configures the project ``name``."""
+    return f"makina-projects.{name}"
+
+
+def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``low`` overlaid by ``high``: mappings merge, all else is replaced."""
+    merged = deepcopy(dict(low))
+    for key, value in high.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = deepcopy(value)
+    return merged
+
+
+def layer(name: str, content: Any, where: str) -> dict[str, Any]:
+    """Return the part of one layer that configures ``name``. Raises InvalidInput."""
+    if content is None:
+        return {}
+    if not isinstance(content, Mapping):
+        raise InvalidInput("the configuration is not a mapping", where=where)
+    part = content.get(key_of(name), {})
+    if part is None:
+        return {}
+    if not isinstance(part, Mapping):
+        raise InvalidInput(f"{key_of(name)} is not a mapping", where=where)
+    unknown = sorted(str(key) for key in part if key not in DEFAULTS)
+    if unknown:
+        raise InvalidInput(
+            f"unknown setting{'s' if len(unknown) > 1 else ''}: {', '.join(unknown)}",
+            where=f"{where}, {key_of(name)}",
+            mend=f"the project's own values go under data:; settings are {', '.join(DEFAULTS)}",
+        )
+    return dict(part)
+
+
+def configure(name: str, layers: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the settings that the layers, low to high, add up to. Raises InvalidInput."""
+    settings = deepcopy(DEFAULTS)
+    for where, content in layers:
+        settings = merge(settings, layer(name, content, where))
+    _check(settings, key_of(name))
+    return settings
+
+
+def secrets_of(content: Any, secret: bool = False) -> list[str]:
+    """Return the texts of a pillar that its key names say are secret."""
+    if isinstance(content, Mapping):
+        return [
+            text
+            for key, value in content.items()
+            for text in secrets_of(value, secret or bool(_SECRET.search(str(key))))
+        ]
+    if isinstance(content, list):
+        return [text for value in content for text in secrets_of(value, secret)]
+    return [str(content)] if secret and content not in (None, True, False, "") else []
+
+
+def make_common(
+    project: Project,
+    settings: Mapping[str, Any],
+    *,
+    deployment: str,
+    commit: str,
+    pillar_commit: str,
+) -> dict[str, Any]:
+    """Return ``common``: the settings with the project's identity and paths.
+
+    The keys are those of docs/reference/common.md; a macro may add its own.
+    """
+    paths = project.paths
+    platform = project.place.platform()
+    return {
+        **deepcopy(dict(settings)),
+        "name": project.name,
+        "user": project.user or "root",
+        "group": project.user or "root",
+        "mode": str(mode_of(settings, platform)),
+        "platform": str(platform),
+        "deployment": deployment,
+        "commit": commit,
+        "pillar_commit": pillar_commit,
+        "paths": {
+            "root": str(paths.root),
+            "project": str(paths.project),
+            "salt": str(paths.salt),
+            "pillar": str(paths.pillar),
+            "data": str(paths.data),
+            "build": str(paths.build),
+            "run": str(paths.run),
+            "deploy": str(paths.deploy),
+            "releases": str(paths.releases),
+            "archives": str(paths.archives),
+        },
+    }
+
+
+def mode_of(settings: Mapping[str, Any], platform: Platform) -> Mode:
+    """Return the mode that the settings ask for, or the platform's own."""
+    asked = settings.get("mode")
+    return parse_mode(str(asked)) if asked else platform.default_mode
+
+
+def _fail(where: str, key: str, wanted: str) -> None:
+    raise InvalidInput(f"{key} must be {wanted}", where=where, mend="correct it and push again")
+
+
+def _check(settings: Mapping[str, Any], where: str) -> None:
+    """Raise InvalidInput at the first setting of the wrong shape."""
+    if not isinstance(settings["data"], Mapping):
+        _fail(where, "data", "a mapping")
+    services = settings["services"]
+    if not isinstance(services, list) or not all(
+        isinstance(unit, str) and _UNIT.fullmatch(unit) for unit in services
+    ):
+        _fail(where, "services", "a list of systemd units such as guestbook.service")
+    ports = settings["ports"]
+    if not isinstance(ports, list) or not all(_is_number(port, 1, 65535) for port in ports):
+        _fail(where, "ports", "a list of TCP ports")
+    for key in ("hold", "drain"):
+        if not _is_number(settings[key], 0, 3600):
+            _fail(where, key, "seconds, 0 to 3600")
+    for key in ("timeouts", "retention"):
+        values = settings[key]
+        if not isinstance(values, Mapping) or not all(
+            _is_number(value, 0 if key == "retention" else 1, 86400) for value in values.values()
+        ):
+            _fail(where, key, "a mapping of names to numbers")
+    if settings["retention"]["good"] < 1:
+        _fail(where, "retention.good", "at least 1")
+    if settings["stop_before"] not in ("swap", "build"):
+        _fail(where, "stop_before", "swap or build")
+    _check_health(settings["health"], where)
+
+
+def _check_health(checks: Any, where: str) -> None:
+    known = {"url", "status", "timeout", "contains"}
+    if not isinstance(checks, list):
+        _fail(where, "health", "a list of checks")
+    for check in checks:
+        if not isinstance(check, Mapping) or not set(check) <= known:
+            _fail(where, "health", f"a list of mappings with {', '.join(sorted(known))}")
+        url = check.get("url")
+        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+            _fail(where, "health.url", "an http:// or https:// address")
+
+
+def _is_number(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high

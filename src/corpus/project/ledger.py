@@ -1,0 +1,70 @@
+"""The ledger: how every deployment of a project ended, oldest first."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from corpus.hosts.files import append_durable
+from corpus.model.deployment import DeploymentId, Outcome
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One ended deployment. Times are Unix seconds; ``runtime`` is what undoing it takes."""
+
+    id: str
+    outcome: Outcome
+    mode: str
+    commit: str
+    pillar_commit: str
+    started: float
+    ended: float
+    by: str = ""
+    error: str = ""
+    runtime: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def deployment(self) -> DeploymentId:
+        """The id as a value."""
+        return DeploymentId.parse(self.id)
+
+
+class Ledger:
+    """Read and append entries."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def entries(self) -> list[Entry]:
+        """Every entry, oldest first; a line cut short by a power cut is left out."""
+        try:
+            lines = self.path.read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        found = []
+        for line in lines:
+            try:
+                values = json.loads(line)
+            except ValueError:
+                continue
+            values["outcome"] = Outcome(values["outcome"])
+            found.append(Entry(**values))
+        return found
+
+    def live(self) -> Entry | None:
+        """The deployment that runs now."""
+        good = [entry for entry in self.entries() if entry.outcome is Outcome.LIVE]
+        return good[-1] if good else None
+
+    def find(self, deployment: str) -> Entry | None:
+        """The entry of one deployment, or None while it has not ended."""
+        return next((e for e in reversed(self.entries()) if e.id == deployment), None)
+
+    def append(self, entry: Entry) -> None:
+        """Add an entry, once for a deployment and outcome."""
+        known = self.find(entry.id)
+        if known is None or known.outcome is not entry.outcome:
+            append_durable(self.path, json.dumps(asdict(entry)))

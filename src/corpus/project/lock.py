@@ -1,0 +1,78 @@
+"""One deployment of a project at a time. The lock is the kernel's, so it dies with its holder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from corpus.model.errors import Conflict
+
+
+@contextmanager
+def held(
+    path: Path, holder: str, waiting: Callable[[str], None], patience: float = 3600.0
+) -> Iterator[None]:
+    """Hold the lock at ``path`` as ``holder``.
+
+    While another has it, ``waiting`` is called once with each holder's text. Raises
+    Conflict after ``patience`` seconds.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _acquire(handle, path, waiting, time.monotonic() + patience)
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, holder.encode(), 0)
+        try:
+            yield
+        finally:
+            os.ftruncate(handle, 0)
+    finally:
+        os.close(handle)
+
+
+def _acquire(
+    handle: int, path: Path, waiting: Callable[[str], None], deadline: float
+) -> None:
+    told = ""
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            ahead = holder(path) or "another deployment"
+            if ahead != told:
+                waiting(ahead)
+                told = ahead
+            if time.monotonic() > deadline:
+                raise Conflict(
+                    f"gave up waiting behind {ahead}", where=str(path), mend="push again later"
+                ) from None
+            time.sleep(0.05)
+
+
+def holder(path: Path) -> str:
+    """Return what the present holder of the lock wrote, or an empty text."""
+    try:
+        return path.read_text(errors="replace").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether some process holds the lock at ``path``."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(handle)

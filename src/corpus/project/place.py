@@ -1,0 +1,86 @@
+"""Where projects live on this machine, and what one project is to the code here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from corpus.hosts.base import Host
+from corpus.hosts.local import Local
+from corpus.model.errors import NotFound
+from corpus.model.mode import Platform, parse_platform
+from corpus.model.paths import DEFAULT_PREFIX, ProjectPaths
+
+
+@dataclass(frozen=True)
+class Place:
+    """The settings of one environment; every path can be moved, so that tests use scratch ones.
+
+    ``accounts``: each project has a Unix account of its own; without, all runs as the caller.
+    ``firewall``: traffic is held by nftables; without, only the services are stopped.
+    """
+
+    prefix: Path = DEFAULT_PREFIX
+    socket: Path = Path("/run/corpus/deploy.sock")
+    keys: Path = Path("/etc/corpus/keys")
+    units: Path = Path("/etc/systemd/system")
+    identity: Path = Path("/etc/corpus/environment.json")
+    accounts: bool = True
+    firewall: bool = True
+    host: Host = field(default_factory=Local)
+
+    def platform(self) -> Platform:
+        """The platform type that the node gave this environment; staging where none did."""
+        try:
+            found = json.loads(self.identity.read_text())
+        except FileNotFoundError:
+            return Platform.STAGING
+        return parse_platform(str(found.get("platform", "staging")))
+
+    def names(self) -> list[str]:
+        """The names of the projects that were initialised here, sorted."""
+        root = self.prefix / "projects"
+        if not root.is_dir():
+            return []
+        return sorted(entry.parent.name for entry in root.glob("*/.corpus") if entry.is_dir())
+
+
+@dataclass(frozen=True)
+class Project:
+    """One project of this environment."""
+
+    place: Place
+    paths: ProjectPaths
+
+    @classmethod
+    def at(cls, place: Place, name: str) -> Project:
+        """Return the project called ``name``, there or not. Raises InvalidName."""
+        return cls(place, ProjectPaths(name, place.prefix))
+
+    @classmethod
+    def existing(cls, place: Place, name: str) -> Project:
+        """Return the project called ``name``. Raises NotFound, InvalidName."""
+        project = cls.at(place, name)
+        if not project.paths.state.is_dir():
+            raise NotFound(
+                f"no project {name!r} in this environment",
+                where=str(project.paths.root),
+                mend=f"salt-call --local mc_project.init_project {name}",
+            )
+        return project
+
+    @property
+    def name(self) -> str:
+        """The project's name."""
+        return self.paths.name
+
+    @property
+    def host(self) -> Host:
+        """The machine that commands run on."""
+        return self.place.host
+
+    @property
+    def user(self) -> str | None:
+        """The project's account; None where the place has no accounts."""
+        return self.name if self.place.accounts else None

@@ -1,0 +1,106 @@
+"""The two repositories of a project and their local clones.
+
+git runs as the project's account: what a tenant can write there, he can also configure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from corpus.commands import git
+from corpus.hosts.base import Result
+from corpus.model.errors import CommandFailed, DeploymentRefused
+from corpus.project.place import Project
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit with its time (Unix seconds) and the first line of its message."""
+
+    sha: str
+    time: int
+    subject: str
+
+
+def run(project: Project, argv: list[str], *, check: bool = True) -> Result:
+    """Run git as the project's account, deaf to the configuration of others."""
+    return project.host.run(
+        argv,
+        user=project.user,
+        env={"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"},
+        cwd=project.paths.root,
+        check=check,
+        timeout=300,
+    )
+
+
+def branch_tip(project: Project, repository: Path, branch: str) -> str | None:
+    """Return the commit of a branch, or None when there is no such branch."""
+    result = run(project, git.tip(repository, branch), check=False)
+    return git.sha(result.out.strip()) if result.code == 0 else None
+
+
+def deploy_branch(project: Project) -> tuple[str, str]:
+    """Return the ref and the commit of the branch that deploys. Raises DeploymentRefused."""
+    for branch in git.DEPLOY_REFS:
+        tip = branch_tip(project, project.paths.project_git, branch)
+        if tip:
+            return branch, tip
+    raise DeploymentRefused(
+        f"nothing was pushed to {project.name} yet",
+        where=str(project.paths.project_git),
+        mend="push a commit to the branch master or main",
+    )
+
+
+def pillar_tip(project: Project) -> str | None:
+    """Return the commit of the pillar that was pushed last, or None."""
+    for branch in git.DEPLOY_REFS:
+        tip = branch_tip(project, project.paths.pillar_git, branch)
+        if tip:
+            return tip
+    return None
+
+
+def check_forward(project: Project, branch: str, new: str) -> None:
+    """Raise DeploymentRefused unless ``new`` descends from what ``branch`` holds now."""
+    old = branch_tip(project, project.paths.project_git, branch)
+    if old is None:
+        return
+    if run(project, git.is_ancestor(project.paths.project_git, old, new), check=False).code:
+        raise DeploymentRefused(
+            f"{branch.removeprefix('refs/heads/')} is at {old[:10]}, which {new[:10]} does not "
+            "descend from (not a fast-forward)",
+            mend="git pull --rebase, then push again",
+        )
+
+
+def move_branch(project: Project, branch: str, new: str) -> None:
+    """Point ``branch`` of the pushed repository at ``new``."""
+    repository = project.paths.project_git
+    old = branch_tip(project, repository, branch)
+    if old != new:
+        run(project, git.update_ref(repository, branch, new, old or git.ZERO))
+
+
+def check_out(project: Project, repository: Path, target: Path, commit: str) -> None:
+    """Make the clone ``target`` hold exactly the files of ``commit``."""
+    if not (target / ".git").exists():
+        run(project, git.clone_shared(repository, target))
+    try:
+        run(project, git.checkout(target, commit))
+    except CommandFailed:
+        # An index.lock left by a killed checkout: nobody else may be here, we hold the lock.
+        (target / ".git" / "index.lock").unlink(missing_ok=True)
+        run(project, git.checkout(target, commit))
+    run(project, git.clean(target))
+
+
+def describe(project: Project, commit: str) -> Commit:
+    """Return what a commit says of itself. Raises DeploymentRefused when it is not there."""
+    result = run(project, git.describe(project.paths.project_git, commit), check=False)
+    if result.code != 0:
+        raise DeploymentRefused(f"no commit {commit[:10]} in {project.paths.project_git}")
+    time, _, subject = result.out.partition("\n")
+    return Commit(commit, int(time), subject.strip())

@@ -1,0 +1,266 @@
+"""The deploy service: a fork server that has Salt loaded, and one process a deployment.
+
+It listens on a Unix socket. The caller's account, told by the kernel, must be the
+project's own, or root. Each request is served by a forked child, so that a deployment
+outlives the connection that asked for it, and its death touches nothing but itself: the
+parent then ends what the child left running and forks another to put things back.
+
+Protocol, JSON lines. In: ``{"project", "ref", "new", "attach"?}``. Out: ``{"id"}``, then
+``{"log"}`` for each line, at the end ``{"outcome", "error"}``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import pwd
+import select
+import signal
+import socket
+import struct
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from corpus.commands import git
+from corpus.hosts import kernel, processes
+from corpus.model.deployment import DeploymentId, Outcome
+from corpus.model.errors import CorpusError, InvalidInput
+from corpus.model.names import project_name
+from corpus.project import deployment, lock
+from corpus.project.deployment import MakeRunner, Request
+from corpus.project.ledger import Ledger
+from corpus.project.log import Log
+from corpus.project.place import Place, Project
+
+MOST_CHILDREN = 64
+LONGEST_REQUEST = 4096
+_DIED = 70
+
+
+class Service:
+    """Accept, fork, reap, recover."""
+
+    def __init__(self, place: Place, make_runner: MakeRunner) -> None:
+        self.place = place
+        self.make_runner = make_runner
+        # Child's pid to the project that it works on, "" while unknown.
+        self.children: dict[int, str] = {}
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def serve(self, ready: Callable[[], None]) -> None:
+        """Serve until SIGTERM; ``ready`` is called once requests are accepted."""
+        kernel.become_subreaper()
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+        self.recover_all()
+        listener = self._listen()
+        gc.collect()
+        gc.freeze()  # a forked child then copies fewer pages
+        ready()
+        while True:
+            readable, _, _ = select.select([listener, self._wake_read], [], [])
+            if self._wake_read in readable:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake_read, 4096)
+                self._reap()
+            if listener in readable:
+                connection, _ = listener.accept()
+                self._fork("", lambda connection=connection: self._answer(connection))
+                connection.close()
+
+    def recover_all(self) -> None:
+        """Fork a child for each project whose journal says that a deployer died."""
+        for name in self.place.names():
+            project = Project.existing(self.place, name)
+            if project.paths.journal.exists() and not lock.is_held(project.paths.lock):
+                self._fork(name, lambda project=project: self._recover(project))
+
+    def _listen(self) -> socket.socket:
+        path = self.place.socket
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        listener.bind(str(path))
+        # Who may ask is told by the kernel for each connection; a stranger is turned away there.
+        path.chmod(0o666)
+        listener.listen(128)
+        return listener
+
+    def _fork(self, project: str, work: Callable[[], None]) -> None:
+        while len(self.children) >= MOST_CHILDREN:
+            self._reap(block=True)
+        pid = os.fork()
+        if pid:
+            self.children[pid] = project
+            return
+        code = _DIED
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            kernel.become_subreaper()
+            work()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+
+    def _reap(self, block: bool = False) -> None:
+        """Bury ended children; clean up behind those that died."""
+        died = False
+        while True:
+            try:
+                pid, status = os.waitpid(-1, 0 if block else os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            block = False
+            if pid in self.children:
+                del self.children[pid]
+                died |= status != 0
+        if died:
+            # What the dead one had started is ours now: end it before anything is put back.
+            processes.kill_descendants(os.getpid(), sparing=frozenset(self.children))
+            self.recover_all()
+
+    # -- in a child
+
+    def _recover(self, project: Project) -> None:
+        identity = deployment.new_id()
+        log = Log(project.paths.state / "logs" / "recovery.log", print)
+        with lock.held(project.paths.lock, f"recovery {identity}", log.title):
+            deployment.recover(project, self.make_runner, log)
+
+    def _answer(self, connection: socket.socket) -> None:
+        connection.settimeout(10)
+        stream = _Stream(connection)
+        try:
+            project, asked = self._request(connection)
+        except (CorpusError, OSError, ValueError) as error:
+            stream.send(log=f" !     {error}")
+            stream.send(outcome=str(Outcome.REFUSED), error=str(error))
+            return
+        if asked.get("attach"):
+            follow(project, str(asked["attach"]), stream)
+            return
+        running = _running(project, asked["new"])
+        if running:
+            stream.send(log=f"-----> attached to the deployment {running} of the same commit")
+            follow(project, running, stream)
+            return
+        identity = deployment.new_id()
+        stream.send(id=str(identity))
+        ending = deployment.deploy(
+            project,
+            Request(asked["ref"], asked["new"], asked["by"]),
+            self.make_runner,
+            lambda line: stream.send(log=line),
+            identity,
+        )
+        stream.send(outcome=str(ending.outcome), error=ending.error)
+
+    def _request(self, connection: socket.socket) -> tuple[Project, dict[str, Any]]:
+        asked = json.loads(_line(connection))
+        if not isinstance(asked, dict):
+            raise InvalidInput("not a request")
+        project = Project.existing(self.place, project_name(asked.get("project")))
+        asked["by"] = _caller(connection, project)
+        if asked.get("attach"):
+            DeploymentId.parse(str(asked["attach"]))
+        git.ref(asked.get("ref"))
+        if asked["ref"] not in git.DEPLOY_REFS:
+            raise InvalidInput(f"{asked['ref']} does not deploy", mend="push to master or main")
+        git.sha(asked.get("new"))
+        return project, asked
+
+
+class _Stream:
+    """JSON lines to a caller; one who went away is forgotten."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection: socket.socket | None = connection
+
+    def send(self, **message: str) -> None:
+        if self._connection is None:
+            return
+        try:
+            self._connection.sendall(json.dumps(message).encode() + b"\n")
+        except OSError:
+            self._connection = None
+
+    @property
+    def gone(self) -> bool:
+        return self._connection is None
+
+
+def _line(connection: socket.socket) -> bytes:
+    data = b""
+    while not data.endswith(b"\n"):
+        piece = connection.recv(LONGEST_REQUEST)
+        data += piece
+        if not piece or len(data) > LONGEST_REQUEST:
+            raise InvalidInput("the request is not one line of JSON")
+    return data
+
+
+def _caller(connection: socket.socket, project: Project) -> str:
+    """Return the caller's account. Raises InvalidInput when it is not the project's, nor root."""
+    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _pid, uid, _gid = struct.unpack("3i", data)
+    if uid == os.geteuid():
+        return "root"
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = str(uid)
+    if name != project.user:
+        raise InvalidInput(f"the account {name} may not deploy {project.name}")
+    return name
+
+
+def _running(project: Project, commit: str) -> str:
+    """Return the id of the deployment of ``commit`` that runs or waits now, or nothing."""
+    held = lock.holder(project.paths.lock) if lock.is_held(project.paths.lock) else ""
+    words = held.split()
+    same = len(words) > 3 and words[0] == "deployment" and words[3] == commit[:10]
+    return words[1] if same else ""
+
+
+def follow(project: Project, identity: str, stream: _Stream) -> None:
+    """Send the log of a deployment as it grows, and its outcome once the ledger has it."""
+    path = project.paths.log(DeploymentId.parse(identity))
+    ledger = Ledger(project.paths.ledger)
+    offset, idle = 0, 0.0
+    while not stream.gone:
+        text = _read_from(path, offset)
+        offset += len(text)
+        for line in text.decode(errors="replace").splitlines():
+            stream.send(log=line)
+        ended = ledger.find(identity)
+        if ended:
+            stream.send(outcome=str(ended.outcome), error=ended.error)
+            return
+        idle = 0.0 if text or lock.is_held(project.paths.lock) else idle + 0.1
+        if idle > 10:
+            stream.send(outcome=str(Outcome.REFUSED), error=f"{identity} is not under way")
+            return
+        time.sleep(0.1)
+
+
+def _read_from(path: Any, offset: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            data: bytes = file.read()
+    except FileNotFoundError:
+        return b""
+    return data[: data.rfind(b"\n") + 1]
+
+

@@ -1,0 +1,115 @@
+"""The project's systemd units: linked from ``run/systemd``, so that they come back with the code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from corpus.commands import systemctl
+from corpus.model.errors import CommandFailed, PhaseFailed
+from corpus.project.place import Project
+
+KINDS = (".service", ".socket", ".timer", ".target", ".path")
+WANTS = "multi-user.target.wants"
+
+
+def shipped(run: Path) -> list[Path]:
+    """Return the unit files that a version brings, sorted."""
+    folder = run / "systemd"
+    if not folder.is_dir():
+        return []
+    return sorted(unit for unit in folder.iterdir() if unit.suffix in KINDS and unit.is_file())
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    """Return the text of every unit file that ``run`` brings."""
+    return {unit.name: unit.read_bytes() for unit in shipped(run)}
+
+
+def link(project: Project, services: Sequence[str], before: dict[str, bytes]) -> None:
+    """Make systemd know the units of ``run/`` and start ``services`` at boot.
+
+    Links of the project's to units that are no longer there are removed. systemd reads
+    its units anew only when their text differs from ``before``. Raises PhaseFailed when a
+    unit of that name is not ours.
+    """
+    units, run = project.place.units, project.paths.run
+    now = contents(run)
+    changed = now != before
+    wants = units / WANTS
+    for folder in (units, wants):
+        folder.mkdir(parents=True, exist_ok=True)
+        for entry in folder.iterdir():
+            if _is_ours(entry, run) and not entry.exists():
+                entry.unlink()
+                changed = True
+    for name in now:
+        places = [units / name] + ([wants / name] if name in services else [])
+        for place in places:
+            changed |= _ensure_link(place, run / "systemd" / name, run)
+    if changed:
+        project.host.run(systemctl.reload())
+
+
+def _is_ours(entry: Path, run: Path) -> bool:
+    return entry.is_symlink() and entry.readlink().is_relative_to(run / "systemd")
+
+
+def _ensure_link(place: Path, target: Path, run: Path) -> bool:
+    if place.is_symlink() and place.readlink() == target:
+        return False
+    if (place.exists() or place.is_symlink()) and not _is_ours(place, run):
+        raise PhaseFailed(
+            f"the unit {place.name} exists and is not this project's",
+            where=str(place),
+            mend="name the unit after the project",
+        )
+    place.unlink(missing_ok=True)
+    place.symlink_to(target)
+    return True
+
+
+def unlink(project: Project) -> None:
+    """Remove every link of the project's from systemd."""
+    units = project.place.units
+    for folder in (units, units / WANTS):
+        if folder.is_dir():
+            for entry in folder.iterdir():
+                if _is_ours(entry, project.paths.run):
+                    entry.unlink()
+
+
+def stop(project: Project, services: Sequence[str]) -> None:
+    """Stop those of the units that systemd knows, last first."""
+    known = [name for name in reversed(services) if _known(project, name)]
+    if known:
+        project.host.run(systemctl.command("stop", known), timeout=120)
+
+
+def start(project: Project, services: Sequence[str]) -> None:
+    """Start the units in order. Raises PhaseFailed with what they logged."""
+    if not services:
+        return
+    project.host.run(systemctl.command("reset-failed", services), check=False)
+    try:
+        project.host.run(systemctl.command("start", services), timeout=120)
+    except CommandFailed as error:
+        logged = project.host.run(systemctl.journal(services), check=False).out
+        raise PhaseFailed(
+            f"the services did not start\n{error.output.strip()}\n{logged.strip()}".strip(),
+            where=", ".join(services),
+        ) from None
+
+
+def inactive(project: Project, services: Sequence[str]) -> list[str]:
+    """Return those of the units that are not active, each with its state."""
+    if not services:
+        return []
+    states = systemctl.parse_show(project.host.run(systemctl.show(services), check=False).out)
+    found = {name: states.get(name, {}).get("ActiveState", "unknown") for name in services}
+    return [f"{name} ({state})" for name, state in found.items() if state != "active"]
+
+
+def _known(project: Project, name: str) -> bool:
+    states = systemctl.parse_show(project.host.run(systemctl.show([name]), check=False).out)
+    return any(unit.get("LoadState") != "not-found" for unit in states.values())

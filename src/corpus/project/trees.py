@@ -1,0 +1,141 @@
+"""Copies of whole directories by the cheapest way that the filesystem has.
+
+On btrfs a snapshot: no bytes move and the time does not grow with the size. Where files
+can share extents (reflink), that; else rsync, whose unchanged files are hard links to the
+previous *copy*, never to the live files, which the application writes in place.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from enum import StrEnum
+from pathlib import Path
+
+from corpus.commands import copying
+from corpus.hosts import subvolumes
+from corpus.hosts.base import Host
+
+_LABEL = "user.corpus.label"
+
+
+class Way(StrEnum):
+    """How a directory is copied."""
+
+    SNAPSHOT = "snapshot"
+    REFLINK = "reflink"
+    HARDLINK = "hardlink"
+
+
+def way_of(path: Path, host: Host) -> Way:
+    """Return the cheapest way to copy directories that lie in ``path``."""
+    if subvolumes.is_btrfs(path):
+        return Way.SNAPSHOT
+    probe = path / ".reflink-probe"
+    twin = path / ".reflink-probe-twin"
+    probe.write_bytes(b"x" * 4096)
+    try:
+        shared = host.run(copying.reflink_file(probe, twin), check=False).code == 0
+    finally:
+        probe.unlink()
+        twin.unlink(missing_ok=True)
+    return Way.REFLINK if shared else Way.HARDLINK
+
+
+def make(path: Path, mode: int = 0o755) -> None:
+    """Make an empty directory that can be copied cheaply later; its parent exists."""
+    if subvolumes.is_btrfs(path.parent):
+        subvolumes.create(path)
+    else:
+        path.mkdir()
+    path.chmod(mode)
+
+
+def copy(
+    source: Path, target: Path, way: Way, host: Host, reference: Path | None = None
+) -> None:
+    """Make ``target``, absent so far, a copy of ``source``, whole or not at all.
+
+    ``reference`` is an earlier copy, which rsync shares unchanged files with.
+    """
+    if way is Way.SNAPSHOT and subvolumes.is_subvolume(source):
+        subvolumes.snapshot(source, target)
+        return
+    partial = target.with_name(f"{target.name}.partial")
+    remove(partial)
+    make(partial)
+    if way is Way.HARDLINK:
+        host.run(copying.rsync(source, partial, link_dest=reference))
+    else:
+        host.run(copying.reflink_tree(source, partial))
+    partial.rename(target)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, directory or subvolume; nothing happens when it is absent."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif not path.exists():
+        return
+    elif subvolumes.is_subvolume(path):
+        _forget(path)
+    else:
+        _remove_plain(path)
+
+
+def _forget(path: Path) -> None:
+    try:
+        subvolumes.delete(path)
+    except OSError as error:
+        # Without user_subvol_rm_allowed only an empty subvolume may go, by rmdir.
+        if error.errno != errno.EPERM:
+            raise
+        _remove_plain(path)
+
+
+def _remove_plain(path: Path) -> None:
+    for entry in os.scandir(path):
+        inner = Path(entry.path)
+        if entry.is_dir(follow_symlinks=False):
+            remove(inner)
+        else:
+            inner.unlink()
+    path.rmdir()
+
+
+def clear(path: Path) -> None:
+    """Remove a directory tree of any kind and make it anew, empty."""
+    remove(path)
+    make(path)
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Return the bytes and the number of the regular files below ``path``."""
+    size = count = 0
+    for folder, _names, files in os.walk(path):
+        for name in files:
+            found = os.lstat(Path(folder, name))
+            size += found.st_size
+            count += 1
+    return size, count
+
+
+def label(path: Path) -> str:
+    """Return the label of a directory, empty when it has none or is absent."""
+    try:
+        return os.getxattr(path, _LABEL).decode()
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.ENOENT):
+            return ""
+        raise
+
+
+def set_label(path: Path, text: str) -> None:
+    """Write ``text`` on the directory itself, to know it again after a crash or a reboot."""
+    os.setxattr(path, _LABEL, text.encode())
+
+
+def free_bytes(path: Path) -> int:
+    """Return what may still be written below ``path`` as the filesystem tells it."""
+    return shutil.disk_usage(path).free

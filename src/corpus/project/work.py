@@ -1,0 +1,112 @@
+"""What the steps of one deployment share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from corpus.model.deployment import DeploymentId
+from corpus.model.mode import Mode
+from corpus.project import configuration
+from corpus.project.journal import Journal
+from corpus.project.ledger import Entry, Ledger
+from corpus.project.log import Log
+from corpus.project.phases import PhaseRunner
+from corpus.project.place import Project
+
+RUNTIME_KEYS = ("services", "ports", "health", "drain", "timeouts", "retention", "name", "user")
+
+
+@dataclass
+class Work:
+    """One deployment under way, or one that recovery takes up again.
+
+    ``runtime`` is what stopping and starting it takes (units, ports, checks); ``common``
+    is empty until the project is configured.
+    """
+
+    project: Project
+    id: DeploymentId
+    commit: str
+    pillar_commit: str
+    branch: str
+    by: str
+    log: Log
+    make_runner: Callable[[Project, DeploymentId], PhaseRunner]
+    started: float = field(default_factory=time.time)
+    common: dict[str, Any] = field(default_factory=dict)
+    runtime: dict[str, Any] = field(default_factory=dict)
+    release: dict[str, Any] = field(default_factory=dict)
+    _runner: PhaseRunner | None = None
+
+    def __post_init__(self) -> None:
+        self.journal = Journal(self.project.paths.journal)
+        self.ledger = Ledger(self.project.paths.ledger)
+        self.previous: Entry | None = self.ledger.live()
+
+    @property
+    def runner(self) -> PhaseRunner:
+        """The engine of the phases, made when the checkout is in place."""
+        if self._runner is None:
+            self._runner = self.make_runner(self.project, self.id)
+        return self._runner
+
+    @property
+    def mode(self) -> Mode:
+        """The mode of this deployment, known once it is configured."""
+        return Mode(self.common.get("mode", Mode.COOKING))
+
+    def configure(self) -> None:
+        """Fill ``common`` from the layers of configuration. Raises InvalidInput."""
+        pillar = self.runner.pillar()
+        self.log.secrets = configuration.secrets_of(pillar)
+        overrides = self.runner.overrides()
+        self.log.secrets += configuration.secrets_of(overrides)
+        settings = configuration.configure(
+            self.project.name,
+            [
+                (".salt/PILLAR.sample", self.runner.sample()),
+                ("the project's pillar", pillar),
+                ("the environment's pillar", overrides),
+            ],
+        )
+        self.common = configuration.make_common(
+            self.project,
+            settings,
+            deployment=str(self.id),
+            commit=self.commit,
+            pillar_commit=self.pillar_commit,
+        )
+        self.common["paths"]["dumps"] = str(self.project.paths.archive(self.id).dumps)
+        self.note_runtime()
+
+    def note_runtime(self) -> None:
+        """Write into the journal what undoing takes; macros may have changed it."""
+        runtime = {key: self.common[key] for key in RUNTIME_KEYS}
+        if runtime != self.runtime:
+            self.runtime = runtime
+            self.journal.facts(runtime=runtime)
+
+    @property
+    def former(self) -> dict[str, Any]:
+        """What starting the previous live version takes; empty when there was none."""
+        return self.previous.runtime if self.previous else {}
+
+    @property
+    def ports(self) -> list[int]:
+        """The ports of this version and of the previous one."""
+        both = [*self.runtime.get("ports", []), *self.former.get("ports", [])]
+        return sorted({int(port) for port in both})
+
+    def header(self) -> dict[str, Any]:
+        """Return what the journal says of this deployment at its top."""
+        return {
+            "id": str(self.id),
+            "commit": self.commit,
+            "pillar_commit": self.pillar_commit,
+            "branch": self.branch,
+            "by": self.by,
+            "started": self.started,
+        }
