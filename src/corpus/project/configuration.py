@@ -12,6 +12,7 @@ from copy import deepcopy
 from typing import Any, Final
 
 from corpus.model.errors import InvalidInput
+from corpus.model.secret import masked
 from corpus.model.mode import Mode, Platform, parse_mode
 from corpus.project.place import Project
 
@@ -88,6 +89,15 @@ def secrets_of(content: Any, secret: bool = False) -> list[str]:
     if isinstance(content, list):
         return [text for value in content for text in secrets_of(value, secret)]
     return [str(content)] if secret and content not in (None, True, False, "") else []
+
+
+def mask(values: Any, secrets: list[str]) -> Any:
+    """Return ``values`` with every secret text replaced by a mask."""
+    if isinstance(values, Mapping):
+        return {key: mask(value, secrets) for key, value in values.items()}
+    if isinstance(values, list):
+        return [mask(value, secrets) for value in values]
+    return masked(values, secrets) if isinstance(values, str) else values
 
 
 def make_common(

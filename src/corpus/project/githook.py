@@ -60,20 +60,21 @@ def converse(request):
 
 def deploy(request):
     """Return the verdict of one deployment, attaching again when the service restarts."""
-    deadline = time.monotonic() + PATIENCE
-    told = False
+    lost = 0.0
     while True:
+        asked = time.monotonic()
         try:
             verdict = converse(request)
         except (OSError, ValueError):
             verdict = None
         if verdict is not None:
             return verdict
-        if time.monotonic() > deadline:
-            return {"outcome": "unknown", "error": "the deploy service does not answer"}
-        if not told:
+        now = time.monotonic()
+        if not lost or now - asked > 1:
+            lost = now
             show(" !     the deploy service went away; waiting for it to come back")
-            told = True
+        if now - lost > PATIENCE:
+            return {"outcome": "unknown", "error": "the deploy service does not answer"}
         time.sleep(0.1)
 
 

@@ -1,0 +1,194 @@
+"""Salt execution module ``mc_project``: projects of this environment (RFC, «The project
+common registry execution module helper»).
+
+It converts arguments and errors; corpus.project does the work.
+
+.. code-block:: console
+
+    # salt-call --local mc_project.init_project guestbook keys='["ssh-ed25519 AAAA… me"]'
+    # salt-call --local mc_project.report guestbook
+    # salt-call --local mc_project.deploy guestbook
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+from salt.exceptions import CommandExecutionError
+
+from corpus.commands.git import sha
+from corpus.model.deployment import DeploymentId, Outcome
+from corpus.model.errors import CorpusError
+from corpus.model.paths import DEFAULT_PREFIX
+from corpus.project import configuration, deployment, layout, repository
+from corpus.project import report as reports
+from corpus.project.place import Place, Project
+from corpus.saltext.phases import SaltPhases
+
+__virtualname__ = "mc_project"
+__opts__: dict[str, Any]
+__pillar__: Mapping[str, Any]
+__context__: dict[str, Any]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def __virtual__() -> str:
+    return __virtualname__
+
+
+def _edge(function: F) -> F:
+    """Turn our errors into Salt's, keeping the exit code."""
+
+    @wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except CorpusError as error:
+            __context__["retcode"] = error.exit_code
+            raise CommandExecutionError(str(error), info=error.as_dict()) from None
+
+    return wrapper  # type: ignore[return-value]
+
+
+def _place(prefix: str | None = None) -> Place:
+    """Return the environment's place; ``corpus:`` in the minion's configuration moves it."""
+    asked = dict(__opts__.get("corpus", {}))
+    if prefix:
+        asked["prefix"] = prefix
+    values = {
+        key: (Path(value) if isinstance(value, str) else value)
+        for key, value in asked.items()
+        if key in ("prefix", "socket", "keys", "units", "identity", "accounts", "firewall")
+    }
+    return Place(**({"prefix": DEFAULT_PREFIX} | values))
+
+
+def _runner(project: Project, identity: DeploymentId) -> SaltPhases:
+    """Return an engine for one deployment, with the pillar that this call has."""
+    return SaltPhases(__opts__, project, identity, overrides=dict(__pillar__))
+
+
+@_edge
+def init_project(name: str, keys: list[str] | str | None = None) -> dict[str, Any]:
+    """Make the project's account, tree, repositories and Salt links; make what is missing.
+
+    name
+        1 to 32 lower-case letters, digits and inner hyphens.
+    keys
+        Public SSH keys that may push; given again, they replace the former ones.
+
+    .. code-block:: console
+
+        # salt-call --local mc_project.init_project guestbook keys='["ssh-ed25519 AAAA… me"]'
+    """
+    given = [keys] if isinstance(keys, str) else list(keys or [])
+    project = Project.at(_place(), name)
+    made = layout.initialise(project, given)
+    return {
+        "name": name,
+        "made": made,
+        "user": project.user,
+        "code": "~/project.git",
+        "pillar": "~/pillar.git",
+    }
+
+
+@_edge
+def get_configuration(name: str) -> dict[str, Any]:
+    """Return the project's settings as its layers of configuration add up; secrets masked."""
+    project = Project.existing(_place(), name)
+    return _masked(_configured(project))
+
+
+@_edge
+def settings(name: str) -> dict[str, Any]:
+    """Return ``common`` as the first phase would find it; secrets masked."""
+    project = Project.existing(_place(), name)
+    common = configuration.make_common(
+        project,
+        _configured(project),
+        deployment="",
+        commit=repository.branch_tip(project, project.paths.project / ".git", "HEAD") or "",
+        pillar_commit=repository.pillar_tip(project) or "",
+    )
+    return _masked(common)
+
+
+def _configured(project: Project) -> dict[str, Any]:
+    runner = _runner(project, deployment.new_id())
+    try:
+        return configuration.configure(
+            project.name,
+            [
+                (".salt/PILLAR.sample", runner.sample()),
+                ("the project's pillar", runner.pillar()),
+                ("the environment's pillar", runner.overrides()),
+            ],
+        )
+    finally:
+        runner.close()
+
+
+def _masked(values: dict[str, Any]) -> dict[str, Any]:
+    secrets = configuration.secrets_of(values)
+    return dict(configuration.mask(values, secrets))
+
+
+@_edge
+def deploy(name: str, commit: str | None = None) -> dict[str, Any]:
+    """Deploy ``commit`` (the deploy branch's tip by default); its log goes to standard error.
+
+    The return says how it ended; anything but ``live`` sets a non-zero exit code.
+
+    .. code-block:: console
+
+        # salt-call --local --retcode-passthrough mc_project.deploy guestbook
+    """
+    project = Project.existing(_place(), name)
+    branch, tip = repository.deploy_branch(project)
+    request = deployment.Request(branch, sha(commit) if commit else tip, by="mc_project")
+    ending = deployment.deploy(
+        project,
+        request,
+        _runner,
+        lambda line: print(line, file=sys.stderr, flush=True),
+        deployment.new_id(),
+    )
+    __context__["retcode"] = ending.outcome.exit_code
+    return {
+        "deployment": ending.id,
+        "outcome": str(ending.outcome),
+        "result": ending.outcome is Outcome.LIVE,
+        "error": ending.error,
+    }
+
+
+@_edge
+def report(name: str, limit: int = 10) -> dict[str, Any]:
+    """Return what runs, the last ``limit`` deployments, what is unfinished, what is kept."""
+    return reports.report(Project.existing(_place(), name), int(limit))
+
+
+@_edge
+def list_projects() -> list[dict[str, Any]]:
+    """Return the projects of this environment with their live version."""
+    return reports.summary(_place())
+
+
+@_edge
+def link(name: str) -> list[str]:
+    """Link the project into Salt's file and pillar roots; return the links made."""
+    return layout.link(Project.existing(_place(), name))
+
+
+@_edge
+def unlink(name: str) -> list[str]:
+    """Remove the project's links from Salt's roots and from systemd; return those of Salt."""
+    return layout.unlink(Project.existing(_place(), name))
+
+
