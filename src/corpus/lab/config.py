@@ -55,6 +55,10 @@ def configuration(paths: LabPaths, settings: Settings, mtu: int, share: Path = S
         "lxc.uts.name = node",
         f"lxc.rootfs.path = dir:{paths.rootfs}",
         "lxc.apparmor.profile = unconfined",
+        # The node runs an lxcfs of its own; the hooks would bring the host's in, writable.
+        "lxc.hook.mount =",
+        "lxc.hook.post-stop =",
+        "lxc.signal.halt = SIGRTMIN+3",
         "lxc.cap.drop =",
         "lxc.cap.drop = sys_time sys_module sys_rawio",
         "lxc.mount.auto =",

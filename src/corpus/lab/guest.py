@@ -127,5 +127,7 @@ class Guest:
 
     def kill(self) -> None:
         """End it at once with all that runs in it."""
+        if not self._config.exists():
+            return
         kill = lxc.stop(self._paths.lxc, self._paths.container, kill=True)
         self._host.run(kill, check=False, timeout=STOP)

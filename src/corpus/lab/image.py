@@ -9,7 +9,7 @@ from corpus.hosts import subvolumes
 from corpus.hosts.base import Host
 from corpus.images import builder, recipes, store
 from corpus.images import manifest as images
-from corpus.images.settings import Settings as ImageSettings
+from corpus.images import settings as image_settings
 
 
 class NodeImage:
@@ -53,9 +53,9 @@ class NodeImage:
 
 def current(cache: Path, host: Host) -> NodeImage:
     """Return the node's image made from the code at hand; what ``cache`` has is not remade."""
-    return NodeImage(builder.build(recipes.NODE, ImageSettings(), cache), host)
+    return NodeImage(builder.build(recipes.NODE, image_settings.load(), cache), host)
 
 
 def ensure_environment(cache: Path) -> None:
     """Make the environments' image where the node finds it, as far as ``cache`` lacks it."""
-    builder.build(recipes.ENVIRONMENT, ImageSettings(), cache)
+    builder.build(recipes.ENVIRONMENT, image_settings.load(), cache)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
+import time
+from contextlib import suppress
 from pathlib import Path
 
-from corpus.commands import network
+from corpus.commands import loop, network
 from corpus.hosts.base import Host
 from corpus.lab.paths import LabPaths
 from corpus.lab.pool import Pool
@@ -15,9 +19,11 @@ CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 def control_groups(paths: LabPaths, root: Path = CONTROL_GROUPS) -> list[Path]:
     """Return the lab's control groups, of its container and of LXC's monitor for it."""
-    names = [f"lxc.{kind}.{paths.container}" for kind in ("payload", "monitor")]
+    # LXC numbers a group whose name is taken; a lab's own name has no hyphen.
+    own = re.compile(rf"lxc\.(payload|monitor)\.{re.escape(paths.container)}(-\d+)?")
     tops = [root, *(child for child in root.iterdir() if child.is_dir())] if root.exists() else []
-    return [top / name for top in tops for name in names if (top / name).is_dir()]
+    groups = (group for top in tops for group in top.iterdir() if own.fullmatch(group.name))
+    return sorted(set(groups))
 
 
 def remove_control_groups(paths: LabPaths) -> None:
@@ -39,21 +45,35 @@ def memory(paths: LabPaths) -> int | None:
     return None
 
 
-def processes(paths: LabPaths) -> list[str]:
-    """Return the processes that LXC runs for the lab: its monitor and what it waits on."""
-    wanted = {f"--name={paths.container}".encode(), f"--lxcpath={paths.lxc}".encode()}
-    title = f"[lxc monitor] {paths.lxc} {paths.container}".encode()
+def processes(pool: Pool) -> list[int]:
+    """Return the processes whose root lies in the lab's pool: the node's and its guests'.
+
+    They are told by their mounts, not by a name, so that no other container is ever meant.
+    """
+    devices = set(pool.loops())
     found = []
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
+        if not entry.name.isdigit() or not devices:
             continue
         try:
-            words = (entry / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
-        except OSError:
+            mounts = loop.parse_mounts((entry / "mountinfo").read_text())
+        except OSError:  # it has ended meanwhile
             continue
-        if wanted <= set(words) or b" ".join(words).strip() == title:
-            found.append(f"process {entry.name}")
-    return found
+        if any(mount.target == "/" and mount.source in devices for mount in mounts):
+            found.append(int(entry.name))
+    return sorted(found)
+
+
+def kill_processes(pool: Pool) -> None:
+    """End the processes of a node whose monitor is gone, so that LXC knows nothing of it."""
+    for _ in range(100):
+        found = processes(pool)
+        if not found:
+            return
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
 
 
 def leftovers(host: Host, paths: LabPaths) -> list[str]:
@@ -62,7 +82,7 @@ def leftovers(host: Host, paths: LabPaths) -> list[str]:
     net = Path("/sys/class/net")
     tables = network.parse_tables(host.run(network.list_tables()).out)
     return [
-        *processes(paths),
+        *(f"process {pid}" for pid in processes(pool)),
         *(f"control group {path}" for path in control_groups(paths)),
         *(f"mount {target}" for target in pool.mounts()),
         *(f"loop device {device}" for device in pool.loops()),

@@ -18,8 +18,6 @@ from corpus.lab.pool import Pool
 from corpus.lab.settings import Settings, settings_for
 from corpus.model.errors import Conflict
 
-CODE = Path("/opt/corpus/bin/python")
-
 
 class Lab:
     """The lab ``name``; nothing is made before ``up``.
@@ -97,13 +95,14 @@ class Lab:
             raise Conflict(
                 f"the lab {self.name} was made with other settings",
                 where=str(self.paths.record),
-                mend=f"leave them out, or remove it first: corpus-lab down {self.name}",
+                mend=f"leave them out, or remove it first: corpus-lab down --lab {self.name}",
             )
 
     def _connect(self, forwarding: dict[str, str]) -> None:
         # What is recorded is from before the lab's first start: later it is our own value.
-        before = {**self._network.up(), **forwarding}
+        before = {**self._network.forwarding(), **forwarding}
         record.save(self.paths, record.Record(self.settings, before))
+        self._network.up()
 
     def _refresh(self, image: marker.Image) -> None:
         """Bring the node's root to the image: in place where only the code has changed."""
@@ -112,7 +111,7 @@ class Lab:
             rootfs.discard(self.paths.rootfs_new)
             return
         self._say("the node's image is unpacked")
-        rootfs.compose(self.paths, self.settings, image, self._network.resolvers())
+        rootfs.compose(self.paths, self.settings, image)
         if present and present.layers[:-1] == tuple(image.layers[:-1]) and self._guest.running():
             self._update_code(present, image)
         else:
@@ -136,14 +135,13 @@ class Lab:
 
     def _run(self) -> None:
         rootfs.seed(self.paths, self.settings)
-        # The host's name servers may have changed since the root was made.
-        resolvers = self._network.resolvers()
-        rootfs.write_files(self.paths.rootfs, rootfs.files(self.settings, resolvers))
         mtu = self._network.node_mtu()
         if self._guest.running():
             self._guest.wait()
             return
         self._say("the node boots")
+        leftovers.kill_processes(self._pool)
+        leftovers.remove_control_groups(self.paths)
         self._guest.configure(config.configuration(self.paths, self.settings, mtu))
         self._guest.start()
 
@@ -157,8 +155,8 @@ class Lab:
         """Remove everything of the lab and nothing else; fine when there is nothing."""
         with lock.held(self.paths.lock):
             made_with = record.load(self.paths)
-            if self.paths.root.exists():
-                self._guest.kill()
+            self._guest.kill()
+            leftovers.kill_processes(self._pool)
             leftovers.remove_control_groups(self.paths)
             self._pool.detach()
             self._network.down(made_with.forwarding if made_with else {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
 from pathlib import Path
 
 from corpus.commands import ip, network, nft
@@ -14,20 +13,6 @@ from corpus.lab.settings import Settings
 from corpus.model.errors import CommandFailed, Conflict, Unsupported
 
 SETTINGS = Path("/proc/sys/net/ipv4/conf")
-RESOLVERS = (Path("/run/systemd/resolve/resolv.conf"), Path("/etc/resolv.conf"))
-
-
-def name_servers(files: tuple[Path, ...] = RESOLVERS) -> list[IPv4Address]:
-    """Return the host's IPv4 name servers, systemd-resolved's own upstreams first."""
-    found: list[IPv4Address] = []
-    for file in files:
-        for line in file.read_text().splitlines() if file.exists() else ():
-            words = line.split()
-            if len(words) > 1 and words[0] == "nameserver" and "." in words[1]:
-                found.append(IPv4Address(words[1]))
-        if found:
-            break
-    return list(dict.fromkeys(found))
 
 
 def mtu(links: dict[str, network.Link], uplinks: list[str]) -> int:
@@ -42,12 +27,6 @@ class Network:
         self._host = host
         self._paths = paths
         self._settings = settings
-
-    def resolvers(self) -> list[IPv4Address]:
-        """Return the name servers that the node is to ask."""
-        servers = name_servers()
-        reachable = [server for server in servers if not server.is_loopback]
-        return reachable or ([self._settings.gateway] if servers else [])
 
     def bridge_is_up(self) -> bool:
         """Tell whether the lab's bridge is there."""
@@ -89,10 +68,23 @@ class Network:
         if ranges_meet or own.http_port == other.http_port:
             raise Conflict(f"the lab {name} has these ports already", mend=mend)
 
-    def up(self) -> dict[str, str]:
-        """Make bridge and rules. Returns each uplink's forwarding setting of before."""
+    def uplinks(self) -> list[str]:
+        """Return the interfaces of the host's default routes."""
+        found = ip.parse_default_devices(self._host.run(ip.default_routes()).out)
+        return [name for name in dict.fromkeys(found) if (SETTINGS / name).exists()]
+
+    def forwarding(self) -> dict[str, str]:
+        """Return each uplink's forwarding setting, as it was before any lab changed it."""
+        before = {name: (SETTINGS / name / "forwarding").read_text().strip()
+                  for name in self.uplinks()}  # fmt: skip
+        for other in record.others(self._paths).values():
+            before |= {name: old for name, old in other.forwarding.items() if name in before}
+        return before
+
+    def up(self) -> None:
+        """Make bridge and rules, and let the uplinks pass packets on to the bridge."""
         links = {x.name: x for x in network.parse_links(self._host.run(ip.addresses()).out)}
-        uplinks = ip.parse_default_devices(self._host.run(ip.default_routes()).out)
+        uplinks = self.uplinks()
         bridge = self._paths.bridge
         if not self.bridge_is_up():
             self._make_bridge(bridge)
@@ -100,12 +92,11 @@ class Network:
         self._host.run(ip.set_address(bridge, address))
         self._host.run(network.set_mtu(bridge, mtu(links, uplinks)))
         self._host.run(ip.up(bridge))
-        # Per interface, so that the host does not become a router between its other networks.
-        self._set(bridge, "forwarding", "1")
-        self._set(bridge, "route_localnet", "1")
         self._load_rules()
-        before = {name: self._forward(name) for name in dict.fromkeys(uplinks)}
-        return {name: value for name, value in before.items() if value}
+        # Per interface, so that the host does not become a router between its other networks.
+        self._set(bridge, "route_localnet", "1")
+        for name in (bridge, *uplinks):
+            self._set(name, "forwarding", "1")
 
     def down(self, forwarding: dict[str, str]) -> None:
         """Remove rules and bridge; put the uplinks' forwarding back unless a lab needs it."""
@@ -144,9 +135,7 @@ class Network:
             ) from None  # fmt: skip
 
     def _load_rules(self) -> None:
-        servers = name_servers()
-        local = servers and all(server.is_loopback for server in servers)
-        text = ruleset(self._paths, self._settings, servers[0] if local else None)
+        text = ruleset(self._paths, self._settings)
         try:
             self._host.run(nft.load(), stdin=text)
         except CommandFailed as error:
@@ -158,17 +147,6 @@ class Network:
 
     def _tables(self) -> list[tuple[str, str]]:
         return network.parse_tables(self._host.run(network.list_tables()).out)
-
-    def _forward(self, name: str) -> str | None:
-        """Switch forwarding on; return what it was, by the other labs' records if need be."""
-        file = SETTINGS / name / "forwarding"
-        if not file.exists():
-            return None
-        before = file.read_text().strip()
-        for other in record.others(self._paths).values():
-            before = other.forwarding.get(name, before)
-        self._set(name, "forwarding", "1")
-        return before
 
     def _set(self, name: str, key: str, value: str) -> None:
         file = SETTINGS / name / key

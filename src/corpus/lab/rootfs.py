@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
-from ipaddress import IPv4Address
 from pathlib import Path
 
 from corpus.hosts import subvolumes
@@ -32,13 +30,17 @@ MASKED = (
     "sys-fs-fuse-connections.mount",
     "dev-hugepages.mount",
     "modprobe@.service",
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
     "console-getty.service",
     "getty@.service",
 )
 SUBORDINATE = "root:1000000:65536000"  # the node's idmap_base, and slots of 65,536 each
 
 
-def files(settings: Settings, resolvers: Sequence[IPv4Address]) -> dict[str, str]:
+def files(settings: Settings) -> dict[str, str]:
     """Return the lab's own text files by their path in the node's root."""
     hosts = (
         "127.0.0.1 localhost\n127.0.1.1 node\n"
@@ -47,7 +49,8 @@ def files(settings: Settings, resolvers: Sequence[IPv4Address]) -> dict[str, str
     return {
         "etc/hostname": "node\n",
         "etc/hosts": hosts,
-        "etc/resolv.conf": "".join(f"nameserver {server}\n" for server in resolvers),
+        # Debian's unit does not start in containers, but this one has guests to serve.
+        "etc/systemd/system/lxcfs.service.d/corpus-lab.conf": "[Unit]\nConditionVirtualization=\n",
     }
 
 
@@ -69,14 +72,12 @@ def write_files(root: Path, texts: dict[str, str]) -> None:
             path.write_text(text)
 
 
-def compose(
-    paths: LabPaths, settings: Settings, image: marker.Image, resolvers: Sequence[IPv4Address]
-) -> None:
+def compose(paths: LabPaths, settings: Settings, image: marker.Image) -> None:
     """Make ``rootfs_new`` from the image, with the identity that the present root has."""
     new = paths.rootfs_new
     discard(new)
     image.unpack(paths.store, new)
-    write_files(new, files(settings, resolvers))
+    write_files(new, files(settings))
     mask(new)
     for name in ("etc/subuid", "etc/subgid"):
         allow_subordinate_ids(new / name)

@@ -1,0 +1,186 @@
+"""The command ``corpus-lab``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from corpus.commands import lxc
+from corpus.lab.machine import Lab
+from corpus.lab.paths import LabPaths
+from corpus.lab.record import load
+from corpus.lab.settings import Settings, settings_for
+from corpus.model.errors import CorpusError, NotFound
+from corpus.model.names import lab_name
+from corpus.model.size import format_size
+
+DESCRIPTION = """\
+A lab is a compute node in a container of this machine: systemd, LXC and a btrfs pool in
+it, its HTTP and SSH on ports of the loopback. «up» makes it or completes it, «down»
+removes all of it and nothing else.
+"""
+EXAMPLES = """\
+examples:
+  corpus-lab up                      the lab «demo»: http://localhost:8080, SSH 22000-22099
+  corpus-lab shell                   a root shell on its node
+  corpus-lab exec -- lxc-ls --fancy -P /var/lib/corpus/lxc
+  corpus-lab up --lab two --subnet 10.86.7.0/24 --http-port 8070 --ssh-port-base 23000
+  corpus-lab down                    nothing of it is left
+
+A lab keeps the settings it was made with; its files lie in /var/lib/corpus-lab/<lab>.
+Exit code: 0, or that of the error (2 bad input, 3 not found, 4 taken, 5 the machine lacks
+something, 6 a command failed); exec gives that of its command.
+"""
+
+
+def _which(*, top: bool) -> argparse.ArgumentParser:
+    """Return the options that say which lab; they are taken before and after the command."""
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument(
+        "--lab",
+        default="demo" if top else argparse.SUPPRESS,
+        metavar="NAME",
+        help="which lab (default: demo)",
+    )
+    options.add_argument(
+        "--root",
+        type=Path,
+        default=None if top else argparse.SUPPRESS,
+        metavar="DIR",
+        help="where labs lie (default: /var/lib/corpus-lab)",
+    )
+    return options
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(
+        prog="corpus-lab",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[_which(top=True)],
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        which = [_which(top=False)]
+        return commands.add_parser(name, help=text, description=text, parents=which)
+
+    up = add("up", "make or complete the lab, wait until its node is ready")
+    up.add_argument("--subnet", help="network between host and node (default: 10.86.1.0/24)")
+    up.add_argument("--http-port", type=int, help="loopback port of HTTP (default: 8080)")
+    up.add_argument("--ssh-port-base", type=int, help="first loopback port of SSH (22000)")
+    up.add_argument("--pool-size", help="size of the sparse pool file (default: 24G)")
+    up.add_argument("--images", type=Path, help="cache of images (/var/cache/corpus/images)")
+    up.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    add("stop", "stop the node, environments first; keep everything")
+    add("down", "remove everything of the lab and nothing else")
+    status = add("status", "say what the lab is and how it fares; exit code 3 unless it runs")
+    status.add_argument("--json", action="store_true", help="as JSON, sizes in bytes")
+    add("shell", "a root shell on the node")
+    run = add("exec", "run a command on the node; its exit code is returned")
+    run.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- COMMAND ARGUMENT …")
+    return top
+
+
+def _settings(given: argparse.Namespace) -> Settings | None:
+    """Return the settings asked for, on top of those the lab has; None when none were."""
+    names = ("subnet", "http_port", "ssh_port_base", "pool_size", "images")
+    values: dict[str, Any] = {
+        name: value for name in names if (value := getattr(given, name, None)) is not None
+    }
+    base = given.root or settings_for(given.lab).root
+    made_with = load(LabPaths(given.lab, base))
+    if not values:
+        return None
+    before = made_with.settings.as_dict() if made_with else {"root": base}
+    return settings_for(given.lab, {**before, **values})
+
+
+def _up(lab: Lab, quiet: bool) -> int:
+    lab.up()
+    if not quiet:
+        facts = lab.facts()
+        print(f"lab {lab.name} is up: {facts['system']}")
+        print(f"  HTTP   http://localhost:{lab.http_port}")
+        print(f"  SSH    127.0.0.1, ports {lab.ssh_port_base}-{lab.settings.ssh_port_last}")
+        print(f"  node   corpus-lab --lab {lab.name} shell")
+        print(f"  remove corpus-lab --lab {lab.name} down")
+        for warning in facts["warnings"]:
+            print(f"  note: {warning}", file=sys.stderr)
+    return 0
+
+
+def _status(lab: Lab, as_json: bool) -> int:
+    facts = lab.facts()
+    if as_json:
+        print(json.dumps(facts, indent=2))
+    else:
+        for key, value in facts.items():
+            print(f"{key:13} {_shown(key, value)}")
+    return 0 if facts["state"] == "running" else 3
+
+
+def _shown(key: str, value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {format_size(size)}" for name, size in value.items())
+    if isinstance(value, list):
+        return (" - " if key == "ssh_ports" else ", ").join(map(str, value)) or "none"
+    if key == "memory" and isinstance(value, int):
+        return format_size(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else str(value)
+
+
+def _enter(lab: Lab, argv: Sequence[str]) -> int:
+    """Become the command on the node, with this terminal; its exit code is ours."""
+    if lab.facts()["state"] != "running":
+        raise NotFound(f"the lab {lab.name} is not running", mend="start it: corpus-lab up")
+    terminal = {"TERM": os.environ["TERM"]} if "TERM" in os.environ else {}
+    command = lxc.attach(lab.paths.lxc, lab.paths.container, lxc.inside(argv, env=terminal))
+    sys.stdout.flush()
+    os.execvp(command[0], command)  # noqa: S606 - the terminal goes to the command
+
+
+def _run(given: argparse.Namespace) -> int:
+    lab_name(given.lab)
+    quiet = getattr(given, "quiet", False)
+    say = (lambda text: None) if quiet else (lambda text: print(f"  {text}", flush=True))
+    lab = Lab(given.lab, _settings(given), root=given.root, say=say)
+    if given.command == "up":
+        return _up(lab, quiet)
+    if given.command == "status":
+        return _status(lab, given.json)
+    if given.command == "shell":
+        return _enter(lab, ["bash", "--login"])
+    if given.command == "exec":
+        argv = given.argv[1:] if given.argv[:1] == ["--"] else given.argv
+        return _enter(lab, argv or ["true"])
+    if given.command == "stop":
+        lab.stop()
+    else:
+        lab.down()
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line ``argv``; returns the exit code."""
+    try:
+        return _run(parser().parse_args(argv))
+    except CorpusError as error:
+        print(f"corpus-lab: {error}", file=sys.stderr)
+        return error.exit_code
+    except PermissionError as error:
+        print(f"corpus-lab: {error}\n  to mend: run it as root (sudo)", file=sys.stderr)
+        return 5
+
+
+if __name__ == "__main__":
+    sys.exit(main())
