@@ -81,3 +81,11 @@ def parse_info(text: str) -> tuple[str, int | None]:
 def cgroup(lxcpath: PurePath, name: str, key: str, value: str) -> list[str]:
     """Return the command that sets a control group value of a running container."""
     return ["lxc-cgroup", f"--lxcpath={lxcpath}", f"--name={name}", key, value]
+
+
+def parse_reasons(log: str) -> list[str]:
+    """Return why a start failed, from its log: the errors, without what only repeats them."""
+    lines = [line for line in log.splitlines() if " ERROR " in line]
+    told = [line.split(" - ", 1)[-1].partition(" - ")[2] for line in lines]
+    useful = [text for text, line in zip(told, lines, strict=True) if "lxc_start" not in line]
+    return list(dict.fromkeys(text for text in useful if text))

@@ -18,10 +18,15 @@ class Guest:
 
 @dataclass(frozen=True)
 class Rules:
-    """The network that the rules guard. ``open_ports``: the node's own, for its guests."""
+    """The network that the rules guard.
+
+    ``interfaces`` is what the guests' interface names begin with (not every kernel can match
+    the bridge itself); ``open_ports`` are the node's own, for its guests.
+    """
 
     table: str
     bridge: str
+    interfaces: str
     subnet: str
     guests: Sequence[Guest]
     open_ports: Sequence[int] = ()
@@ -114,7 +119,7 @@ table bridge {rules.table} {{
     }}
     chain prerouting {{
         type filter hook prerouting priority -300; policy accept;
-        meta ibrname != {rules.bridge} accept
+        iifname != "{rules.interfaces}*" accept
         ether type ip iifname . ether saddr . ip saddr @senders accept
         ether type arp iifname . ether saddr . arp saddr ip @senders accept
         drop

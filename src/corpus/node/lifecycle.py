@@ -31,9 +31,8 @@ def bring_up(node: Node, record: Record) -> None:
     try:
         node.host.run(lxc.start(node.settings.lxcpath, record.id, log), timeout=60)
     except CommandFailed as error:
-        reasons = log.read_text(errors="replace").splitlines() if log.exists() else []
-        wrong = [line for line in reasons if " ERROR " in line][:8]
-        output = "\n".join([error.output.strip(), *wrong])
+        reasons = lxc.parse_reasons(log.read_text(errors="replace")) if log.exists() else []
+        output = "\n".join(reasons) or error.output
         raise CommandFailed(error.argv, error.code, output, error.mend) from None
 
 

@@ -9,14 +9,14 @@ from corpus.commands import ip, nft
 from corpus.hosts.files import write_atomic
 from corpus.model.errors import CommandFailed, Conflict, InvalidInput, Unsupported
 from corpus.node.context import Node
-from corpus.node.records import Record
+from corpus.node.records import INTERFACES, Record
 
 _RESOLV = PurePath("/etc/resolv.conf")
 _FIRST_GUEST = 10  # the addresses below are kept for the node's own services
 
-# LXC calls it with: container, "net", "up", type, interface (and the bridge's MTU).
+# LXC calls it with: container, "net", "up", type, bridge, interface.
 _ISOLATE = b"""#!/bin/sh
-exec bridge link set dev "$5" isolated on
+exec bridge link set dev "$6" isolated on
 """
 
 
@@ -52,7 +52,7 @@ def apply(node: Node) -> None:
         for record in node.records.all()
     ]
     rules = nft.Rules(
-        settings.bridge, settings.bridge, settings.subnet, guests, (settings.http_port,)
+        settings.bridge, settings.bridge, INTERFACES, settings.subnet, guests, (settings.http_port,)
     )
     try:
         node.host.run(nft.load(), stdin=nft.ruleset(rules))

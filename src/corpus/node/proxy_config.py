@@ -47,7 +47,6 @@ global
     log stderr format raw local0 notice
     user haproxy
     group haproxy
-    maxconn 20000
     hard-stop-after {longest + 300}s
     stats socket /run/corpus-proxy/admin.sock mode 600 level admin expose-fd listeners
 

@@ -13,6 +13,8 @@ from corpus.model.errors import CorpusError, InvalidInput, NotFound
 from corpus.model.mode import Platform
 from corpus.model.names import environment_id
 
+INTERFACES = "cenv"  # what the names of the environments' interfaces begin with
+
 
 class Stage(StrEnum):
     """How far an environment is. Whatever is not ``READY`` was left half-way by a crash."""
@@ -65,7 +67,7 @@ class Record:
     @property
     def interface(self) -> str:
         """The node's end of its network cable (15 characters at most)."""
-        return f"env{self.id.replace('-', '')[:12]}"
+        return f"{INTERFACES}{self.id.replace('-', '')[:11]}"
 
     @property
     def mac(self) -> str:

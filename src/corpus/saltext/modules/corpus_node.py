@@ -41,7 +41,7 @@ def _edge(function: Callable[_P, _T]) -> Callable[_P, _T]:
             return function(*args, **kwargs)
         except CorpusError as error:
             __context__["retcode"] = error.exit_code
-            failure = CommandExecutionError(str(error), info=error.as_dict())
+            failure = CommandExecutionError(str(error))
             failure.exit_code = error.exit_code
             raise failure from error
 
