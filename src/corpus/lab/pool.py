@@ -67,6 +67,7 @@ class Pool:
             )
         # Under another name until it is whole: a killed run leaves no half of a filesystem.
         new = self._paths.image.with_suffix(".new")
+        new.unlink(missing_ok=True)
         with new.open("wb") as file:
             file.truncate(self._size)
         new.chmod(0o600)
