@@ -27,7 +27,6 @@ code:
   cmd.run:
     - name: cp -a --reflink=auto guestbook migrations manage.py requirements.txt {{ common.paths.run }}
     - cwd: {{ common.paths.project | json }}
-    - python_shell: False
     - require_in:
       - project_venv: venv
 {%- endif %}
@@ -46,9 +45,9 @@ environment:
     - mode: '0600'
     - show_changes: False
     - contents:
-      - {{ ('GUESTBOOK_SECRET_KEY=' ~ common.data.secret_key) | json }}
-      - {{ ('GUESTBOOK_TITLE="' ~ common.data.title ~ '"') | json }}
-      - {{ ('GUESTBOOK_DATABASE=' ~ common.paths.data ~ '/guestbook.sqlite3') | json }}
+      - {{ ('GUESTBOOK_SECRET_KEY=' ~ quoted(common.data.secret_key)) | json }}
+      - {{ ('GUESTBOOK_TITLE=' ~ quoted(common.data.title)) | json }}
+      - {{ ('GUESTBOOK_DATABASE=' ~ quoted(common.paths.data ~ '/guestbook.sqlite3')) | json }}
 
 unit:
   file.managed:
@@ -67,7 +66,11 @@ migrate:
     - cwd: {{ common.paths.run | json }}
     - env:
       - GUESTBOOK_DATABASE: {{ (common.paths.data ~ '/guestbook.sqlite3') | json }}
-    - python_shell: False
+{%- endmacro %}
+
+{#- Not a phase: a value as systemd reads it in an environment file. -#}
+{% macro quoted(value) -%}
+"{{ value | string | replace('\\', '\\\\') | replace('"', '\\"') }}"
 {%- endmacro %}
 
 {#- Not a phase: the text of the systemd unit. -#}

@@ -44,7 +44,6 @@ site files:
   cmd.run:
     - name: cp -a --reflink=auto public {{ common.paths.run }}
     - cwd: {{ common.paths.project | json }}
-    - python_shell: False
 {%- endif %}
 {%- endmacro %}
 

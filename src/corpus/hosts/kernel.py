@@ -16,7 +16,9 @@ _RENAME_EXCHANGE = 2
 _CLONE_NEWNS = 0x00020000
 _MS_BIND = 0x1000
 _MS_REC = 0x4000
+_MS_PRIVATE = 1 << 18
 _MS_SLAVE = 1 << 19
+_MS_NOSUID_NODEV = 2 | 4
 _PR_SET_CHILD_SUBREAPER = 36
 _MNT_DETACH = 2
 
@@ -71,6 +73,28 @@ def private_bind(source: Path, target: Path) -> Iterator[None]:
             os.chdir(folder)
     finally:
         os.close(home)
+
+
+def make_coverable(folder: Path) -> None:
+    """Make ``folder`` a mount point whose later covers stay within the process that makes them."""
+    if folder.is_mount():
+        unmount(folder)
+    _mount_tmpfs(folder)
+    _check(_libc.mount(None, os.fsencode(folder), None, _MS_PRIVATE, None), "mount", folder)
+
+
+def cover(folder: Path) -> None:
+    """Lay an empty file system in memory over ``folder``, for this process and its children.
+
+    All other mounts, present and future, stay shared with everybody.
+    """
+    _check(_libc.unshare(_CLONE_NEWNS), "unshare")
+    _mount_tmpfs(folder)
+
+
+def _mount_tmpfs(folder: Path) -> None:
+    code = _libc.mount(b"corpus", os.fsencode(folder), b"tmpfs", _MS_NOSUID_NODEV, b"mode=0700")
+    _check(code, "mount", folder)
 
 
 def become_subreaper() -> None:

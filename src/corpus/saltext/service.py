@@ -5,35 +5,30 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
 import salt.config
 import salt.loader
-import salt.state
 
+from corpus.hosts import kernel
 from corpus.model.deployment import DeploymentId
 from corpus.project.place import Place, Project
 from corpus.project.service import Service
+from corpus.saltext.engine import Engine
 from corpus.saltext.phases import SaltPhases
 
 CONFIG = "/etc/salt/minion"
+ENGINE = Path("/run/corpus/engine")
 
 
 def minion_options(config: str = CONFIG) -> dict[str, Any]:
     """Return the minion's options with its grains, as ``salt-call --local`` has them."""
-    opts: dict[str, Any] = salt.config.minion_config(config)
+    # A plain dict: Salt's own kind of mapping loses its defaults when it is merged.
+    opts: dict[str, Any] = dict(salt.config.minion_config(config))
     opts["file_client"] = "local"
     opts["grains"] = salt.loader.grains(opts)
     return opts
-
-
-def warm(opts: dict[str, Any]) -> None:
-    """Load what most deployments use, so that a forked child finds it in memory."""
-    scratch = opts | {"pillar": {}}
-    high = salt.state.HighState(scratch, initial_pillar={})
-    for name in ("file.managed", "cmd.run", "test.nop", "service.running", "user.present"):
-        _ = name in high.state.states
-    high.state.call_high({"warm": {"test": ["nop"], "__sls__": "warm", "__env__": "base"}})
 
 
 def notify_ready() -> None:
@@ -49,13 +44,17 @@ def main() -> None:
     """Serve until stopped."""
     # Salt logs the output of failed commands: that belongs to the deployment's own log alone.
     logging.disable(logging.CRITICAL)
-    opts = minion_options()
-    warm(opts)
+    place = Place()
+    ENGINE.mkdir(parents=True, exist_ok=True)
+    kernel.make_coverable(ENGINE)
+    engine = Engine(minion_options(), ENGINE, place.prefix)
+    engine.warm()
 
-    def make_runner(project: Project, deployment: DeploymentId) -> SaltPhases:
-        return SaltPhases(opts, project, deployment)
+    def make_runner(project: Project, _deployment: DeploymentId) -> SaltPhases:
+        engine.isolate()
+        return SaltPhases(engine, project)
 
-    Service(Place(), make_runner).serve(notify_ready)
+    Service(place, make_runner).serve(notify_ready)
 
 
 if __name__ == "__main__":

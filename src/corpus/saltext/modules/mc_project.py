@@ -12,6 +12,7 @@ It converts arguments and errors; corpus.project does the work.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -27,6 +28,7 @@ from corpus.model.paths import DEFAULT_PREFIX
 from corpus.project import configuration, deployment, layout, repository
 from corpus.project import report as reports
 from corpus.project.place import Place, Project
+from corpus.saltext.engine import Engine
 from corpus.saltext.phases import SaltPhases
 
 __virtualname__ = "mc_project"
@@ -70,7 +72,10 @@ def _place(prefix: str | None = None) -> Place:
 
 def _runner(project: Project, identity: DeploymentId) -> SaltPhases:
     """Return an engine for one deployment, with the pillar that this call has."""
-    return SaltPhases(__opts__, project, identity, overrides=dict(__pillar__))
+    folder = project.paths.state / "salt" / str(identity)
+    shutil.rmtree(folder.parent, ignore_errors=True)
+    engine = Engine(__opts__, folder, project.place.prefix)
+    return SaltPhases(engine, project, overrides=dict(__pillar__))
 
 
 @_edge
