@@ -1,0 +1,56 @@
+"""mmdebstrap(1), apt-get(8), chroot(1): Debian's packages into a tree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def bootstrap(
+    suite: str,
+    arch: str,
+    target: Path,
+    packages: Sequence[str],
+    *,
+    dpkg_configuration: Path,
+    apt_options: Sequence[str] = (),
+) -> list[str]:
+    """Return the command that makes a small Debian in ``target``; sources come on its input.
+
+    ``dpkg_configuration`` takes effect after the essential packages are extracted: earlier,
+    mmdebstrap would start a filter for each, which costs 10 s.
+    """
+    return [
+        "mmdebstrap",
+        "--quiet",
+        "--mode=root",
+        "--variant=minbase",
+        "--format=directory",
+        f"--architectures={arch}",
+        f"--include={','.join(packages)}",
+        f"--essential-hook=upload {dpkg_configuration} /etc/dpkg/dpkg.cfg.d/corpus",
+        *(f"--aptopt={option}" for option in apt_options),
+        suite,
+        str(target),
+        "-",
+    ]
+
+
+def update(*, options: Sequence[str] = ()) -> list[str]:
+    """Return the command that fetches the lists of packages."""
+    return ["apt-get", "--quiet", *_options(options), "--error-on=any", "update"]
+
+
+def install(packages: Sequence[str], *, options: Sequence[str] = ()) -> list[str]:
+    """Return the command that installs ``packages`` and what they need, and asks nothing."""
+    return ["apt-get", "--quiet", "--yes", *_options(options), "--no-install-recommends",
+            "install", *packages]  # fmt: skip
+
+
+def inside(root: Path, argv: Sequence[str]) -> list[str]:
+    """Return the command that runs ``argv`` with ``root`` as its root directory."""
+    return ["chroot", str(root), *argv]
+
+
+def _options(options: Sequence[str]) -> list[str]:
+    return [word for option in options for word in ("-o", option)]
