@@ -18,7 +18,7 @@ prepare:  ## install the Debian packages that are missing (as root)
 
 venv: $(STAMP)  ## make .venv from requirements/dev.lock
 
-$(STAMP): requirements/dev.lock requirements/salt.lock pyproject.toml tools/venv.py | prepare
+$(STAMP): $(wildcard requirements/*.lock) pyproject.toml tools/venv.py | prepare
 	@$(HOST) tools/venv.py
 	@touch $@
 
@@ -49,8 +49,9 @@ faults: $(STAMP)  ## kill the deployer at every step and look at what is left
 	@$(RUN) -m tests.faults
 
 lock: build/uv/bin/uv  ## resolve the requirements anew
+	@cd requirements && ../$(UV) --output-file build.lock build.in
 	@cd requirements && ../$(UV) --output-file salt.lock salt.in
-	@cd requirements && ../$(UV) --output-file dev.lock dev.in
+	@cd requirements && ../$(UV) --output-file dev.lock --no-emit-package timelib dev.in
 
 build/uv/bin/uv: requirements/uv.in
 	@$(PYTHON) -m venv build/uv

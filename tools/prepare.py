@@ -26,9 +26,6 @@ PACKAGES = {
     "curl": "asks what was deployed",
     "ca-certificates": "trusts what the package sources present",
     "python3-venv": "makes virtual environments",
-    "python3-dev": "builds what comes as source only (Salt's timelib)",
-    "gcc": "builds what comes as source only (Salt's timelib)",
-    "libc6-dev": "builds what comes as source only (Salt's timelib)",
 }
 
 

@@ -1,64 +1,59 @@
 """Make .venv from requirements/dev.lock, with the wheels that the image is made from.
 
-Run by `make venv` with Debian's own Python. Salt and what it needs come out of the wheelhouse
-that the image's Salt layer uses, so that they are built from source once on a machine; the
-rest comes from where the machine's pip configuration says. Hashes are checked in both.
+Run by `make venv` with Debian's own Python. Salt and what it needs come out of the image
+builder's cache, so that they are fetched and made once on a machine; the rest comes from
+where the machine's pip configuration says. Hashes are checked in both.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 from corpus.hosts.local import Local
+from corpus.images import settings, source, wheelhouse
+from corpus.images.builder import DEFAULT_CACHE
+from corpus.images.cache import Cache
 from corpus.model.errors import CorpusError
-from corpus.project.venv import PYTHON, pip_command
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = source.here().root
 VENV = ROOT / ".venv"
-SALT_LOCK = ROOT / "requirements" / "salt.lock"
-DEV_LOCK = ROOT / "requirements" / "dev.lock"
-CACHE = Path("/var/cache/corpus/wheels")
-_PIN = re.compile(r"^[A-Za-z0-9._-]+==[^ ;\\]+", re.MULTILINE)
-_PIP = ["--quiet", "--no-input", "--disable-pip-version-check"]
+PYTHON = VENV / "bin" / "python"
+PIP = [str(PYTHON), "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check"]
+INSTALL = [*PIP, "install", "--no-compile", "--no-deps", "--no-warn-script-location"]
 
 
-def wheelhouse(pip: list[str]) -> Path:
-    """Return the directory with the wheels of salt.lock; build them when they are not there."""
-    key = hashlib.sha256(SALT_LOCK.read_bytes() + sys.version.encode()).hexdigest()[:16]
-    house = CACHE / key
-    if house.is_dir():
-        return house
-    print("venv: building the wheels of Salt, once (about a minute)", flush=True)
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".half-", dir=CACHE) as half:
-        wheels = Path(half, "wheels")
-        options = [*_PIP, "--no-deps", "--require-hashes", "--wheel-dir", str(wheels)]
-        Local().run([*pip, "wheel", *options, "--requirement", str(SALT_LOCK)])
-        wheels.rename(house)
-    return house
+def _say(line: str) -> None:
+    print(f"venv: {line}", flush=True)
+
+
+def shared() -> tuple[Path, list[Path]]:
+    """Return where the locked pip lies and the wheels of salt.lock; make both when absent."""
+    cache, host, inherited = Cache(DEFAULT_CACHE), Local(), settings.load()
+    with cache.locked(lambda: _say("waiting for a build of the image")):
+        modules = wheelhouse.tools(host, cache, source.here(), inherited)
+        key = wheelhouse.wheels_key(source.here().lock("salt").read_text())
+        if not cache.directory("wheels", key).exists():
+            _say("fetching and making the wheels of Salt, once on this machine")
+        house = wheelhouse.wheels(host, cache, source.here(), inherited)
+    return modules, sorted(house.glob("*.whl"))
 
 
 def install() -> None:
     """Make the environment anew."""
+    host = Local()
+    modules, wheels = shared()
+    # An environment needs no pip of its own: the locked one works on it from outside.
+    pip = {"PYTHONPATH": str(modules), "PIP_ROOT_USER_ACTION": "ignore"}
     shutil.rmtree(VENV, ignore_errors=True)
-    Local().run([str(PYTHON), "-m", "venv", "--without-pip", str(VENV)])
-    pip = pip_command(VENV / "bin" / "python")
-    options = [*_PIP, "--no-compile", "--no-deps"]
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as pins:
-        pins.write("\n".join(_PIN.findall(SALT_LOCK.read_text())))
-        pins.flush()
-        offline = ["--no-index", "--find-links", str(wheelhouse(pip))]
-        Local().run([*pip, "install", *options, *offline, "--requirement", pins.name])
-    print("venv: installing what the tests need", flush=True)
-    Local().run([*pip, "install", *options, "--require-hashes", "--requirement", str(DEV_LOCK)])
-    Local().run(
-        [*pip, "install", *options, "--no-index", "--no-build-isolation", "--editable", str(ROOT)]
-    )
+    host.run(["/usr/bin/python3", "-m", "venv", "--without-pip", str(VENV)])
+    host.run([*INSTALL, "--no-index", *map(str, wheels)], env=pip)
+    _say("installing what the tests need")
+    lock = ROOT / "requirements" / "dev.lock"
+    host.run([*INSTALL, "--require-hashes", "--requirement", str(lock)], env=pip)
+    own = ["--no-index", "--no-build-isolation", "--editable", str(ROOT)]
+    host.run([*INSTALL, *own], env=pip)
 
 
 def main() -> int:
