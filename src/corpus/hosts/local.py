@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath
 
 from corpus.hosts.base import Host, Result
@@ -62,6 +62,30 @@ class Local(Host):
             done.stdout.decode(errors="replace"),
             done.stderr.decode(errors="replace"),
         )
+
+    def stream(
+        self,
+        argv: Sequence[str],
+        tell: Callable[[str], None],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: PurePath | None = None,
+    ) -> int:
+        """Run ``argv``, give each line that it prints to ``tell`` at once, return its code."""
+        with subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(env or {})},
+            cwd=str(cwd) if cwd else None,
+            text=True,
+            errors="replace",
+        ) as process:
+            assert process.stdout is not None  # noqa: S101  asked for above
+            for line in process.stdout:
+                tell(line.rstrip("\n"))
+        return process.returncode
 
     def put(self, path: PurePath, data: bytes, mode: int = 0o644) -> None:
         """Write a file of this machine."""
