@@ -28,6 +28,7 @@ lint: $(STAMP)  ## check style, types and who imports whom
 	@$(RUN) -m mypy
 	@$(RUN) -m mypy tools/prepare.py tools/venv.py
 	@$(VENV)/bin/lint-imports --no-cache
+	@$(RUN) -m towncrier build --draft --version next > /dev/null
 
 format: $(STAMP)  ## put the code into the house's format
 	@$(RUN) -m ruff format .
