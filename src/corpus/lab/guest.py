@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from contextlib import suppress
+from pathlib import Path, PurePath
 
 from corpus.commands import ip, lxc, systemctl
 from corpus.hosts.base import Host
@@ -12,6 +13,9 @@ from corpus.lab.paths import LabPaths
 from corpus.model.errors import CommandFailed, CorpusError
 
 BOOT = 60.0  # seconds until systemd has to say that it is done
+NODE = "corpus-node.service"
+PYTHON = PurePath("/opt/corpus/bin/python")
+GUESTS = PurePath("/var/lib/corpus/lxc")  # the node's own containers, seen from within
 STOP = 30  # seconds for the environments, and again for the node, to stop cleanly
 
 
@@ -116,14 +120,22 @@ class Guest:
             self.kill()
 
     def _stop_environments(self) -> None:
-        # The outer container's stop would wait for the nested ones to its time-out.
-        listed = ["lxc-ls", "--lxcpath=/var/lib/corpus/lxc", "--running", "-1"]
+        # The outer container's stop would wait for the nested ones to its time-out. The
+        # node's own service stops those of its records; the rest are of a broken node.
+        with suppress(CommandFailed):
+            self.inside.run(systemctl.command("stop", [NODE]), check=False, timeout=3 * STOP)
+        listed = ["lxc-ls", f"--lxcpath={GUESTS}", "--running", "-1"]
         for name in self.inside.run(listed, check=False).out.split():
-            stop = ["lxc-stop", "--lxcpath=/var/lib/corpus/lxc", f"--name={name}"]
-            try:
-                self.inside.run([*stop, f"--timeout={STOP}"], check=False, timeout=STOP + 10)
-            except CommandFailed:
-                self.inside.run([*stop, "--kill"], check=False)
+            self.inside.run(lxc.stop(GUESTS, name, kill=True), check=False, timeout=STOP)
+
+    def renew(self) -> None:
+        """Let the node's new code write anew what it derives; environments go on running."""
+        self.inside.run(systemctl.reload())
+        if failed := [unit for unit in self.failed_units() if unit.startswith("corpus")]:
+            self.inside.run(systemctl.command("reset-failed", failed))
+            self.inside.run(systemctl.command("start", failed), check=False, timeout=3 * BOOT)
+        elif self.inside.run(["test", "-x", str(PYTHON)], check=False).code == 0:
+            self.inside.run([str(PYTHON), "-m", "corpus.node", "prepare"], timeout=BOOT)
 
     def kill(self) -> None:
         """End it at once with all that runs in it."""

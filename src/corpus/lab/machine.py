@@ -122,8 +122,7 @@ class Lab:
         names = {*present.top, *image.top_files()}
         changed = rootfs.update(self.paths.rootfs, self.paths.rootfs_new, names)
         self._say(f"{len(changed)} files of the node's code are new")
-        if any(name.startswith(("etc/systemd/", "usr/lib/systemd/")) for name in changed):
-            self._guest.inside.run(["systemctl", "daemon-reload"])
+        self._guest.renew()
         marker.write(self.paths.rootfs, image)
 
     def _replace_root(self) -> None:

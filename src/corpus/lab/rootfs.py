@@ -37,7 +37,6 @@ MASKED = (
     "console-getty.service",
     "getty@.service",
 )
-SUBORDINATE = "root:1000000:65536000"  # the node's idmap_base, and slots of 65,536 each
 
 
 def files(settings: Settings) -> dict[str, str]:
@@ -49,8 +48,6 @@ def files(settings: Settings) -> dict[str, str]:
     return {
         "etc/hostname": "node\n",
         "etc/hosts": hosts,
-        # Debian's unit does not start in containers, but this one has guests to serve.
-        "etc/systemd/system/lxcfs.service.d/corpus-lab.conf": "[Unit]\nConditionVirtualization=\n",
     }
 
 
@@ -79,8 +76,6 @@ def compose(paths: LabPaths, settings: Settings, image: marker.Image) -> None:
     image.unpack(paths.store, new)
     write_files(new, files(settings))
     mask(new)
-    for name in ("etc/subuid", "etc/subgid"):
-        allow_subordinate_ids(new / name)
     if marker.read(paths.rootfs):
         carry(paths.rootfs, new)
     for bind in ("var/lib/corpus", "etc/corpus"):
@@ -96,13 +91,6 @@ def mask(root: Path) -> None:
         unit = folder / name
         unit.unlink(missing_ok=True)
         unit.symlink_to("/dev/null")
-
-
-def allow_subordinate_ids(file: Path) -> None:
-    """Let root map the environments' ids: newuidmap(1) refuses what is not listed."""
-    lines = file.read_text().splitlines() if file.exists() else []
-    if SUBORDINATE not in lines:
-        file.write_text("\n".join([*lines, SUBORDINATE]) + "\n")
 
 
 def carry(old: Path, new: Path) -> None:

@@ -81,14 +81,6 @@ def test_identity_is_carried_and_nothing_else(tmp_path: Path) -> None:
     assert not (new / "etc/ssh/ssh_host_link_key").exists()
 
 
-def test_subordinate_ids_are_listed_once(tmp_path: Path) -> None:
-    file = tmp_path / "subuid"
-    file.write_text("someone:100000:65536\n")
-    for _ in range(2):
-        rootfs.allow_subordinate_ids(file)
-    assert file.read_text() == "someone:100000:65536\nroot:1000000:65536000\n"
-
-
 def test_units_that_reach_the_host_are_masked(tmp_path: Path) -> None:
     for _ in range(2):
         rootfs.mask(tmp_path)
