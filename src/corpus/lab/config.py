@@ -36,7 +36,7 @@ def binds(paths: LabPaths, settings: Settings) -> list[Bind]:
         Bind(paths.state / "var", "var/lib/corpus"),
         Bind(paths.state / "etc", "etc/corpus"),
         Bind(paths.guests, "var/lib/corpus/pool"),
-        Bind(settings.images, "var/lib/corpus/images-in", read_only=True),
+        Bind(settings.images / "out", "var/lib/corpus/images-in", read_only=True),
     ]
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from corpus.hosts import subvolumes
 from corpus.hosts.base import Host
-from corpus.images import builder, recipes, store
+from corpus.images import builder, recipes, settings, store
 from corpus.images import manifest as images
-from corpus.images import settings as image_settings
 
 
 class NodeImage:
@@ -45,17 +44,23 @@ class NodeImage:
     def _prune(self, pool: Path) -> None:
         """Remove unpacked images that this one does not stand on."""
         counts = range(1, len(self._image.layers) + 1)
-        kept = {f"{self._image.prefix_digest(count)[:12]}-{count}" for count in counts}
+        kept = {store.root_of(self._image, pool, count) for count in counts}
         for path in pool.iterdir():
-            if path.name not in kept and subvolumes.is_subvolume(path):
+            if path not in kept and subvolumes.is_subvolume(path):
                 subvolumes.delete(path)
 
 
-def current(cache: Path, host: Host) -> NodeImage:
-    """Return the node's image made from the code at hand; what ``cache`` has is not remade."""
-    return NodeImage(builder.build(recipes.NODE, image_settings.load(), cache), host)
+def current(cache: Path, host: Host, report: Callable[[str], None] | None = None) -> NodeImage:
+    """Return the node's image made from the code at hand, and make the environments' too.
+
+    What ``cache`` has is not remade. The environments' image lies beside the node's, in
+    the directory that the node sees.
+    """
+    wanted = {recipe: shown(cache) / recipe.name for recipe in (recipes.NODE, recipes.ENVIRONMENT)}
+    node, _ = builder.build_all(wanted, settings.load(), cache, report=report or builder.say)
+    return NodeImage(node, host)
 
 
-def ensure_environment(cache: Path) -> None:
-    """Make the environments' image where the node finds it, as far as ``cache`` lacks it."""
-    builder.build(recipes.ENVIRONMENT, image_settings.load(), cache)
+def shown(cache: Path) -> Path:
+    """Return the directory of finished images in ``cache``: all that the node sees of it."""
+    return cache / "out"

@@ -67,8 +67,7 @@ class Lab:
     def _build(self) -> marker.Image:
         from corpus.lab import image
 
-        image.ensure_environment(self.settings.images)
-        return image.current(self.settings.images, self._host)
+        return image.current(self.settings.images, self._host, self._say)
 
     def up(self) -> None:
         """Make or complete the lab and wait until its node has booted.
@@ -81,9 +80,9 @@ class Lab:
         with lock.held(self.paths.lock):
             made_with = record.load(self.paths)
             self._check_settings(made_with)
-            image = self._image()
             if not self._network.bridge_is_up():
                 self._network.check_free()
+            image = self._image()
             self.paths.root.mkdir(parents=True, exist_ok=True, mode=0o711)
             self._warnings = self._pool.attach()
             self._connect(made_with.forwarding if made_with else {})
