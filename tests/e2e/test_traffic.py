@@ -1,0 +1,56 @@
+"""100 requests a second through the proxy while a good and a bad version are pushed."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from e2e.tiny import command
+from load import Load
+from sites import Site, environment, lab, new_site, prepared
+
+__all__ = ["environment", "lab", "new_site", "prepared"]
+
+
+@pytest.mark.parametrize("good", [True, False], ids=["good", "bad"])
+def test_no_request_fails_and_no_post_runs_twice(
+    new_site: Callable[..., Site], good: bool
+) -> None:
+    site = new_site()
+    assert site.push().code == 0
+    load = Load(site.environment.lab.http_port, site.host_name).start()
+    time.sleep(1)
+    site.tiny.version = "2"
+    if not good:
+        site.tiny.phases["post_install"] = command("bad", "sleep 0.5; false")
+    push = site.push()
+    time.sleep(1)
+    load.finish()
+    assert (push.code == 0) is good
+    assert site.version == ("2" if good else "1")
+    assert load.sent > 150
+    assert load.failures == []
+    kept = Counter(site.entries)
+    assert [entry for entry, count in kept.items() if count > 1] == []
+    assert set(load.posted) == set(kept)
+
+
+def test_past_the_hold_there_is_a_maintenance_page(new_site: Callable[..., Site]) -> None:
+    import urllib.error
+
+    from corpus.lab import salt
+
+    site = new_site()
+    assert site.push().code == 0
+    lab_node = site.environment.lab.node()
+    salt.call(lab_node, "corpus_node.route", site.environment.id, site.host_name, site.tiny.port, hold=2)
+    site.inside("systemctl", "stop", f"{site.name}.service")
+    asked = time.monotonic()
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        site.ask("/version")
+    assert caught.value.code == 503
+    assert caught.value.headers["Retry-After"]
+    assert 1.5 < time.monotonic() - asked < 6
