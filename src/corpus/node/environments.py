@@ -7,8 +7,8 @@ what a crash left half-way is removed by the next one or at boot.
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -53,7 +53,7 @@ def create(
     given = bounds.parse(size, memory, cpu, pids)
     routes = proxy.parse_routes(hosts)
     public = rootfs.public_keys(keys)
-    with node.lock(id):
+    with _alone(node, id):
         there = node.records.find(id)
         if there and there.stage is Stage.READY:
             _same(there, platform, address, ssh_port)
@@ -70,6 +70,17 @@ def create(
     if wait:
         wait_for_ssh(node, id, wait)
     return inspect(node, id)
+
+
+@contextmanager
+def _alone(node: Node, id: str) -> Iterator[None]:
+    """Hold an environment's lock; its file goes with the environment."""
+    with node.lock(id):
+        try:
+            yield
+        finally:
+            if node.records.find(id) is None:
+                (node.settings.locks / id).unlink(missing_ok=True)
 
 
 def _same(record: Record, platform: str, address: str | None, ssh_port: int | None) -> None:
@@ -173,7 +184,6 @@ def _remove(node: Node, record: Record) -> None:
         node.records.remove(record.id)
         network.apply(node)
         volumes.prune({other.group for other in node.records.all()})
-    (settings.locks / record.id).unlink(missing_ok=True)  # whoever waits for it makes it anew
 
 
 def listed(node: Node) -> list[dict[str, Any]]:
@@ -215,7 +225,7 @@ def _describe(node: Node, record: Record, usage: dict[str, Any]) -> dict[str, An
 def destroy(node: Node, id: str) -> bool:
     """Remove an environment with all its data; False when there is none. Raises CorpusError."""
     id = node.records.resolve(id) if len(id) < 36 else environment_id(id)
-    with node.lock(id):
+    with _alone(node, id):
         record = node.records.find(id)
         if record is None:
             return False

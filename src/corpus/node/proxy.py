@@ -1,7 +1,7 @@
 """The node's front: host names led to environments by an HAProxy instance of our own.
 
 A request for an environment whose service is down is held, not refused: HAProxy tries to
-connect again every 100 ms until the route's seconds are over. Its pause between two tries is
+connect again every 50 ms until the route's seconds are over. Its pause between two tries is
 the smaller of ``timeout connect`` and one second, so that refused connections and dropped SYNs
 wait alike. Only a connection that was never made is tried again: no request runs twice.
 """
@@ -108,16 +108,16 @@ def write(node: Node) -> bool:
     routes = [(record, route) for record in records for route in record.routes]
     map_text = "".join(f"{r.host} {backend_name(e.id, r.port)}\n" for e, r in routes)
     texts = {
-        "404.html": pages.UNKNOWN_HOST,
-        "503.http": pages.maintenance(),
-        "hosts.map": map_text,
-        "haproxy.cfg": config(settings, routes),
+        "404.html": pages.UNKNOWN_HOST.encode(),
+        "503.http": pages.maintenance().encode(),
+        "hosts.map": map_text.encode(),
+        "haproxy.cfg": config(settings, routes).encode(),
     }
     old = {name: _read(node, name) for name in texts}
     if old == texts:
         return False
     for name, text in texts.items():
-        write_atomic(folder / name, text.encode(), durable=False)
+        write_atomic(folder / name, text, durable=False)
     try:
         node.host.run(haproxy.check(folder / "haproxy.cfg"))
     except CommandFailed:
@@ -125,13 +125,13 @@ def write(node: Node) -> bool:
             if before is None:
                 (folder / name).unlink()
             else:
-                write_atomic(folder / name, before.encode(), durable=False)
+                write_atomic(folder / name, before, durable=False)
         raise
     return True
 
 
-def _read(node: Node, name: str) -> str | None:
+def _read(node: Node, name: str) -> bytes | None:
     try:
-        return (node.settings.proxy / name).read_text()
+        return (node.settings.proxy / name).read_bytes()
     except FileNotFoundError:
         return None

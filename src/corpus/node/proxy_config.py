@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from corpus.node.records import Record, Route
 from corpus.node.settings import Settings
 
-_TRY_EVERY = 0.1  # seconds; also the longest a request waits after its service is back
-_AT_ONCE = 512  # connections to one backend, and so tries per 100 ms while it is down
+_TRY_EVERY = 0.05  # seconds; also the longest a request waits once its service is back
+_AT_ONCE = 512  # connections to one backend, and so tries at a time while it is down
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,12 @@ class Settings:
         parse_size(self.pool_size)
         if self.storage not in ("btrfs", "plain"):
             raise InvalidInput(f"not a storage: {self.storage!r}", mend="use btrfs or plain")
+        try:
+            IPv4Network(self.subnet)
+        except ValueError as error:
+            raise InvalidInput(f"not a subnet: {error}") from None
+        if not 0 < self.http_port < 65536:
+            raise InvalidInput(f"not a port: {self.http_port}")
         if not 1024 <= self.ssh_base <= 65535 - self.ssh_ports or self.ssh_ports < 2:
             raise InvalidInput("the SSH ports must lie between 1024 and 65535")
 
@@ -109,4 +115,7 @@ def load(path: Path = DEFAULT_FILE) -> Settings:
     for name in ("prefix", "proxy"):
         if name in given:
             given[name] = Path(given[name])
-    return Settings(**given)
+    try:
+        return Settings(**given)
+    except TypeError as error:
+        raise InvalidInput(f"a setting is of the wrong type: {error}", str(path)) from None

@@ -1,0 +1,77 @@
+"""``corpus_node.*`` under Salt's real loader: names, plain values, errors with exit codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+salt_config = pytest.importorskip("salt.config")
+salt_loader = pytest.importorskip("salt.loader")
+
+from salt.exceptions import CommandExecutionError  # noqa: E402
+
+import corpus.saltext  # noqa: E402
+
+FUNCTIONS = {
+    "boot", "create", "destroy", "exec", "facts", "image_import", "image_list", "inspect", "limit",
+    "list", "prepare", "route", "start", "stop", "unroute",
+}  # fmt: skip
+ID = "11111111-2222-4333-8444-555555555555"
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    tmp_path = tmp_path_factory.mktemp("minion")
+    settings = tmp_path / "node.toml"
+    settings.write_text(
+        f'prefix = "{tmp_path}/corpus"\nproxy = "{tmp_path}/proxy"\nstorage = "plain"\n'
+    )
+    options = salt_config.minion_config(None, defaults=dict(salt_config.DEFAULT_MINION_OPTS))
+    places = {"root_dir": "", "cachedir": "cache", "pki_dir": "pki", "conf_file": "minion"}
+    options.update({key: str(tmp_path / place) for key, place in places.items()})
+    options.update(
+        id="test",
+        file_client="local",
+        grains={},
+        module_dirs=[str(Path(corpus.saltext.__path__[0]))],
+        corpus_node_settings=str(settings),
+    )
+    return salt_loader.minion_mods(options, context={}, whitelist=["corpus_node"])
+
+
+def test_every_function_is_loaded_with_its_documentation(loaded: Any) -> None:
+    found = {name.split(".")[1] for name in loaded if name.startswith("corpus_node.")}
+    assert found == FUNCTIONS
+    for name in found:
+        assert "CLI Example" in loaded[f"corpus_node.{name}"].__doc__
+
+
+def test_an_empty_node_lists_nothing(loaded: Any) -> None:
+    assert loaded["corpus_node.list"]() == []
+    assert loaded["corpus_node.image_list"]() == []
+    assert loaded["corpus_node.destroy"](ID) is False
+    assert loaded["corpus_node.unroute"]("a.example") is False
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "code", "message"),
+    [
+        ("inspect", {"id": ID}, 3, "no environment"),
+        ("create", {"size": "lots"}, 2, "not a size"),
+        ("create", {"keys": "rubbish"}, 2, "not an SSH public key"),
+        ("create", {}, 3, "no image"),
+        ("image_import", {"directory": "/nowhere"}, 3, "no image"),
+        ("start", {"id": "../x"}, 2, "not an environment id"),
+        ("route", {"id": ID, "host": "-x"}, 2, "not a host name"),
+    ],
+)
+def test_an_error_of_ours_keeps_message_and_exit_code(
+    loaded: Any, function: str, arguments: dict[str, Any], code: int, message: str
+) -> None:
+    call = loaded[f"corpus_node.{function}"]
+    with pytest.raises(CommandExecutionError, match=message) as caught:
+        call(**arguments)
+    assert caught.value.exit_code == code
+    assert "to mend:" in str(caught.value)

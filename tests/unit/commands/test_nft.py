@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from corpus.commands import nft
+
+GUEST = nft.Guest("cenv11111111222", "02:c0:0a:58:00:0a", "10.88.0.10", 22001)
+RULES = nft.Rules("corpus0", "corpus0", "cenv", "10.88.0.0/16", [GUEST], (80,))
+
+
+def test_only_tables_of_our_own_are_named() -> None:
+    text = nft.ruleset(RULES) + nft.remove("corpus0")
+    assert set(re.findall(r"(?:table) (\w+ \w+)", text)) == {"inet corpus0", "bridge corpus0"}
+    assert "flush" not in text
+
+
+def test_the_tables_are_replaced_in_one_text() -> None:
+    text = nft.ruleset(RULES)
+    assert text.index("add table inet") < text.index("delete table inet") < text.index("map ssh4")
+
+
+def test_an_ssh_port_leads_to_its_guest_and_frames_are_bound_to_it() -> None:
+    text = nft.ruleset(RULES)
+    assert "elements = { 22001 : 10.88.0.10 . 22 }" in text
+    assert '"cenv11111111222" . 02:c0:0a:58:00:0a . 10.88.0.10' in text
+    assert "iifname corpus0 tcp dport { 80 } accept" in text
+
+
+def test_without_guests_there_are_no_elements() -> None:
+    assert "elements" not in nft.ruleset(replace(RULES, guests=[]))

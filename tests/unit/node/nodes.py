@@ -1,0 +1,68 @@
+"""A node in a scratch directory whose commands are recorded and whose guests are pretended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from corpus.hosts.fake import Fake
+from corpus.node import images
+from corpus.node.context import Node
+from corpus.node.settings import Settings
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBadKeyForTestsOnly0000000000000000000 me@home"
+ID = "11111111-2222-4333-8444-555555555555"
+OTHER = "99999999-2222-4333-8444-555555555555"
+
+
+def _info(host: Fake, argv: Sequence[str]) -> str:
+    name = next(word for word in argv if word.startswith("--name="))
+    for command in reversed(host.commands[:-1]):
+        if name in command and command[0] in ("lxc-start", "lxc-stop"):
+            running = command[0] == "lxc-start"
+            return "State: RUNNING\nPID: 42\n" if running else "State: STOPPED\n"
+    return "State: STOPPED\n"
+
+
+def make(folder: Path, **changes: object) -> tuple[Node, Fake]:
+    """Return a prepared node under ``folder`` with one image, and its host."""
+    values = {"prefix": folder / "corpus", "proxy": folder / "proxy", "storage": "plain"}
+    settings = Settings(**{**values, **changes})  # type: ignore[arg-type]
+    for path in (settings.images, settings.pool / "env", settings.records, settings.lxcpath):
+        path.mkdir(parents=True, exist_ok=True)
+    host = Fake()
+    host.answer("df", "1B-blocks Avail\n 107374182400 53687091200\n")
+    host.answer("ip -4 -json", "[]")
+    host.answer("lxc-info", lambda argv: _info(host, argv))
+    host.files["/etc/resolv.conf"] = b"# mine\nnameserver 10.9.9.9\n"
+    node = Node(settings, host)
+    images.adopt(node, "environment", "ab" * 32, settings.pool / "source")
+    host.commands.clear()
+    return node, host
+
+
+def reload(folder: Path) -> tuple[Node, Fake]:
+    """Return the same node after a restart of the machine: no guest runs."""
+    return make(folder)
+
+
+def left(node: Node) -> list[str]:
+    """Return what is left of environments: records, volumes, configuration, locks."""
+    settings = node.settings
+    places = [settings.records, settings.pool / "env", settings.lxcpath]
+    locks = list(settings.locks.glob("*-*"))
+    return sorted(str(p) for place in places for p in place.iterdir() if p.name != "isolate") + [
+        str(path) for path in locks
+    ]
+
+
+def ran(host: Fake, word: str) -> list[tuple[str, ...]]:
+    """Return the commands whose first word is ``word``."""
+    return [command for command in host.commands if command[0] == word]
+
+
+def record_json(node: Node, id: str) -> dict[str, object]:
+    """Return an environment's record as it is on disk."""
+    found: dict[str, object] = json.loads((node.settings.records / f"{id}.json").read_text())
+    return found

@@ -1,0 +1,123 @@
+"""Boot rebuilds everything from the records; prepare says what the machine lacks."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from corpus.hosts import subvolumes
+from corpus.model.errors import CorpusError, Unsupported
+from corpus.node import boot, environments, lifecycle, pool
+from corpus.node.__main__ import main
+from corpus.node.context import Node
+from corpus.node.records import Stage
+from unit.node import nodes
+
+
+def test_boot_starts_what_is_wanted_and_removes_what_is_half_made(tmp_path: Path) -> None:
+    node, _ = nodes.make(tmp_path)
+    third = "33333333-2222-4333-8444-555555555555"
+    for id in (nodes.ID, nodes.OTHER, third):
+        environments.create(node, id=id, hosts=[f"{id[:3]}.example"], wait=0)
+    lifecycle.stop(node, nodes.OTHER)
+    node.records.save(node.records.get(third).changed(stage=Stage.CREATING))
+    shutil.rmtree(node.settings.proxy)
+    shutil.rmtree(node.settings.lxcpath)
+
+    node, host = nodes.reload(tmp_path)
+    outcome = boot.boot(node)
+    assert outcome[nodes.ID] == "started"
+    assert outcome[nodes.OTHER] == "stopped, as it was"
+    assert outcome[third].startswith("removed")
+    assert [r.id for r in node.records.all()] == [nodes.ID, nodes.OTHER]
+    assert len(nodes.ran(host, "lxc-start")) == 1
+    assert (node.settings.proxy / "hosts.map").read_text().splitlines() == [
+        f"111.example {nodes.ID}-80",
+        f"999.example {nodes.OTHER}-80",
+    ]
+    assert (node.settings.lxcpath / nodes.ID / "config").exists()
+    assert ("systemctl", "corpus-proxy.service") in {
+        (command[0], command[-1]) for command in host.commands
+    }
+
+
+def test_one_environment_that_fails_does_not_keep_the_others(tmp_path: Path) -> None:
+    node, _ = nodes.make(tmp_path)
+    for id in (nodes.ID, nodes.OTHER):
+        environments.create(node, id=id, wait=0)
+    node, host = nodes.reload(tmp_path)
+    host.prepare_failure("lxc-start", err="broken")
+    outcome = boot.boot(node)
+    assert outcome[nodes.ID].startswith("failed")
+    assert outcome[nodes.OTHER] == "started"
+
+
+def test_halt_stops_all_and_changes_no_wish(tmp_path: Path) -> None:
+    node, host = nodes.make(tmp_path)
+    environments.create(node, id=nodes.ID, wait=0)
+    boot.halt(node)
+    assert len(nodes.ran(host, "lxc-stop")) == 1
+    assert node.records.get(nodes.ID).wanted is True
+
+
+def test_prepare_twice_writes_user_ids_once(tmp_path: Path) -> None:
+    node, host = nodes.make(tmp_path)
+    host.files["/etc/subuid"] = b"me:100000:65536\n"
+    for _ in range(2):
+        boot.prepare(node)
+    assert host.files["/etc/subuid"] == b"me:100000:65536\nroot:1000000:65536000\n"
+
+
+def test_an_old_kernel_is_named() -> None:
+    boot.check_kernel("6.1.0-18-amd64")
+    with pytest.raises(Unsupported, match=r"5\.10\.0-9.*idmapped mounts"):
+        boot.check_kernel("5.10.0-9-amd64")
+
+
+def test_without_simple_quotas_the_facts_say_soft(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(_: Path) -> None:
+        raise Unsupported("this kernel (6.1) has no btrfs simple quotas", mend="soft limits")
+
+    node, _ = nodes.make(tmp_path)
+    node = Node(nodes.make(tmp_path, storage="btrfs")[0].settings, node.host)
+    monkeypatch.setattr(subvolumes, "enable_simple_quotas", missing)
+    found = boot.facts(node)
+    assert (found["quota"], "6.1" in found["quota_why"]) == ("soft", True)
+
+
+def test_where_no_btrfs_can_be_made_the_fallback_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, host = nodes.make(tmp_path, storage="btrfs", pool_size="1G")
+    monkeypatch.setattr(subvolumes, "is_btrfs", lambda _: False)
+    host.prepare_failure("mount", err="unknown filesystem type 'btrfs'")
+    with pytest.raises(Unsupported, match='storage = "plain"') as caught:
+        pool.prepare(node)
+    assert caught.value.exit_code == 5
+
+
+def test_missing_firewall_features_are_named(tmp_path: Path) -> None:
+    node, host = nodes.make(tmp_path)
+    host.prepare_failure("nft", err="Operation not supported")
+    with pytest.raises(Unsupported, match="nf_tables"):
+        boot.prepare(node)
+
+
+def test_the_command_line_gives_message_and_exit_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text("colour = 'red'\n")
+    assert main(["--settings", str(file), "facts"]) == 2
+    assert "no such setting: colour" in capsys.readouterr().err
+
+
+def test_a_damaged_record_is_told_with_its_file(tmp_path: Path) -> None:
+    node, _ = nodes.make(tmp_path)
+    (node.settings.records / f"{nodes.ID}.json").write_text("{}")
+    with pytest.raises(CorpusError, match=nodes.ID):
+        boot.boot(node)

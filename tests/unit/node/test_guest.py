@@ -1,0 +1,88 @@
+"""The guest's configuration and the settings that it comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corpus.model.errors import InvalidInput
+from corpus.model.mode import Platform
+from corpus.node import guest, settings
+from corpus.node.records import Limits, Record, Route, dump, parse
+from corpus.node.settings import Settings
+
+ID = "11111111-2222-4333-8444-555555555555"
+RECORD = Record(
+    ID, Platform.PROD, "abababababab", "10.88.0.12", 22003, 2, Limits(1 << 30, 1 << 28, 0.5, 200)
+)
+
+
+def test_a_guest_is_unprivileged_with_ids_of_its_own_and_idmapped_mounts() -> None:
+    lines = guest.config(Settings(), RECORD).splitlines()
+    assert "lxc.idmap = u 0 1131072 65536" in lines
+    assert "lxc.idmap = g 0 1131072 65536" in lines
+    assert "lxc.rootfs.options = idmap=container" in lines
+    assert "lxc.mount.auto = cgroup:mixed:force proc:mixed sys:ro" in lines
+    assert any(
+        line.startswith("lxc.mount.entry = /var/lib/corpus/pool/env/")
+        and "/srv srv none bind,create=dir,idmap=container" in line
+        for line in lines
+    )
+
+
+def test_limits_are_written_for_both_layouts() -> None:
+    text = guest.config(Settings(), RECORD)
+    for line in (
+        "cgroup.memory.limit_in_bytes = 268435456",
+        "cgroup2.memory.max = 268435456",
+        "cgroup.pids.max = 200",
+        "cgroup2.pids.max = 200",
+        "cgroup.cpu.cfs_quota_us = 50000",
+        "cgroup2.cpu.max = 50000 100000",
+    ):
+        assert f"lxc.{line}\n" in text
+    bare = guest.config(Settings(), RECORD.changed(limits=Limits(1 << 30)))
+    assert "lxc.cgroup" not in bare
+
+
+def test_the_interface_fits_the_kernel_and_the_mac_is_local() -> None:
+    assert len(RECORD.interface) <= 15
+    assert RECORD.mac == "02:c0:0a:58:00:0c"
+    assert RECORD.group == f"2/{0x111111112222}"
+
+
+@given(
+    st.integers(64 << 20, 1 << 40),
+    st.none() | st.floats(0.05, 64),
+    st.lists(st.integers(1, 65535), max_size=3),
+)
+def test_records_come_back_as_they_were_written(
+    size: int, cpu: float | None, ports: list[int]
+) -> None:
+    routes = tuple(Route(f"h{port}.example", port) for port in ports)
+    record = RECORD.changed(limits=Limits(size, None, cpu), routes=routes)
+    assert parse(dump(record).decode(), "here") == record
+
+
+def test_settings_come_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "node.toml"
+    assert settings.load(file) == Settings()
+    file.write_text('prefix = "/x"\nssh_base = 23000\nnameservers = ["10.0.0.1"]\n')
+    found = settings.load(file)
+    assert (found.pool, found.ssh_base) == (Path("/x/pool"), 23000)
+    assert found.nameservers == ("10.0.0.1",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x = 1", "bridge = 'far-too-long-name'", "storage = 'zfs'", "ssh_base = 80", "= 3",
+     "pool_size = 'big'", "subnet = '10.88.0.0/33'", "ssh_base = 'x'", "http_port = 0"],
+)  # fmt: skip
+def test_wrong_settings_are_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text(text)
+    with pytest.raises(InvalidInput):
+        settings.load(file)
