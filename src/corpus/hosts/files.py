@@ -24,12 +24,18 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644, *, durable: bool = 
         raise
 
 
-def append_durable(path: Path, line: str, mode: int = 0o600) -> None:
-    """Append one line to ``path`` and wait until it is on the disk."""
+def append_line(path: Path, line: str, mode: int = 0o600, *, durable: bool = True) -> None:
+    """Append one line to ``path``; ``durable`` waits until it is on the disk.
+
+    A last line that a power cut left without its end is ended first.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, mode)
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, mode)
     try:
-        os.write(handle, line.rstrip("\n").encode() + b"\n")
-        os.fsync(handle)
+        size = os.fstat(handle).st_size
+        torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+        os.write(handle, b"\n" * torn + line.rstrip("\n").encode() + b"\n")
+        if durable:
+            os.fsync(handle)
     finally:
         os.close(handle)

@@ -12,8 +12,9 @@ from copy import deepcopy
 from typing import Any, Final
 
 from corpus.model.errors import InvalidInput
-from corpus.model.secret import masked
 from corpus.model.mode import Mode, Platform, parse_mode
+from corpus.model.secret import Secret, masked
+from corpus.project.phases import EXTRA, PHASES
 from corpus.project.place import Project
 
 DEFAULTS: Final[dict[str, Any]] = {
@@ -84,11 +85,19 @@ def secrets_of(content: Any, secret: bool = False) -> list[str]:
         return [
             text
             for key, value in content.items()
-            for text in secrets_of(value, secret or bool(_SECRET.search(str(key))))
+            for text in secrets_of(value, secret or _is_secret(str(key)))
         ]
     if isinstance(content, list):
         return [text for value in content for text in secrets_of(value, secret)]
-    return [str(content)] if secret and content not in (None, True, False, "") else []
+    if not secret or content is None or isinstance(content, bool):
+        return []
+    # A log is masked line by line, so each line of a private key is a secret of its own.
+    return [line.strip() for line in str(content).splitlines() if line.strip()]
+
+
+def _is_secret(key: str) -> bool:
+    """Tell whether a key says so; a project may be called ``keycloak``."""
+    return not key.startswith("makina-projects.") and bool(_SECRET.search(key))
 
 
 def mask(values: Any, secrets: list[str]) -> Any:
@@ -97,6 +106,8 @@ def mask(values: Any, secrets: list[str]) -> Any:
         return {key: mask(value, secrets) for key, value in values.items()}
     if isinstance(values, list):
         return [mask(value, secrets) for value in values]
+    if isinstance(values, int | float) and str(values) in secrets:
+        return Secret.mask
     return masked(values, secrets) if isinstance(values, str) else values
 
 
@@ -159,17 +170,22 @@ def _check(settings: Mapping[str, Any], where: str) -> None:
     ):
         _fail(where, "services", "a list of systemd units such as guestbook.service")
     ports = settings["ports"]
-    if not isinstance(ports, list) or not all(_is_number(port, 1, 65535) for port in ports):
+    if not isinstance(ports, list) or not all(
+        isinstance(port, int) and _is_number(port, 1, 65535) for port in ports
+    ):
         _fail(where, "ports", "a list of TCP ports")
     for key in ("hold", "drain"):
         if not _is_number(settings[key], 0, 3600):
             _fail(where, key, "seconds, 0 to 3600")
-    for key in ("timeouts", "retention"):
+    for key, names, least in (
+        ("timeouts", ("default", *PHASES, *EXTRA), 1),
+        ("retention", ("good", "failed"), 0),
+    ):
         values = settings[key]
         if not isinstance(values, Mapping) or not all(
-            _is_number(value, 0 if key == "retention" else 1, 86400) for value in values.values()
+            name in names and _is_number(value, least, 86400) for name, value in values.items()
         ):
-            _fail(where, key, "a mapping of names to numbers")
+            _fail(where, key, f"a mapping of numbers; the names are {', '.join(names)}")
     if settings["retention"]["good"] < 1:
         _fail(where, "retention.good", "at least 1")
     if settings["stop_before"] not in ("swap", "build"):
@@ -187,6 +203,12 @@ def _check_health(checks: Any, where: str) -> None:
         url = check.get("url")
         if not isinstance(url, str) or not url.startswith(("http://", "https://")):
             _fail(where, "health.url", "an http:// or https:// address")
+        if not isinstance(check.get("status", 200), int):
+            _fail(where, "health.status", "a number such as 200")
+        if not _is_number(check.get("timeout", 30), 0, 3600):
+            _fail(where, "health.timeout", "seconds, 0 to 3600")
+        if not isinstance(check.get("contains", ""), str):
+            _fail(where, "health.contains", "a text")
 
 
 def _is_number(value: object, low: int, high: int) -> bool:

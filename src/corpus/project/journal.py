@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from corpus.hosts.files import append_durable, write_atomic
+from corpus.hosts.files import append_line, write_atomic
 
 
 @dataclass
@@ -56,12 +56,7 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
     def _append(self, record: dict[str, Any], durable: bool) -> None:
-        line = json.dumps(record)
-        if durable:
-            append_durable(self.path, line)
-        else:
-            with self.path.open("a") as file:
-                file.write(line + "\n")
+        append_line(self.path, json.dumps(record), durable=durable)
 
 
 def read(path: Path) -> History | None:
@@ -75,8 +70,10 @@ def read(path: Path) -> History | None:
         try:
             record = json.loads(line)
         except ValueError:
-            break
+            continue
         if history is None:
+            if "header" not in record:
+                return None
             history = History(record["header"])
         if "begin" in record:
             history.begun.append(record["begin"])

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from corpus.hosts.files import append_durable
+from corpus.hosts.files import append_line
 from corpus.model.deployment import DeploymentId, Outcome
 
 
@@ -67,4 +67,4 @@ class Ledger:
         """Add an entry, once for a deployment and outcome."""
         known = self.find(entry.id)
         if known is None or known.outcome is not entry.outcome:
-            append_durable(self.path, json.dumps(asdict(entry)))
+            append_line(self.path, json.dumps(asdict(entry)))

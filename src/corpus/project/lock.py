@@ -34,9 +34,7 @@ def held(
         os.close(handle)
 
 
-def _acquire(
-    handle: int, path: Path, waiting: Callable[[str], None], deadline: float
-) -> None:
+def _acquire(handle: int, path: Path, waiting: Callable[[str], None], deadline: float) -> None:
     told = ""
     while True:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -24,9 +25,7 @@ class Log:
 
     def __init__(self, path: Path, sink: Sink = _nobody) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._handle = os.open(
-            path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
+        self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._sink = sink
         self.secrets: list[str] = []
 
@@ -46,10 +45,8 @@ class Log:
 
     def _write(self, line: str) -> None:
         line = masked(line, self.secrets)
-        try:
+        with contextlib.suppress(OSError):
             os.write(self._handle, line.encode(errors="replace") + b"\n")
-        except OSError:
-            pass
         try:
             self._sink(line)
         except OSError:

@@ -23,6 +23,7 @@ import struct
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from corpus.commands import git
@@ -62,15 +63,16 @@ class Service:
         gc.collect()
         gc.freeze()  # a forked child then copies fewer pages
         ready()
+        sources: list[socket.socket | int] = [listener, self._wake_read]
         while True:
-            readable, _, _ = select.select([listener, self._wake_read], [], [])
+            readable, _, _ = select.select(sources, [], [])
             if self._wake_read in readable:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake_read, 4096)
                 self._reap()
             if listener in readable:
                 connection, _ = listener.accept()
-                self._fork("", lambda connection=connection: self._answer(connection))
+                self._fork("", partial(self._answer, connection))
                 connection.close()
 
     def recover_all(self) -> None:
@@ -78,7 +80,7 @@ class Service:
         for name in self.place.names():
             project = Project.existing(self.place, name)
             if project.paths.journal.exists() and not lock.is_held(project.paths.lock):
-                self._fork(name, lambda project=project: self._recover(project))
+                self._fork(name, partial(self._recover, project))
 
     def _listen(self) -> socket.socket:
         path = self.place.socket
@@ -135,8 +137,12 @@ class Service:
     def _recover(self, project: Project) -> None:
         identity = deployment.new_id()
         log = Log(project.paths.state / "logs" / "recovery.log", print)
-        with lock.held(project.paths.lock, f"recovery {identity}", log.title):
-            deployment.recover(project, self.make_runner, log)
+        try:
+            with lock.held(project.paths.lock, f"recovery {identity}", log.title):
+                deployment.recover(project, self.make_runner, log)
+        except Exception as error:
+            # Not by dying: the parent would try again at once, and so for ever.
+            log.alarm(str(error) or type(error).__name__)
 
     def _answer(self, connection: socket.socket) -> None:
         connection.settimeout(10)
@@ -262,5 +268,3 @@ def _read_from(path: Any, offset: int) -> bytes:
     except FileNotFoundError:
         return b""
     return data[: data.rfind(b"\n") + 1]
-
-

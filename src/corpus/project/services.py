@@ -1,4 +1,4 @@
-"""The project's systemd units: linked from ``run/systemd``, so that they come back with the code."""
+"""The project's systemd units: linked from ``run/systemd``, so they come back with the code."""
 
 from __future__ import annotations
 

@@ -52,9 +52,7 @@ def make(path: Path, mode: int = 0o755) -> None:
     path.chmod(mode)
 
 
-def copy(
-    source: Path, target: Path, way: Way, host: Host, reference: Path | None = None
-) -> None:
+def copy(source: Path, target: Path, way: Way, host: Host, reference: Path | None = None) -> None:
     """Make ``target``, absent so far, a copy of ``source``, whole or not at all.
 
     ``reference`` is an earlier copy, which rsync shares unchanged files with.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from corpus.hosts.files import append_durable, write_atomic
+from corpus.hosts.files import append_line, write_atomic
 
 
 def test_a_reader_sees_the_old_or_the_new_content(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_a_failure_at_any_step_leaves_the_old_and_nothing_else(
 
 def test_lines_are_appended_whole(tmp_path: Path) -> None:
     path = tmp_path / "ledger"
-    append_durable(path, "one")
-    append_durable(path, "two\n")
+    append_line(path, "one")
+    append_line(path, "two\n")
     assert path.read_text() == "one\ntwo\n"
     assert path.stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,62 @@
+"""The ledger: one line a deployment, told right after a crash."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from corpus.model.deployment import Outcome
+from corpus.project.ledger import Ledger
+from projects import entry, ids
+
+A, B, C = ids(3)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "ledger.jsonl")
+
+
+def test_nothing_yet(ledger: Ledger) -> None:
+    assert ledger.entries() == []
+    assert ledger.live() is None
+    assert ledger.find(str(A)) is None
+
+
+def test_entries_come_back_as_they_were(ledger: Ledger) -> None:
+    first = entry(A, Outcome.LIVE, runtime={"ports": [80]}, by="ann", error="")
+    second = entry(B, Outcome.REFUSED, error="a\nb — ü")
+    ledger.append(first)
+    ledger.append(second)
+    assert ledger.entries() == [first, second]
+    assert ledger.find(str(B)) == second
+    assert first.deployment == A
+
+
+def test_the_last_live_one_is_live(ledger: Ledger) -> None:
+    for identity, outcome in ((A, Outcome.LIVE), (B, Outcome.LIVE), (C, Outcome.ROLLED_BACK)):
+        ledger.append(entry(identity, outcome))
+    live = ledger.live()
+    assert live is not None
+    assert live.id == str(B)
+
+
+def test_the_same_ending_is_written_once(ledger: Ledger) -> None:
+    for outcome in (Outcome.ROLLBACK_FAILED, Outcome.ROLLBACK_FAILED, Outcome.ROLLED_BACK):
+        ledger.append(entry(A, outcome))
+    assert [e.outcome for e in ledger.entries()] == [Outcome.ROLLBACK_FAILED, Outcome.ROLLED_BACK]
+
+
+def test_a_line_cut_short_costs_that_line_alone(ledger: Ledger) -> None:
+    ledger.append(entry(A, Outcome.LIVE))
+    ledger.append(entry(B, Outcome.LIVE))
+    data = ledger.path.read_bytes()
+    ledger.path.write_bytes(data[:-20])
+    ledger.append(entry(C, Outcome.LIVE))
+    assert [e.id for e in ledger.entries()] == [str(A), str(C)]
+
+
+def test_it_is_for_root_alone(ledger: Ledger) -> None:
+    ledger.append(entry(A, Outcome.LIVE))
+    assert ledger.path.stat().st_mode & 0o777 == 0o600

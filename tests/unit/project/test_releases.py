@@ -1,0 +1,97 @@
+"""Releases: the same files give the same bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corpus.model.errors import CommandFailed
+from corpus.project import releases
+from projects import Scratch, ids
+
+FACTS = {"commit": "c" * 40, "time": 1_700_000_000, "by": "ann"}
+A, B = ids(2)
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Scratch:
+    return Scratch(tmp_path)
+
+
+def tree(folder: Path, names: list[str]) -> Path:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"content of {name}\n")
+        path.chmod(0o644)
+    (folder / "link").symlink_to("a")
+    return folder
+
+
+def make(scratch: Scratch, source: Path, identity: Any = A) -> dict[str, Any]:
+    return releases.make(scratch.project, identity, source, FACTS)
+
+
+def test_the_same_files_the_same_digest(scratch: Scratch, tmp_path: Path) -> None:
+    names = ["a", "b/c", "b/d", "z"]
+    one = make(scratch, tree(tmp_path / "one", names))
+    other = tree(tmp_path / "other", list(reversed(names)))
+    for path in other.rglob("*"):  # made at another time, read meanwhile
+        os.utime(path, (1_800_000_000, 1_900_000_000), follow_symlinks=False)
+    two = make(scratch, other, B)
+    assert one["sha256"] == two["sha256"]
+    assert one["archive"] != two["archive"]
+
+
+@pytest.mark.parametrize("change", ["content", "mode", "name"])
+def test_other_files_another_digest(scratch: Scratch, tmp_path: Path, change: str) -> None:
+    source = tree(tmp_path / "one", ["a", "b"])
+    before = make(scratch, source)["sha256"]
+    if change == "content":
+        (source / "a").write_text("other\n")
+    elif change == "mode":
+        (source / "a").chmod(0o755)
+    else:
+        (source / "a").rename(source / "aa")
+    assert make(scratch, source, B)["sha256"] != before
+
+
+def test_the_manifest_tells_the_truth(scratch: Scratch, tmp_path: Path) -> None:
+    manifest = make(scratch, tree(tmp_path / "one", ["a", "b/c"]))
+    archive = scratch.paths.release(A)
+    assert json.loads(scratch.paths.manifest(A).read_text()) == manifest
+    assert manifest["sha256"] == releases.digest(archive)
+    assert manifest["archive_size"] == archive.stat().st_size
+    assert manifest["files"] == 3
+    assert manifest["project"] == "demo"
+    assert manifest["commit"] == "c" * 40
+    assert manifest["archive"] == f"demo-{A}.tar.zst"
+    listed = subprocess.run(
+        ["tar", "--list", "--zstd", "-f", str(archive)], capture_output=True, text=True, check=True
+    ).stdout
+    assert "./b/c" in listed.splitlines()
+
+
+def test_a_release_half_made_is_none(scratch: Scratch, tmp_path: Path) -> None:
+    with pytest.raises(CommandFailed):
+        make(scratch, tmp_path / "absent")
+    assert not scratch.paths.release(A).exists()
+    assert not scratch.paths.manifest(A).exists()
+    releases.remove(scratch.project, A)
+    assert list(scratch.paths.releases.iterdir()) == []
+
+
+def test_remove(scratch: Scratch, tmp_path: Path) -> None:
+    make(scratch, tree(tmp_path / "one", ["a"]))
+    make(scratch, tmp_path / "one", B)
+    releases.remove(scratch.project, A)
+    releases.remove(scratch.project, A)
+    assert sorted(p.name for p in scratch.paths.releases.iterdir()) == [
+        f"demo-{B}.manifest.json",
+        f"demo-{B}.tar.zst",
+    ]
