@@ -18,7 +18,7 @@ from corpus.lab import salt
 from corpus.lab.machine import Lab
 
 LXCPATH = PurePosixPath("/var/lib/corpus/lxc")
-IMAGES = "/var/lib/corpus/images-in/out/environment"
+IMAGES = "/var/lib/corpus/images-in/environment"
 
 
 def prepare(lab: Lab) -> None:
