@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from corpus.commands import layers
 from corpus.hosts import isolated
 from corpus.hosts.base import Host
 from corpus.hosts.local import Local
@@ -115,7 +116,8 @@ class Maker:
     """One build: what is needed is made once, by a thread each, when what it needs is there."""
 
     def __init__(self, plan: Plan, report: Report, *, refresh: bool) -> None:
-        self.plan = plan
+        checkout = plan.checkout.copied(plan.cache.work / "source")
+        self.plan = Plan(plan.cache, plan.settings, checkout)
         self.report = report
         self.refresh = refresh
         self.host: Host = Local()
@@ -226,11 +228,10 @@ class Maker:
             return debian.make_packages(self.space, RECIPES[name], settings)
         own = self._need("own", self._own).result()
         recipe = RECIPES[name.removeprefix("code-")]
-        return code.make(self.space, recipe, settings, own, self._tools())
+        files = self.plan.checkout.system_files
+        return code.make(self.space, recipe, settings, files, own, self._tools())
 
     def _pack(self, tree: Tree, packed: Path) -> None:
-        from corpus.commands import layers
-
         self.host.run(layers.pack(tree.upper, packed))
 
 

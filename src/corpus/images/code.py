@@ -22,8 +22,10 @@ def key(recipe: Recipe, settings: Settings, source: str, lower: Sequence[str]) -
     )
 
 
-def make(space: Workspace, recipe: Recipe, settings: Settings, wheel: Path, tools: Path) -> Tree:
-    """Install our wheel, put the system files and the settings in place, set the units."""
+def make(
+    space: Workspace, recipe: Recipe, settings: Settings, files: Path, wheel: Path, tools: Path
+) -> Tree:
+    """Install our wheel, put the system ``files`` and the settings in place, set the units."""
     *lower, name = recipe.layers
     with space.above(name, lower) as tree:
         space.show(tree, wheel, "/run/own")
@@ -31,7 +33,7 @@ def make(space: Workspace, recipe: Recipe, settings: Settings, wheel: Path, tool
         runtime.install(tree, [f"/run/own/{path.name}" for path in sorted(wheel.glob("*.whl"))])
         tree.run(*pip.compile_all(runtime.PYTHON, f"{runtime.SITE}/corpus"))
         for kind in ("common", recipe.name):
-            _put_files(tree, kind)
+            _put_files(tree, kind, files)
         _put_settings(tree, settings)
         tree.write("/etc/corpus/image.json", json.dumps({"name": recipe.name}) + "\n")
         # Backups of account files would tell nothing; the base has none.
@@ -40,12 +42,12 @@ def make(space: Workspace, recipe: Recipe, settings: Settings, wheel: Path, tool
     return tree
 
 
-def _put_files(tree: Tree, kind: str) -> None:
-    for path, file in setup.files(kind).items():
+def _put_files(tree: Tree, kind: str, folder: Path) -> None:
+    for path, file in setup.files(kind, folder).items():
         data = file.read_bytes()
         tree.write(path, data, setup.mode_of(path, data))
-    directives = setup.read(kind)
-    if (setup.FILES / kind / "usr/lib/sysusers.d").is_dir():
+    directives = setup.read(kind, folder)
+    if (folder / kind / "usr/lib/sysusers.d").is_dir():
         tree.run("systemd-sysusers")
     setup.apply(directives, tree.root)
     for command in setup.commands(directives):

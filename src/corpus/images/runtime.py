@@ -34,8 +34,7 @@ def make(space: Workspace, wheels: Path, tools: Path) -> Tree:
         tree.run("/usr/bin/python3", "-m", "venv", "--without-pip", HOME)
         files = sorted(f"/run/wheels/{path.name}" for path in wheels.glob("*.whl"))
         install(tree, files)
-        for folder in (tree.root / SITE.lstrip("/"),):
-            _drop(tree, folder)
+        tree.remove(*(f"{SITE.lstrip('/')}/{pattern}" for pattern in UNWANTED))
         tree.run(*pip.compile_all(PYTHON, SITE))
     tree.settle()
     return tree
@@ -50,8 +49,3 @@ def install(tree: Tree, files: list[str]) -> None:
         "PIP_CONFIG_FILE": "/dev/null",
     }
     tree.run(*pip.install_wheels(PYTHON, files), environment=environment)
-
-
-def _drop(tree: Tree, site: Path) -> None:
-    inside = f"{site.relative_to(tree.root)}/"
-    tree.remove(*(inside + pattern for pattern in UNWANTED))

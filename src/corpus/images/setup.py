@@ -20,8 +20,6 @@ VERBS = {
     "mode": ("PATH", "MODE"),
 }
 
-FILES = Path(__file__).parent / "files"
-
 
 @dataclass(frozen=True)
 class Directive:
@@ -48,14 +46,14 @@ def parse(text: str, where: str = "setup") -> list[Directive]:
     return found
 
 
-def read(name: str, folder: Path = FILES) -> list[Directive]:
-    """Return the directives of ``files/<name>.setup``; none where there is no such file."""
+def read(name: str, folder: Path) -> list[Directive]:
+    """Return the directives of ``<folder>/<name>.setup``; none where there is no such file."""
     path = folder / f"{name}.setup"
     return parse(path.read_text(), str(path)) if path.exists() else []
 
 
-def files(name: str, folder: Path = FILES) -> dict[str, Path]:
-    """Return the system files of ``files/<name>/``: path in the image, file here."""
+def files(name: str, folder: Path) -> dict[str, Path]:
+    """Return the system files of ``<folder>/<name>/``: path in the image, file here."""
     root = folder / name
     return {
         f"/{path.relative_to(root)}": path

@@ -37,12 +37,21 @@ class Checkout:
             raise Unsupported(f"no lock file {path}", mend="make lock")
         return path
 
-    def copy_to(self, target: Path) -> None:
-        """Copy the source to ``target``: setuptools writes beside what it builds from."""
-        for path in self.files:
+    @property
+    def system_files(self) -> Path:
+        """The directory of the system files that images get (see `setup`)."""
+        return self.root / "src" / "corpus" / "images" / "files"
+
+    def copied(self, target: Path) -> Checkout:
+        """Return a copy of it at ``target``: what is edited during a build is not in the image.
+
+        Besides, setuptools writes beside what it builds from.
+        """
+        for path in [*self.files, *(self.root / "requirements").glob("*.lock")]:
             copy = target / path.relative_to(self.root)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
+        return Checkout(target)
 
 
 def here() -> Checkout:

@@ -113,9 +113,8 @@ def wheels(host: Host, cache: Cache, checkout: Checkout, settings: Settings) -> 
 
 
 def own_wheel(host: Host, cache: Cache, checkout: Checkout, settings: Settings) -> Path:
-    """Return a directory that holds the wheel of our own code, made from a copy of it."""
+    """Return a directory that holds the wheel of our own code; ``checkout`` is a copy of it."""
     environment = _environment(settings, tools(host, cache, checkout, settings))
-    copy, target = cache.work / "source", cache.work / "own"
-    checkout.copy_to(copy)
-    host.run(pip.wheel_of(interpreter(), copy, target), env=environment)
+    target = cache.work / "own"
+    host.run(pip.wheel_of(interpreter(), checkout.root, target), env=environment)
     return target
