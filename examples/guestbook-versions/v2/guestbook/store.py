@@ -12,7 +12,7 @@ from pathlib import Path
 DATABASE = Path(os.environ.get("GUESTBOOK_DATABASE", "data/guestbook.sqlite3"))
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 SHOWN = 100
-MOODS = {"happy": "😊", "curious": "🤔", "moved": "🥹", "hungry": "🍰"}
+MOODS = {"happy": "😊", "curious": "😮", "moved": "😢", "hungry": "😋"}
 
 
 @dataclass(frozen=True)
