@@ -1,6 +1,7 @@
 """The lab that tests share: a whole compute node, made once a session.
 
-``CORPUS_TEST_LAB=keep`` leaves it up for the next run, which then starts in a second.
+``CORPUS_TEST_LAB=keep`` leaves it up for the next run, which then starts in a second;
+``CORPUS_TEST_IMAGES`` is the cache of images, where it is not the usual one.
 A module takes part with ``from labs import lab`` (pytest finds fixtures by their name there).
 """
 
@@ -8,10 +9,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
 import pytest
 
+from corpus.hosts.local import Local
+from corpus.lab import image
 from corpus.lab.machine import Lab, assert_clean
+from corpus.lab.settings import Settings, settings_for
 
 NAME = "test"
 
@@ -21,9 +27,21 @@ def lab() -> Iterator[Lab]:
     """Return the lab ``test``, up, with ports, subnet and directory of its own."""
     if os.geteuid() != 0:
         pytest.skip("a lab is made by root alone")
-    made = Lab(NAME)
+    made = Lab(NAME, settings_of_tests(NAME), image=node_image)
     made.up()
     yield made
     if os.environ.get("CORPUS_TEST_LAB") != "keep":
         made.down()
-        assert_clean(NAME)
+        assert_clean(NAME, made.settings)
+
+
+@cache
+def node_image() -> image.NodeImage:
+    """Return the node's image, made at the first call: code edited during a run is not in it."""
+    return image.current(settings_of_tests(NAME).images, Local())
+
+
+def settings_of_tests(name: str, **given: Any) -> Settings:
+    """Return the settings of lab ``name`` as the tests' environment wants them."""
+    images = os.environ.get("CORPUS_TEST_IMAGES")
+    return settings_for(name, {**({"images": images} if images else {}), **given})

@@ -9,6 +9,7 @@ from corpus.hosts import subvolumes
 from corpus.hosts.base import Host
 from corpus.images import builder, recipes, settings, store
 from corpus.images import manifest as images
+from corpus.model.errors import Conflict
 
 
 class NodeImage:
@@ -30,7 +31,15 @@ class NodeImage:
 
     def unpack(self, pool: Path, target: Path) -> None:
         """Make ``target`` a snapshot of the image, unpacked in ``pool`` as far as it is not."""
-        base = store.import_image(self._image.directory, pool, subvolumes=True)
+        base = store.root_of(self._image, pool)
+        if not base.exists():
+            found = store.import_image(self._image.directory, pool, subvolumes=True)
+            if found != base:
+                raise Conflict(
+                    "the image was built anew meanwhile",
+                    where=str(self._image.directory),
+                    mend="try again",
+                )
         subvolumes.snapshot(base, target)
         self._prune(pool)
 

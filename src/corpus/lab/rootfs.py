@@ -104,16 +104,12 @@ def carry(old: Path, new: Path) -> None:
 
 
 def seed(paths: LabPaths, settings: Settings) -> None:
-    """Fill the node's state: what the image ships in /etc/corpus, and the lab's settings."""
+    """Fill the node's state: the image's own files of /etc/corpus, and the lab's settings."""
     for name in ("var", "etc"):
         (paths.state / name).mkdir(exist_ok=True, mode=0o755)
     shipped = paths.rootfs / "etc/corpus"
     for source in sorted(shipped.rglob("*")) if shipped.is_dir() else ():
-        target = paths.state / "etc" / source.relative_to(shipped)
-        if source.is_dir():
-            target.mkdir(exist_ok=True)
-        elif source.is_file() and not target.exists():
-            shutil.copy2(source, target)
+        _replace(paths.state / "etc" / source.relative_to(shipped), source)
     write_files(paths.state / "etc", {"node.toml": node_settings(settings)})
 
 
