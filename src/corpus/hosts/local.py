@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 
 from corpus.hosts.base import Host, Result
 from corpus.hosts.files import write_atomic
+from corpus.hosts.processes import kill_descendants
 from corpus.model.errors import CommandFailed, NotFound
 
 
@@ -32,36 +33,26 @@ class Local(Host):
         environment = {**os.environ, **env}
         identity: dict[str, object] = {}
         if user is not None:
-            account = pwd.getpwnam(user)
-            environment |= {"HOME": account.pw_dir, "USER": user, "LOGNAME": user}
-            identity = {
-                "user": account.pw_uid,
-                "group": account.pw_gid,
-                "extra_groups": os.getgrouplist(user, account.pw_gid),
-            }
+            identity, names = _identity(user)
+            environment |= names
         try:
-            done = subprocess.run(  # type: ignore[call-overload]
+            process = subprocess.Popen(  # type: ignore[call-overload]
                 list(argv),
-                input=stdin,
-                stdin=subprocess.DEVNULL if stdin is None else None,
-                capture_output=True,
+                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 env=environment,
                 cwd=str(cwd) if cwd else None,
-                timeout=timeout,
-                check=False,
                 **identity,
             )
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise CommandFailed(argv, 127, str(error)) from None
-        except subprocess.TimeoutExpired as error:
-            output = ((error.stdout or b"") + (error.stderr or b"")).decode(errors="replace")
-            raise CommandFailed(argv, None, output) from None
-        return Result(
-            tuple(argv),
-            done.returncode,
-            done.stdout.decode(errors="replace"),
-            done.stderr.decode(errors="replace"),
-        )
+        except PermissionError as error:
+            raise CommandFailed(argv, 126, str(error)) from None
+        code, out, err = _finish(process, stdin, timeout)
+        if code is None:
+            raise CommandFailed(argv, None, out + err)
+        return Result(tuple(argv), code, out, err)
 
     def stream(
         self,
@@ -97,3 +88,43 @@ class Local(Host):
             return Path(path).read_bytes()
         except FileNotFoundError:
             raise NotFound(f"no such file: {path}") from None
+
+
+def _identity(user: str) -> tuple[dict[str, object], dict[str, str]]:
+    """Return what Popen and the environment need to become ``user``. Raises NotFound."""
+    try:
+        account = pwd.getpwnam(user)
+    except KeyError:
+        raise NotFound(f"no account {user!r} on this machine") from None
+    groups = os.getgrouplist(user, account.pw_gid)
+    identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": groups}
+    return identity, {"HOME": account.pw_dir, "USER": user, "LOGNAME": user}
+
+
+def _finish(
+    process: subprocess.Popen[bytes], stdin: bytes | None, timeout: float | None
+) -> tuple[int | None, str, str]:
+    """Return code, output and errors of the process; past its time the code is None."""
+    expired = False
+    try:
+        out, err = process.communicate(stdin, timeout)
+    except subprocess.TimeoutExpired:
+        expired = True
+        _kill(process)
+        out, err = process.communicate()
+    except BaseException:
+        _kill(process)
+        process.wait()
+        raise
+    finally:
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+    code = None if expired else process.returncode
+    return code, out.decode(errors="replace"), err.decode(errors="replace")
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the process with all that it has started: a compiler that pip runs, a shell's child."""
+    kill_descendants(process.pid, patience=1.0)
+    process.kill()

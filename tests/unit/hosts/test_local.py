@@ -48,6 +48,35 @@ def test_past_its_time_it_is_ended_and_says_what_it_had_printed() -> None:
     assert "begun" in caught.value.output
 
 
+def test_past_its_time_what_it_started_is_ended_too() -> None:
+    with pytest.raises(CommandFailed) as caught:
+        Local().run(["sh", "-c", "sleep 30 & echo $!; wait"], timeout=0.3)
+    child = int(caught.value.output)
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{child}/stat").exists() and time.monotonic() < deadline:
+        if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            break
+        time.sleep(0.01)
+    else:
+        assert not Path(f"/proc/{child}").exists()
+
+
+def test_what_cannot_be_started_says_so(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("no program")
+    with pytest.raises(CommandFailed) as caught:
+        Local().run([str(tmp_path / "data")])
+    assert caught.value.code == 126
+    with pytest.raises(CommandFailed, match="absent"):
+        Local().run(["true"], cwd=tmp_path / "absent")
+    with pytest.raises(NotFound, match="no-such-account"):
+        Local().run(["true"], user="no-such-account")
+
+
+def test_much_input_and_output_at_once() -> None:
+    text = "x" * (1 << 20)
+    assert Local().run(["cat"], stdin=text).out == text
+
+
 def test_a_signal_is_a_negative_code() -> None:
     assert Local().run(["sh", "-c", "kill -9 $$"], check=False).code == -9
 
