@@ -1,4 +1,4 @@
-"""What a lab asks of ip(8) and nft(8) beyond what a node does (see ``ip`` and ``nft``)."""
+"""Interfaces with their MTU, and the tables of nft(8) that others made."""
 
 from __future__ import annotations
 

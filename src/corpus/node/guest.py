@@ -40,8 +40,8 @@ def limits(given: Limits) -> dict[str, str]:
     return found
 
 
-def config(settings: Settings, record: Record) -> str:
-    """Return the configuration of a guest, derived from its record.
+def config(settings: Settings, record: Record, mtu: int) -> str:
+    """Return the configuration of a guest, derived from its record; ``mtu`` in bytes.
 
     ``:force`` makes control groups delegated (CPUQuota= works inside); a writable /sys makes
     networkd hang, hence ``sys:ro``; idmapped mounts keep ids on disk 0-based.
@@ -69,6 +69,7 @@ def config(settings: Settings, record: Record) -> str:
         f"lxc.net.0.veth.pair = {record.interface}",
         f"lxc.net.0.hwaddr = {record.mac}",
         "lxc.net.0.name = eth0",
+        f"lxc.net.0.mtu = {mtu}",
         f"lxc.net.0.ipv4.address = {record.address}/{settings.network.prefixlen}",
         f"lxc.net.0.ipv4.gateway = {settings.gateway}",
         "lxc.net.0.flags = up",

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 from pathlib import PurePath
 
 from corpus.commands import ip, nft
+from corpus.commands.network import parse_links, set_mtu
 from corpus.hosts.files import write_atomic
 from corpus.model.errors import CommandFailed, Conflict, InvalidInput, Unsupported
 from corpus.node.context import Node
@@ -28,6 +29,7 @@ def prepare(node: Node) -> None:
         host.run(ip.add_bridge(bridge))
     prefix = settings.network.prefixlen
     host.run(ip.set_address(bridge, f"{settings.gateway}/{prefix}"))
+    host.run(set_mtu(bridge, mtu(node)))
     host.run(ip.up(bridge))
     # route_localnet: connections to 127.0.0.1 of the node may be led to a guest.
     keys = [f"net/ipv4/conf/{bridge}/route_localnet"]
@@ -35,6 +37,12 @@ def prepare(node: Node) -> None:
     for key in keys:
         host.run(ip.sysctl(key, 1))
     write_atomic(settings.lxcpath / "isolate", _ISOLATE, 0o755)
+
+
+def mtu(node: Node) -> int:
+    """Return the largest packet (bytes) that every way out takes: larger ones vanish there."""
+    links = {link.name: link.mtu for link in parse_links(node.host.run(ip.addresses()).out)}
+    return min([1500, *(links[name] for name in _external(node) if name in links)])
 
 
 def _external(node: Node) -> list[str]:

@@ -21,7 +21,7 @@ RECORD = Record(
 
 
 def test_a_guest_is_unprivileged_with_ids_of_its_own_and_idmapped_mounts() -> None:
-    lines = guest.config(Settings(), RECORD).splitlines()
+    lines = guest.config(Settings(), RECORD, 1400).splitlines()
     assert "lxc.idmap = u 0 1131072 65536" in lines
     assert "lxc.idmap = g 0 1131072 65536" in lines
     assert "lxc.rootfs.options = idmap=container" in lines
@@ -34,7 +34,7 @@ def test_a_guest_is_unprivileged_with_ids_of_its_own_and_idmapped_mounts() -> No
 
 
 def test_limits_are_written_for_both_layouts() -> None:
-    text = guest.config(Settings(), RECORD)
+    text = guest.config(Settings(), RECORD, 1400)
     for line in (
         "cgroup.memory.limit_in_bytes = 268435456",
         "cgroup2.memory.max = 268435456",
@@ -44,7 +44,7 @@ def test_limits_are_written_for_both_layouts() -> None:
         "cgroup2.cpu.max = 50000 100000",
     ):
         assert f"lxc.{line}\n" in text
-    bare = guest.config(Settings(), RECORD.changed(limits=Limits(1 << 30)))
+    bare = guest.config(Settings(), RECORD.changed(limits=Limits(1 << 30)), 1400)
     assert "lxc.cgroup" not in bare
 
 
