@@ -31,6 +31,9 @@ DEFAULTS: Final[dict[str, Any]] = {
 }
 _UNIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.@-]{0,200}\.(service|socket|timer|target)", re.ASCII)
 _SECRET = re.compile(r"pass|secret|token|key|credential|private", re.IGNORECASE)
+_ENTRY = re.compile(
+    r"^[ \t-]*[\"']?(?P<key>[\w.-]+)[\"']?\s*:\s*(?P<value>\S.*?)\s*$", re.MULTILINE
+)
 
 
 def key_of(name: str) -> str:
@@ -93,6 +96,12 @@ def secrets_of(content: Any, secret: bool = False) -> list[str]:
         return []
     # A log is masked line by line, so each line of a private key is a secret of its own.
     return [line.strip() for line in str(content).splitlines() if line.strip()]
+
+
+def secrets_within(text: str) -> list[str]:
+    """Return what looks like secrets in the source of a pillar, which may not compile."""
+    found = (match for match in _ENTRY.finditer(text) if _is_secret(match["key"]))
+    return [match["value"].strip("\"'") for match in found]
 
 
 def _is_secret(key: str) -> bool:

@@ -67,7 +67,7 @@ def deploy(
             return _run(work)
     except (CorpusError, OSError) as error:
         log.alarm(str(error))
-        return Ending(str(identity), Outcome.REFUSED, str(error))
+        return Ending(str(identity), Outcome.REFUSED, log.masked(str(error)))
     finally:
         log.close()
 
@@ -166,7 +166,7 @@ def _entry(work: Work, outcome: Outcome, error: str = "") -> Entry:
 
 def _back(work: Work, error: Exception) -> Ending:
     """Undo what began, in reverse, and say how it ended."""
-    said = str(error) or type(error).__name__
+    said = work.log.masked(str(error) or type(error).__name__)
     reserve.release(work.project, work.project.paths.new_run(work.id), error)
     history = journal.read(work.project.paths.journal)
     begun = history.begun if history else []
@@ -175,6 +175,7 @@ def _back(work: Work, error: Exception) -> Ending:
     work.log.alarm(said)
     outcome, trouble = _undo(work, begun)
     if trouble:
+        trouble = work.log.masked(trouble)
         said = f"{said}\nand the way back failed: {trouble}"
     work.ledger.append(_entry(work, outcome, said))
     if outcome is Outcome.ROLLBACK_FAILED:

@@ -29,6 +29,10 @@ class Log:
         self._sink = sink
         self.secrets: list[str] = []
 
+    def masked(self, text: str) -> str:
+        """Return ``text`` without the secrets."""
+        return masked(text, self.secrets)
+
     def title(self, text: str) -> None:
         """Announce a step."""
         self._write(f"-----> {text}")
@@ -44,7 +48,7 @@ class Log:
             self._write(f" !     {line}")
 
     def _write(self, line: str) -> None:
-        line = masked(line, self.secrets)
+        line = self.masked(line)
         with contextlib.suppress(OSError):
             os.write(self._handle, line.encode(errors="replace") + b"\n")
         try:

@@ -255,6 +255,7 @@ def swap(work: Work) -> None:
     paths = work.project.paths
     new, archive = paths.new_run(work.id), paths.archive(work.id)
     archive.root.mkdir(parents=True, exist_ok=True)
+    trees.set_label(new, str(work.id))  # the build may have copied over it, attributes included
     kernel.exchange(new, paths.run)
     new.rename(archive.run)
 

@@ -60,8 +60,13 @@ class Work:
 
     def configure(self) -> None:
         """Fill ``common`` from the layers of configuration. Raises InvalidInput."""
+        # Known before it compiles: an error shows the lines around it.
+        for path in sorted(self.project.paths.pillar.rglob("*.sls")):
+            if path.is_file():
+                text = path.read_text(errors="replace")
+                self.log.secrets += configuration.secrets_within(text)
         pillar = self.runner.pillar()
-        self.log.secrets = configuration.secrets_of(pillar)
+        self.log.secrets += configuration.secrets_of(pillar)
         overrides = self.runner.overrides()
         self.log.secrets += configuration.secrets_of(overrides)
         settings = configuration.configure(

@@ -224,3 +224,11 @@ def test_the_mode(asked: str | None, platform: Platform, mode: Mode) -> None:
 def test_a_mode_that_is_none() -> None:
     with pytest.raises(InvalidInput):
         conf.mode_of({"mode": "raw"}, Platform.STAGING)
+
+
+def test_secrets_of_a_pillar_that_does_not_compile() -> None:
+    text = (
+        "makina-projects.keycloak:\n  data:\n    password: 'hunter22'\n   - api-token: abcdefgh \n"
+        'host: db1\n"db_secret": "x y"\nprivate_key: |\n  one\n'
+    )
+    assert set(conf.secrets_within(text)) == {"hunter22", "abcdefgh", "x y", "|"}

@@ -18,11 +18,6 @@ FACTS = {"commit": "c" * 40, "time": 1_700_000_000, "by": "ann"}
 A, B = ids(2)
 
 
-@pytest.fixture
-def scratch(tmp_path: Path) -> Scratch:
-    return Scratch(tmp_path)
-
-
 def tree(folder: Path, names: list[str]) -> Path:
     for name in names:
         path = folder / name

@@ -86,11 +86,6 @@ def test_nothing_was_pushed(project: Project, fake: Recording) -> None:
     ]
 
 
-@pytest.fixture
-def scratch(tmp_path: Path) -> Scratch:
-    return Scratch(tmp_path)
-
-
 def test_only_forward(scratch: Scratch) -> None:
     first = scratch.commit({"a": "1"})
     repo.check_forward(scratch.project, BRANCH, first)

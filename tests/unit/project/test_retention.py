@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,11 +43,6 @@ def leave_traces(scratch: Scratch, identity: DeploymentId, age: float = 0) -> No
 
 def traces(scratch: Scratch, identity: DeploymentId) -> list[str]:
     return [str(p) for p in scratch.paths.root.rglob(f"*{identity}*")]
-
-
-@pytest.fixture
-def scratch(tmp_path: Path) -> Scratch:
-    return Scratch(tmp_path)
 
 
 def test_it_prunes_every_trace_and_nothing_foreign(scratch: Scratch) -> None:
