@@ -29,7 +29,8 @@ def ref(text: object) -> str:
 
 def init_bare(path: Path, branch: str = "master") -> list[str]:
     """Return the command that makes a bare repository, or leaves one as it is."""
-    return ["git", "init", "--quiet", "--bare", f"--initial-branch={branch}", str(path)]
+    return ["git", "init", "--quiet", "--bare", "--template=", f"--initial-branch={branch}",
+            str(path)]  # fmt: skip
 
 
 def config(repository: Path, key: str, value: str, *, add: bool = False) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -125,8 +124,7 @@ def _repositories(project: Project) -> list[str]:
             project, git.config(paths.project_git, "receive.procReceiveRefs", branch, add=True)
         )
     hook = paths.project_git / "hooks" / "proc-receive"
-    shutil.rmtree(hook.parent)
-    hook.parent.mkdir()
+    hook.parent.mkdir(exist_ok=True)
     # Root owns the hook and its directory: a push cannot replace what hands it over.
     write_atomic(hook, _hook_text(project), 0o755)
     return made

@@ -52,7 +52,7 @@ def _edge(function: F) -> F:
             return function(*args, **kwargs)
         except CorpusError as error:
             __context__["retcode"] = error.exit_code
-            raise CommandExecutionError(str(error), info=error.as_dict()) from None
+            raise CommandExecutionError(str(error)) from None
 
     return wrapper  # type: ignore[return-value]
 
