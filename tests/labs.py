@@ -7,14 +7,16 @@ A module takes part with ``from labs import lab`` (pytest finds fixtures by thei
 
 from __future__ import annotations
 
+import functools
 import os
+import shutil
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import pytest
 
 from corpus.hosts.local import Local
+from corpus.images import manifest, recipes
 from corpus.lab import image
 from corpus.lab.machine import Lab, assert_clean
 from corpus.lab.settings import Settings, settings_for
@@ -35,10 +37,15 @@ def lab() -> Iterator[Lab]:
         assert_clean(NAME, made.settings)
 
 
-@cache
+@functools.cache
 def node_image() -> image.NodeImage:
     """Return the node's image, made at the first call: code edited during a run is not in it."""
-    return image.current(settings_of_tests(NAME).images, Local())
+    cache = settings_of_tests(NAME).images
+    image.current(cache, Local())
+    own = cache / "of-tests"
+    shutil.rmtree(own, ignore_errors=True)
+    shutil.copytree(image.shown(cache) / recipes.NODE.name, own, copy_function=os.link)
+    return image.NodeImage(manifest.load(own), Local())
 
 
 def settings_of_tests(name: str, **given: Any) -> Settings:

@@ -18,6 +18,8 @@ from corpus.lab.pool import Pool
 from corpus.lab.settings import Settings, settings_for
 from corpus.model.errors import Conflict
 
+LAST_USERS = 120.0  # seconds that «down» waits for processes that hold the pool
+
 
 class Lab:
     """The lab ``name``; nothing is made before ``up``.
@@ -159,6 +161,7 @@ class Lab:
             self._pool.detach()
             self._network.down(made_with.forwarding if made_with else {})
             self._remove_files()
+            self._pool.wait_until_gone(self._say, LAST_USERS)
             self.paths.lock.unlink(missing_ok=True)
 
     def _remove_files(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from corpus.commands import btrfs, loop
 from corpus.hosts import kernel, subvolumes
 from corpus.hosts.base import Host
 from corpus.lab.paths import LabPaths
-from corpus.model.errors import CommandFailed, Unsupported
+from corpus.model.errors import CommandFailed, Conflict, Unsupported
 from corpus.model.size import format_size
 
 NEEDED = 4 << 30  # an unpacked node, an environment's image and some room, in bytes
@@ -100,20 +101,44 @@ class Pool:
         kernel.unmount(target)
 
     def _free_loops(self) -> None:
-        for attempt in range(60):
-            devices = self.loops()
-            if not devices:
-                return
-            if attempt:
-                time.sleep(0.05)
-            for device in devices:
-                # It goes by itself when the last mount of it ends.
-                with suppress(CommandFailed):
-                    self._host.run(loop.detach_loop(device))
-        raise CommandFailed(
-            loop.detach_loop(devices[0]), 1, "the loop device is in use",
-            mend=f"end what uses {self._paths.pool} (see fuser -vm), then try again",
-        )  # fmt: skip
+        """Free the loop devices that nothing uses; the others go with their last user."""
+        for device in self.loops():
+            with suppress(CommandFailed):
+                self._host.run(loop.detach_loop(device))
+
+    def wait_until_gone(self, waiting: Callable[[str], None], patience: float) -> None:
+        """Wait until the kernel has let the loop devices go.
+
+        A process that copied the mounts when it started (in a mount namespace of its own)
+        holds them to its end; ``waiting`` is told which. Raises Conflict after ``patience``
+        seconds.
+        """
+        deadline = time.monotonic() + patience
+        told = False
+        while devices := self.loops():
+            self._free_loops()
+            left = deadline - time.monotonic()
+            users = ", ".join(self._users(set(devices))) or "the kernel"
+            if left < 0:
+                raise Conflict(
+                    f"{', '.join(devices)} is still in use by {users}",
+                    mend="end it, then run the command again; it goes by itself then",
+                )
+            if not told and left < patience - 2:
+                waiting(f"waiting for {users}, which started while the pool was mounted")
+                told = True
+            time.sleep(0.05)
+
+    @staticmethod
+    def _users(devices: set[str]) -> list[str]:
+        found = []
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError):
+                if entry.name.isdigit():
+                    mounts = loop.parse_mounts((entry / "mountinfo").read_text())
+                    if any(mount.source in devices for mount in mounts):
+                        found.append(f"{(entry / 'comm').read_text().strip()} ({entry.name})")
+        return found[:5]
 
     def usage(self) -> dict[str, int]:
         """Return in bytes: the pool's size and what is used of it, and what the file takes."""
