@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import time
 import urllib.error
 import urllib.request
@@ -56,8 +57,8 @@ def probe(check: Mapping[str, Any], timeout: float) -> str | None:
             status, body = answer.status, answer.read(1 << 20).decode(errors="replace")
     except urllib.error.HTTPError as error:
         status, body = error.code, error.read(1 << 20).decode(errors="replace")
-    except (OSError, ValueError) as error:
-        return str(getattr(error, "reason", error))
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return str(getattr(error, "reason", error)) or type(error).__name__
     if status != wanted:
         return f"status {status} instead of {wanted}"
     text = str(check.get("contains", ""))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from corpus.model.errors import InvalidInput
@@ -28,6 +29,7 @@ def settings(**values: Any) -> dict[str, Any]:
     return conf.configure("demo", [("the pillar", {"makina-projects.demo": values})])
 
 
+@examples(max_examples=40, deadline=None)
 @given(MAPPINGS, MAPPINGS)
 def test_the_higher_layer_wins_and_neither_is_changed(
     low: dict[str, Any], high: dict[str, Any]
@@ -177,6 +179,7 @@ def test_each_line_of_a_secret_is_one() -> None:
     assert conf.secrets_of({"private_key": key}) == ["-----BEGIN-----", "abcdefgh", "-----END-----"]
 
 
+@examples(max_examples=40, deadline=None)
 @given(st.text(alphabet="abcdef0123456789", min_size=4, max_size=20), MAPPINGS)
 def test_no_masked_value_shows_a_secret(secret: str, rest: dict[str, Any]) -> None:
     values = {"password": secret, "url": f"postgres://me:{secret}@db", "list": [secret], "x": rest}

@@ -7,7 +7,6 @@ live, the branch, the ledger; and looks for what was left lying about.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,10 +16,10 @@ from typing import Any
 import pytest
 
 from corpus.model.errors import CorpusError
-from corpus.project import deployment, lock, repository, steps, traffic
+from corpus.project import lock, repository, steps, traffic
 from corpus.project.journal import Journal
 from corpus.project.ledger import Ledger
-from projects import BRANCH, Phases, Scratch, copy_to_run, fail, fork, git, ids, wait_until
+from projects import BRANCH, Phases, Scratch, copy_to_run, fail, fork, git, wait_until
 
 NAMES = [step.name for step in steps.COOKING]
 UNDONE = [step.name for step in steps.COOKING if step.undo]
@@ -508,9 +507,3 @@ def test_retention_prunes_what_is_past(scratch: Scratch) -> None:
     assert sorted(p.name for p in scratch.paths.archives.iterdir()) == kept
     assert len(list(scratch.paths.releases.iterdir())) == 4
     assert len(scratch.ledger) == 4
-
-
-def test_ids_are_of_now() -> None:
-    identity = deployment.new_id()
-    assert str(identity) > str(list(ids(1))[0])
-    assert shutil.which("git")

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.project import journal
@@ -57,6 +57,7 @@ def test_it_is_for_root_alone(tmp_path: Path) -> None:
     assert (tmp_path / "journal").stat().st_mode & 0o777 == 0o600
 
 
+@settings(max_examples=40, deadline=None)
 @given(cut=st.integers(min_value=0, max_value=400))
 def test_a_cut_journal_tells_a_beginning_of_the_truth(
     tmp_path_factory: pytest.TempPathFactory, cut: int

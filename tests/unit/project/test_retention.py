@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.model.deployment import DeploymentId, Outcome
@@ -17,6 +17,7 @@ OUTCOMES = st.lists(st.sampled_from(Outcome), max_size=15)
 DAYS = 3 * 86400
 
 
+@settings(max_examples=50, deadline=None)
 @given(OUTCOMES, st.integers(0, 6), st.integers(0, 6))
 def test_the_last_ones_stay(outcomes: list[Outcome], good: int, failed: int) -> None:
     entries = [entry(i, o) for i, o in zip(ids(len(outcomes)), outcomes, strict=True)]

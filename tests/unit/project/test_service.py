@@ -1,0 +1,290 @@
+"""The deploy service with real forks and a real socket, on a scratch place without Salt."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corpus.project import lock, repository
+from corpus.project.service import LONGEST_REQUEST, Service
+from projects import BRANCH, Phases, Scratch, copy_to_run, ended, fail, fork, git, wait_until
+
+ROOT = {".salt/top.sls": ""}
+
+
+@contextmanager
+def serving(scratch: Scratch, runner: Phases) -> Iterator[int]:
+    """Run the service in a child of ours, and end it with all that it forked."""
+    scratch.place.socket.unlink(missing_ok=True)
+    ready = scratch.folder / "ready"
+    ready.unlink(missing_ok=True)
+
+    def work() -> None:
+        os.setsid()
+        null = os.open(scratch.folder / "service.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+        Service(scratch.place, runner).serve(ready.touch)
+
+    pid = fork(work)
+    try:
+        wait_until(ready.exists)
+        yield pid
+    finally:
+        with ended(pid):
+            os.killpg(pid, signal.SIGKILL)
+
+
+class Caller:
+    """A caller of the service, line by line."""
+
+    def __init__(self, scratch: Scratch) -> None:
+        self.line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.line.settimeout(20)
+        self.line.connect(str(scratch.place.socket))
+        self.file = self.line.makefile("r")
+        self.messages: list[dict[str, Any]] = []
+
+    def ask(self, **request: Any) -> Caller:
+        self.line.sendall(json.dumps(request).encode() + b"\n")
+        return self
+
+    def until(self, wanted: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        for text in self.file:
+            message: dict[str, Any] = json.loads(text)
+            self.messages.append(message)
+            if wanted(message):
+                return message
+        raise AssertionError(f"the service hung up after {self.messages}")
+
+    def verdict(self) -> dict[str, Any]:
+        return self.until(lambda message: "outcome" in message)
+
+    def drop(self) -> None:
+        self.file.close()
+        self.line.close()
+
+    @property
+    def text(self) -> str:
+        return "\n".join(m["log"] for m in self.messages if "log" in m)
+
+
+def push(scratch: Scratch, commit: str, **more: Any) -> Caller:
+    return Caller(scratch).ask(project="demo", ref=BRANCH, new=commit, **more)
+
+
+def holding(scratch: Scratch, phase: str) -> tuple[Phases, Path, Path]:
+    """Return an engine whose ``phase`` waits for a file, with that file and a sign of life."""
+    go, seen = scratch.folder / "go", scratch.folder / "seen"
+
+    def wait(common: dict[str, Any]) -> None:
+        if phase == "build":
+            copy_to_run(common)
+        seen.touch()
+        wait_until(go.exists, 60)
+
+    phases: dict[str, Callable[[dict[str, Any]], object]] = {"build": copy_to_run}
+    return Phases(**(phases | {phase: wait})), go, seen
+
+
+def test_a_deployment_from_end_to_end(scratch: Scratch) -> None:
+    commit = scratch.commit(ROOT)
+    with serving(scratch, Phases(build=copy_to_run)):
+        caller = push(scratch, commit)
+        assert caller.verdict() == {"outcome": "live", "error": ""}
+    assert "id" in caller.messages[0]
+    assert "-----> build" in caller.text
+    assert scratch.ledger[-1].id == caller.messages[0]["id"]
+    assert scratch.ledger[-1].by == "root"
+    assert repository.deploy_branch(scratch.project) == (BRANCH, commit)
+
+
+def test_one_that_fails(scratch: Scratch) -> None:
+    commit = scratch.commit(ROOT)
+    with serving(scratch, Phases(build=fail)):
+        verdict = push(scratch, commit).verdict()
+    assert verdict["outcome"] == "refused"
+    assert "told to fail" in verdict["error"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        ({"project": "../x"}, "not a project name"),
+        ({"project": None}, "a project's name is a text"),
+        ({"project": "other"}, "no project 'other'"),
+        ({"ref": "refs/heads/feature"}, "does not deploy"),
+        ({"ref": "--upload-pack=x"}, "not a ref"),
+        ({"ref": ["refs/heads/master"]}, "not a ref"),
+        ({"new": "HEAD"}, "not a commit"),
+        ({"new": "--help"}, "not a commit"),
+        ({"new": None}, "not a commit"),
+        ({"attach": "../../etc"}, "not a deployment id"),
+    ],
+)
+def test_a_request_that_is_none(serve: Scratch, request_: dict[str, Any], said: str) -> None:
+    asked = {"project": "demo", "ref": BRANCH, "new": "1" * 40, **request_}
+    caller = Caller(serve).ask(**asked)
+    verdict = caller.verdict()
+    assert verdict["outcome"] == "refused"
+    assert said in verdict["error"]
+    assert said in caller.text
+
+
+@pytest.mark.parametrize("data", [b"{}\n", b"[]\n", b"nonsense\n", b"x" * (LONGEST_REQUEST + 2)])
+def test_a_line_that_is_no_request(serve: Scratch, data: bytes) -> None:
+    caller = Caller(serve)
+    caller.line.sendall(data)
+    assert caller.verdict()["outcome"] == "refused"
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
+    scratch = Scratch(tmp_path_factory.mktemp("serve"))
+    with serving(scratch, Phases()):
+        yield scratch
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another account")
+def test_the_kernel_tells_who_asks(serve: Scratch) -> None:
+    said = serve.folder / "said"
+    for folder in (serve.folder, *list(serve.folder.parents)[:2]):
+        folder.chmod(0o755)
+    said.touch()
+    said.chmod(0o666)
+
+    def stranger() -> None:
+        os.setgid(65534)
+        os.setuid(65534)
+        said.write_text(push(serve, "1" * 40).verdict()["error"])
+
+    _, status = os.waitpid(fork(stranger), 0)
+    assert status == 0
+    assert "the account nobody may not deploy demo" in said.read_text()
+
+
+def test_a_connection_that_drops_ends_no_deployment(scratch: Scratch) -> None:
+    commit = scratch.commit(ROOT)
+    runner, go, seen = holding(scratch, "build")
+    with serving(scratch, runner):
+        first = push(scratch, commit)
+        identity = first.until(lambda message: "id" in message)["id"]
+        wait_until(seen.exists)
+        first.drop()
+        # Pushing the same commit again attaches; so does asking by the id.
+        again = push(scratch, commit)
+        again.until(lambda message: "attached to the deployment" in message.get("log", ""))
+        by_id = push(scratch, commit, attach=identity)
+        by_id.until(lambda message: "-----> build" in message.get("log", ""))
+        go.touch()
+        assert again.verdict()["outcome"] == "live"
+        assert by_id.verdict()["outcome"] == "live"
+    assert len(scratch.ledger) == 1
+    assert repository.deploy_branch(scratch.project) == (BRANCH, commit)
+    assert (
+        by_id.text.splitlines()
+        == scratch.paths.log(scratch.ledger[0].deployment).read_text().splitlines()
+    )
+
+
+def test_the_second_push_queues(scratch: Scratch) -> None:
+    first = scratch.commit(ROOT)
+    second = scratch.commit({"app": "2"})
+    runner, go, seen = holding(scratch, "build")
+    with serving(scratch, runner):
+        one = push(scratch, first)
+        wait_until(seen.exists)
+        two = push(scratch, second)
+        said = two.until(lambda message: "queued behind" in message.get("log", ""))
+        assert f"of {first[:10]} by root" in said["log"]
+        go.touch()
+        assert one.verdict()["outcome"] == "live"
+        assert two.verdict()["outcome"] == "live"
+    assert [entry.commit for entry in scratch.ledger] == [first, second]
+
+
+def child_of(service: int) -> int:
+    text = Path(f"/proc/{service}/task/{service}/children").read_text().split()
+    return int(text[0])
+
+
+@pytest.mark.parametrize(
+    ("phase", "outcome"), [("build", "refused"), ("post_install", "rolled_back")]
+)
+def test_a_worker_killed_is_cleaned_up_behind(scratch: Scratch, phase: str, outcome: str) -> None:
+    assert scratch.deploy(scratch.commit(ROOT), Phases(build=copy_to_run)).outcome == "live"
+    before = scratch.digests()
+    commit = scratch.commit({"app": "2"})
+    runner, _go, seen = holding(scratch, phase)
+    with serving(scratch, runner) as pid:
+        caller = push(scratch, commit)
+        identity = caller.until(lambda message: "id" in message)["id"]
+        wait_until(seen.exists)
+        os.kill(child_of(pid), signal.SIGKILL)
+        # The hook asks again by the id, and hears how recovery ended it.
+        with pytest.raises(AssertionError, match="hung up"):
+            caller.verdict()
+        verdict = push(scratch, commit, attach=identity).verdict()
+    assert verdict["outcome"] == outcome
+    assert "the deployer died" in verdict["error"]
+    assert scratch.digests() == before
+    wait_until(lambda: not lock.is_held(scratch.paths.lock))
+    scratch.assert_clean()
+
+
+def test_the_service_killed_finishes_at_its_next_start(scratch: Scratch) -> None:
+    assert scratch.deploy(scratch.commit(ROOT), Phases(build=copy_to_run)).outcome == "live"
+    before = scratch.digests()
+    commit = scratch.commit({"app": "2"})
+    runner, _go, seen = holding(scratch, "post_install")
+    with serving(scratch, runner):
+        push(scratch, commit).until(lambda message: "id" in message)
+        wait_until(seen.exists)
+    wait_until(lambda: not lock.is_held(scratch.paths.lock))
+    assert scratch.begun[-1] == "start"
+    with serving(scratch, Phases()):
+        wait_until(lambda: not scratch.paths.journal.exists())
+        wait_until(lambda: not lock.is_held(scratch.paths.lock))
+    assert scratch.ledger[-1].outcome == "rolled_back"
+    assert scratch.digests() == before
+    scratch.assert_clean()
+
+
+def test_a_recovery_that_fails_is_not_tried_for_ever(scratch: Scratch) -> None:
+    assert scratch.deploy(scratch.commit(ROOT), Phases(build=copy_to_run)).outcome == "live"
+    broken = Phases(build=copy_to_run, post_install=fail, restore=fail)
+    assert scratch.deploy(scratch.commit({"app": "2"}), broken).outcome == "rollback_failed"
+    log = scratch.paths.state / "logs" / "recovery.log"
+    with serving(scratch, broken):
+        wait_until(lambda: log.exists() and "could not be finished" in log.read_text())
+        time.sleep(0.5)
+        assert log.read_text().count("-----> recovering") == 1
+        # A push is told what stands in its way.
+        verdict = push(scratch, scratch.commit({"app": "3"})).verdict()
+    assert verdict["outcome"] == "refused"
+    assert "no deployment begins on top of it" in verdict["error"]
+
+
+def test_a_worker_leaves_nothing_running(scratch: Scratch) -> None:
+    mark = scratch.folder / "pid"
+
+    def build(_common: dict[str, Any]) -> None:
+        os.system(f"sleep 300 >/dev/null 2>&1 & echo $! > {mark}")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    commit = scratch.commit(ROOT)
+    with serving(scratch, Phases(build=build)):
+        push(scratch, commit)
+        wait_until(lambda: scratch.ledger)
+        left = int(mark.read_text())
+        wait_until(lambda: not Path(f"/proc/{left}").exists())
+    assert git("--version").returncode == 0

@@ -1,0 +1,117 @@
+"""Copies by hard links and reflinks on plain directories; snapshots are tested on a real btrfs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from corpus.hosts.fake import Fake
+from corpus.hosts.local import Local
+from corpus.model.errors import CommandFailed
+from corpus.project import trees
+from corpus.project.trees import Way
+from projects import digest
+
+HOST = Local()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "source"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "db").write_text("one")
+    (folder / "sub" / "big").write_bytes(b"x" * 70000)
+    (folder / "sub" / "big").chmod(0o640)
+    (folder / "link").symlink_to("db")
+    (folder / "twin").hardlink_to(folder / "db")
+    (folder / "empty").mkdir(mode=0o711)
+    return folder
+
+
+@pytest.mark.parametrize("way", [Way.HARDLINK, Way.REFLINK])
+def test_a_copy_is_the_same_and_apart(source: Path, tmp_path: Path, way: Way) -> None:
+    target = tmp_path / "target"
+    trees.copy(source, target, way, HOST)
+    assert digest(target) == digest(source)
+    assert (target / "db").stat().st_ino == (target / "twin").stat().st_ino
+    before = digest(target)
+    with (source / "db").open("r+") as file:
+        file.write("TWO")
+    assert digest(target) == before
+    assert digest(source) != before
+
+
+def test_unchanged_files_are_shared_with_the_last_copy_never_with_the_live(
+    source: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    trees.copy(source, first, Way.HARDLINK, HOST)
+    (source / "db").write_text("changed")
+    trees.copy(source, second, Way.HARDLINK, HOST, first)
+
+    def inode(folder: Path, name: str) -> int:
+        return (folder / name).stat().st_ino
+
+    assert inode(second, "sub/big") == inode(first, "sub/big")
+    assert inode(second, "db") != inode(first, "db")
+    live = {inode(source, "sub/big"), inode(source, "db")}
+    assert live.isdisjoint({inode(second, "sub/big"), inode(second, "db")})
+    assert (first / "db").read_text() == "one"
+    assert digest(second) == digest(source)
+
+
+@pytest.mark.parametrize("way", [Way.HARDLINK, Way.REFLINK])
+def test_whole_or_not_at_all(source: Path, tmp_path: Path, way: Way) -> None:
+    fake = Fake()
+    fake.prepare_failure("--archive", err="No space left on device")
+    target = tmp_path / "target"
+    with pytest.raises(CommandFailed, match="No space left"):
+        trees.copy(source, target, way, fake)
+    assert not target.exists()
+    (tmp_path / "target.partial" / "rubbish").mkdir(exist_ok=True)
+    trees.copy(source, target, way, HOST)
+    assert digest(target) == digest(source)
+    assert not (tmp_path / "target.partial").exists()
+
+
+def test_the_way_of_a_plain_filesystem(tmp_path: Path) -> None:
+    can = Fake()
+    assert trees.way_of(tmp_path, can) is Way.REFLINK
+    cannot = Fake()
+    cannot.prepare_failure("--reflink=always")
+    assert trees.way_of(tmp_path, cannot) is Way.HARDLINK
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_remove_takes_anything_and_follows_nothing(source: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").touch()
+    (source / "way-out").symlink_to(outside)
+    (tmp_path / "link").symlink_to(source)
+    trees.remove(tmp_path / "link")
+    assert source.exists()
+    trees.remove(source)
+    trees.remove(source)
+    assert not source.exists()
+    assert (outside / "kept").exists()
+    trees.remove(outside / "kept")
+    assert not (outside / "kept").exists()
+
+
+def test_labels(tmp_path: Path) -> None:
+    assert trees.label(tmp_path / "absent") == ""
+    assert trees.label(tmp_path) == ""
+    trees.set_label(tmp_path, "mine")
+    assert trees.label(tmp_path) == "mine"
+    moved = tmp_path.with_name(f"{tmp_path.name}-moved")
+    tmp_path.rename(moved)
+    assert trees.label(moved) == "mine"
+    trees.clear(moved)
+    assert trees.label(moved) == ""
+
+
+def test_sizes(source: Path) -> None:
+    assert trees.size_of(source) == (3 + 3 + 70000 + 2, 4)
+    assert trees.free_bytes(source) > 0
