@@ -228,8 +228,7 @@ class Maker:
             return debian.make_packages(self.space, RECIPES[name], settings)
         own = self._need("own", self._own).result()
         recipe = RECIPES[name.removeprefix("code-")]
-        files = self.plan.checkout.system_files
-        return code.make(self.space, recipe, settings, files, own, self._tools())
+        return code.make(self.space, recipe, settings, self.plan.checkout, own, self._tools())
 
     def _pack(self, tree: Tree, packed: Path) -> None:
         self.host.run(layers.pack(tree.upper, packed))

@@ -10,6 +10,7 @@ from corpus.commands import pip
 from corpus.images import keys, runtime, setup
 from corpus.images.recipes import Recipe
 from corpus.images.settings import BUNDLE, Settings
+from corpus.images.source import Checkout
 from corpus.images.workspace import Tree, Workspace
 
 CERTIFICATES = "/usr/local/share/ca-certificates"
@@ -23,9 +24,9 @@ def key(recipe: Recipe, settings: Settings, source: str, lower: Sequence[str]) -
 
 
 def make(
-    space: Workspace, recipe: Recipe, settings: Settings, files: Path, wheel: Path, tools: Path
+    space: Workspace, recipe: Recipe, settings: Settings, source: Checkout, wheel: Path, tools: Path
 ) -> Tree:
-    """Install our wheel, put the system ``files`` and the settings in place, set the units."""
+    """Install our wheel, put the system files and the settings in place, set the units."""
     *lower, name = recipe.layers
     with space.above(name, lower) as tree:
         space.show(tree, wheel, "/run/own")
@@ -33,9 +34,10 @@ def make(
         runtime.install(tree, [f"/run/own/{path.name}" for path in sorted(wheel.glob("*.whl"))])
         tree.run(*pip.compile_all(runtime.PYTHON, f"{runtime.SITE}/corpus"))
         for kind in ("common", recipe.name):
-            _put_files(tree, kind, files)
+            _put_files(tree, kind, source.system_files)
         _put_settings(tree, settings)
-        tree.write("/etc/corpus/image.json", json.dumps({"name": recipe.name}) + "\n")
+        made_of = {"name": recipe.name, "suite": settings.suite, "source": source.digest()}
+        tree.write("/etc/corpus/image.json", json.dumps(made_of) + "\n")
         # Backups of account files would tell nothing; the base has none.
         tree.remove("etc/*-")
     tree.settle()
