@@ -48,9 +48,9 @@ def group_create(pool: PurePath, group: str) -> list[str]:
     return ["btrfs", "qgroup", "create", group, str(pool)]
 
 
-def group_limit(pool: PurePath, group: str, size: int) -> list[str]:
-    """Return the command that limits a quota group to ``size`` bytes."""
-    return ["btrfs", "qgroup", "limit", str(size), group, str(pool)]
+def group_limit(pool: PurePath, group: str, size: int | None) -> list[str]:
+    """Return the command that limits a quota group to ``size`` bytes; None: no limit."""
+    return ["btrfs", "qgroup", "limit", "none" if size is None else str(size), group, str(pool)]
 
 
 def group_destroy(pool: PurePath, group: str) -> list[str]:

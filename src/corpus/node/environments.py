@@ -17,7 +17,7 @@ from corpus.commands import lxc
 from corpus.model.errors import Conflict, CorpusError, InvalidInput
 from corpus.model.mode import parse_platform
 from corpus.model.names import environment_id
-from corpus.node import guest, images, network, proxy, rootfs
+from corpus.node import guest, images, leftovers, network, proxy, rootfs
 from corpus.node import limits as bounds
 from corpus.node.context import Node
 from corpus.node.lifecycle import bring_up, state, wait_for_ssh
@@ -173,6 +173,8 @@ def _remove(node: Node, record: Record) -> None:
             proxy.apply(node)
     if state(node, record)[0] != "STOPPED":
         node.host.run(lxc.stop(settings.lxcpath, record.id, kill=True), timeout=60)
+    leftovers.clear(record.id)
+    volumes.unlimit(record.group)
     for path in (guest.srv(settings, record.id), guest.rootfs(settings, record.id)):
         volumes.delete(path)
     volumes.delete(guest.home(settings, record.id))

@@ -113,6 +113,11 @@ class Volumes:
                 return  # no quotas here: support() says so
             self._host.run(btrfs.group_limit(self._pool, group, size))
 
+    def unlimit(self, group: str) -> None:
+        """Take the limit off: in a full group even removing a volume fails with EDQUOT."""
+        if self._btrfs:
+            self._host.run(btrfs.group_limit(self._pool, group, None), check=False)
+
     def usage(self) -> dict[str, btrfs.Usage]:
         """Return what each quota group uses; empty where there are no quotas."""
         if not self._btrfs:

@@ -1,8 +1,7 @@
 """Execution functions of a compute node; the work is done by ``corpus.node``.
 
 Every function returns plain values. An error of ours becomes a CommandExecutionError with the
-message; its exit code is in ``__context__["retcode"]``, which ``salt-call --retcode-passthrough``
-ends with.
+message and, as ``exit_code``, our exit code (``salt-call`` itself ends with 1 for every error).
 """
 
 from __future__ import annotations
