@@ -165,8 +165,10 @@ def _run(given: argparse.Namespace) -> int:
         return _enter(lab, argv or ["true"])
     if given.command == "stop":
         lab.stop()
+        print(f"lab {lab.name} is stopped; start it again: corpus-lab --lab {lab.name} up")
     else:
         lab.down()
+        print(f"nothing of lab {lab.name} is left")
     return 0
 
 
@@ -177,6 +179,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CorpusError as error:
         print(f"corpus-lab: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("corpus-lab: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
     except PermissionError as error:
         print(f"corpus-lab: {error}\n  to mend: run it as root (sudo)", file=sys.stderr)
         return 5

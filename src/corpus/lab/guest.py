@@ -12,7 +12,7 @@ from corpus.hosts.container import Container
 from corpus.lab.paths import LabPaths
 from corpus.model.errors import CommandFailed, CorpusError
 
-BOOT = 60.0  # seconds until systemd has to say that it is done
+BOOT = 180.0  # seconds until systemd is done; it starts the environments too
 NODE = "corpus-node.service"
 PYTHON = PurePath("/opt/corpus/bin/python")
 GUESTS = PurePath("/var/lib/corpus/lxc")  # the node's own containers, seen from within
