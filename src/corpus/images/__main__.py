@@ -49,6 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
             options.cache,
             refresh=options.refresh,
         )
+    except KeyboardInterrupt:
+        print("interrupted: finished layers are kept", file=sys.stderr)
+        return 130
     except CorpusError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -14,12 +14,13 @@ from corpus.commands import layers
 from corpus.hosts import isolated
 from corpus.hosts.base import Host
 from corpus.hosts.local import Local
-from corpus.images import code, debian, runtime, source, wheelhouse
+from corpus.images import code, debian, runtime, source
 from corpus.images.cache import Cache
 from corpus.images.manifest import Image, Layer
 from corpus.images.recipes import RECIPES, Recipe
 from corpus.images.settings import Settings
 from corpus.images.source import Checkout
+from corpus.images.wheelhouse import Wheelhouse
 from corpus.images.workspace import Tree, Workspace
 
 DEFAULT_CACHE = Path("/var/cache/corpus/images")
@@ -122,6 +123,7 @@ class Maker:
         self.refresh = refresh
         self.host: Host = Local()
         self.space = Workspace(plan.cache.work / "trees", self.host)
+        self.wheelhouse = Wheelhouse(self.host, plan.cache, checkout, plan.settings)
         self._pool = ThreadPoolExecutor(16)
         self._needs: dict[str, Future[Any]] = {}
         self._guard = threading.RLock()
@@ -149,19 +151,15 @@ class Maker:
         return self._need(name, lambda: self._make_layer(name))
 
     def _tools(self) -> Path:
-        arguments = (self.host, self.plan.cache, self.plan.checkout, self.plan.settings)
-        tools: Path = self._need("tools", lambda: wheelhouse.tools(*arguments)).result()
+        tools: Path = self._need("tools", self.wheelhouse.tools).result()
         return tools
 
     def _wheels(self) -> Path:
-        arguments = (self.host, self.plan.cache, self.plan.checkout, self.plan.settings)
-        self._tools()
-        return self._timed("wheels", lambda: wheelhouse.wheels(*arguments))
+        tools = self._tools()
+        return self._timed("wheels", lambda: self.wheelhouse.wheels(tools))
 
     def _own(self) -> Path:
-        arguments = (self.host, self.plan.cache, self.plan.checkout, self.plan.settings)
-        self._tools()
-        return wheelhouse.own_wheel(*arguments)
+        return self.wheelhouse.own(self._tools())
 
     def _timed(self, what: str, work: Callable[[], Path]) -> Path:
         start = time.monotonic()

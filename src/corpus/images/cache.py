@@ -124,12 +124,13 @@ def _oldest(paths: list[Path]) -> list[Path]:
 def _link(source: Path, target: Path) -> None:
     """Make ``target`` the file ``source``: a hard link, or a copy on another filesystem."""
     if target.exists():
-        if target.stat().st_size == source.stat().st_size:
+        one, other = source.stat(), target.stat()
+        if (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns):
             return
         target.unlink()
     try:
         os.link(source, target)
     except OSError:
         partial = target.with_name(f".{target.name}.partial")
-        shutil.copyfile(source, partial)
+        shutil.copy2(source, partial)
         partial.replace(target)

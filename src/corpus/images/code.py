@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from corpus.commands import pip
-from corpus.images import keys, runtime, setup
+from corpus.images import keys, runtime, system
 from corpus.images.recipes import Recipe
-from corpus.images.settings import BUNDLE, Settings
+from corpus.images.settings import Settings
 from corpus.images.source import Checkout
 from corpus.images.workspace import Tree, Workspace
 
@@ -45,14 +45,14 @@ def make(
 
 
 def _put_files(tree: Tree, kind: str, folder: Path) -> None:
-    for path, file in setup.files(kind, folder).items():
+    for path, file in system.files(kind, folder).items():
         data = file.read_bytes()
-        tree.write(path, data, setup.mode_of(path, data))
-    directives = setup.read(kind, folder)
+        tree.write(path, data, system.mode_of(path, data))
+    directives = system.read(kind, folder)
     if (folder / kind / "usr/lib/sysusers.d").is_dir():
         tree.run("systemd-sysusers")
-    setup.apply(directives, tree.root)
-    for command in setup.commands(directives):
+    system.apply(directives, tree.root)
+    for command in system.commands(directives):
         tree.run(*command)
 
 
@@ -66,4 +66,3 @@ def _put_settings(tree: Tree, settings: Settings) -> None:
         for name, text in settings.certificates:
             tree.write(f"{CERTIFICATES}/{name}", text)
         tree.run("update-ca-certificates")
-    assert (tree.root / BUNDLE.lstrip("/")).stat().st_size > 0  # noqa: S101 # pip.conf names it

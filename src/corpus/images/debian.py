@@ -107,15 +107,14 @@ def make_packages(space: Workspace, recipe: Recipe, settings: Settings) -> Tree:
         tree.write("/run/apt.conf", settings.apt_conf())
         options = [*FETCHING, *_trust(tree)]
         environment = {"APT_CONFIG": "/run/apt.conf"}
-        _apt(tree, debian.update(options=options), environment)
-        _apt(tree, debian.install(recipe.packages, options=options), environment)
+        for command in (
+            debian.update(options=options),
+            debian.install(recipe.packages, options=options),
+        ):
+            tree.run(*command, environment=environment)
         _clean(tree, keep=("dev/*", "tmp/*"))
     tree.settle()
     return tree
-
-
-def _apt(tree: Tree, command: Sequence[str], environment: dict[str, str]) -> None:
-    tree.run(*command, environment=environment)
 
 
 def _trust(tree: Tree) -> list[str]:

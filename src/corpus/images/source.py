@@ -39,7 +39,7 @@ class Checkout:
 
     @property
     def system_files(self) -> Path:
-        """The directory of the system files that images get (see `setup`)."""
+        """The directory of the system files that images get (see `system`)."""
         return self.root / "src" / "corpus" / "images" / "files"
 
     def copied(self, target: Path) -> Checkout:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from corpus.commands import pip
@@ -50,19 +51,71 @@ def interpreter() -> str:
     )
 
 
-def _environment(settings: Settings, modules: Path | None) -> dict[str, str]:
-    """Return pip's settings as variables; ``modules`` is where Python finds pip itself."""
-    names = {f"PIP_{key.upper().replace('-', '_')}": " ".join(value)
-             for key, value in settings.pip}  # fmt: skip
-    return {
-        **names,
-        "PIP_ROOT_USER_ACTION": "ignore",
-        "PIP_USER": "0",
-        "PIP_REQUIRE_VIRTUALENV": "0",
-        "PYTHONPATH": str(modules) if modules else "",
-        "PYTHONHASHSEED": "0",
-        "SOURCE_DATE_EPOCH": str(EPOCH),
-    }
+def wheels_key(lock: str) -> str:
+    """Return the key of the wheels of ``lock``."""
+    return keys.key("wheels", lock=lock, out=sorted(LEFT_OUT), python=PYTHON)
+
+
+@dataclass(frozen=True)
+class Wheelhouse:
+    """Makes wheels with pip on ``host`` and keeps them in ``cache``; ``checkout`` is a copy."""
+
+    host: Host
+    cache: Cache
+    checkout: Checkout
+    settings: Settings
+
+    def tools(self) -> Path:
+        """Return a directory with the locked pip and setuptools, fetched once.
+
+        Debian's own pip takes three times as long to fetch Salt's requirements.
+        """
+        lock = self.checkout.lock("build")
+        key = keys.key("tools", lock=lock.read_text(), python=PYTHON)
+        if (found := self.cache.directory("tools", key)).exists():
+            return found
+        target = self.cache.work / "tools"
+        self._run(pip.install_tools(interpreter(), lock, target), _first_pip())
+        return self.cache.add_directory("tools", key, target)
+
+    def wheels(self, tools: Path) -> Path:
+        """Return a directory with the wheels of Salt's lock, fetched and made once."""
+        lock = self.checkout.lock("salt").read_text()
+        key = wheels_key(lock)
+        if (found := self.cache.directory("wheels", key)).exists():
+            return found
+        target = self.cache.work / "wheels"
+        target.mkdir(parents=True)
+        ready = self.cache.work / "wheels.lock"
+        ready.write_text(select(lock, FROM_SOURCE | LEFT_OUT, inverse=True))
+        self._run(pip.wheels(interpreter(), ready, target), tools)
+        source = self.cache.work / "source.lock"
+        source.write_text(select(lock, FROM_SOURCE))
+        self._run(pip.wheels(interpreter(), source, target, source=True), tools)
+        return self.cache.add_directory("wheels", key, target)
+
+    def own(self, tools: Path) -> Path:
+        """Return a directory that holds the wheel of our own code."""
+        target = self.cache.work / "own"
+        self._run(pip.wheel_of(interpreter(), self.checkout.root, target), tools)
+        return target
+
+    def _run(self, command: list[str], modules: Path | None) -> None:
+        """Run pip with the image's settings; ``modules`` is where Python finds pip itself."""
+        names = {
+            f"PIP_{key.upper().replace('-', '_')}": " ".join(value)
+            for key, value in self.settings.pip
+        }
+        environment = {
+            **names,
+            "PIP_ROOT_USER_ACTION": "ignore",
+            "PIP_USER": "0",
+            "PIP_REQUIRE_VIRTUALENV": "0",
+            "PYTHONPATH": str(modules) if modules else "",
+            "PYTHONHASHSEED": "0",
+            "SOURCE_DATE_EPOCH": str(EPOCH),
+        }
+        self.host.run(command, env=environment, timeout=1800)
 
 
 def _first_pip() -> Path | None:
@@ -72,49 +125,3 @@ def _first_pip() -> Path | None:
     for path in sorted(_BUNDLED_PIP.glob("pip-*.whl")):
         return path
     raise Unsupported("no pip on this machine", mend="apt-get install python3-venv")
-
-
-def tools(host: Host, cache: Cache, checkout: Checkout, settings: Settings) -> Path:
-    """Return a directory with the locked pip and setuptools, fetched once.
-
-    Debian's own pip takes three times as long to fetch Salt's requirements.
-    """
-    lock = checkout.lock("build")
-    key = keys.key("tools", lock=lock.read_text(), python=PYTHON)
-    if (found := cache.directory("tools", key)).exists():
-        return found
-    target = cache.work / "tools"
-    environment = _environment(settings, _first_pip())
-    host.run(pip.install_tools(interpreter(), lock, target), env=environment)
-    return cache.add_directory("tools", key, target)
-
-
-def wheels_key(lock: str) -> str:
-    """Return the key of the wheels of ``lock``."""
-    return keys.key("wheels", lock=lock, out=sorted(LEFT_OUT), python=PYTHON)
-
-
-def wheels(host: Host, cache: Cache, checkout: Checkout, settings: Settings) -> Path:
-    """Return a directory with the wheels of Salt's lock, fetched and made once."""
-    lock = checkout.lock("salt").read_text()
-    key = wheels_key(lock)
-    if (found := cache.directory("wheels", key)).exists():
-        return found
-    environment = _environment(settings, tools(host, cache, checkout, settings))
-    target = cache.work / "wheels"
-    target.mkdir(parents=True)
-    ready = cache.work / "wheels.lock"
-    ready.write_text(select(lock, FROM_SOURCE | LEFT_OUT, inverse=True))
-    host.run(pip.wheels(interpreter(), ready, target), env=environment)
-    source = cache.work / "source.lock"
-    source.write_text(select(lock, FROM_SOURCE))
-    host.run(pip.wheels(interpreter(), source, target, source=True), env=environment)
-    return cache.add_directory("wheels", key, target)
-
-
-def own_wheel(host: Host, cache: Cache, checkout: Checkout, settings: Settings) -> Path:
-    """Return a directory that holds the wheel of our own code; ``checkout`` is a copy of it."""
-    environment = _environment(settings, tools(host, cache, checkout, settings))
-    target = cache.work / "own"
-    host.run(pip.wheel_of(interpreter(), checkout.root, target), env=environment)
-    return target

@@ -58,6 +58,14 @@ def test_an_image_holds_its_layers_alone(cache: Cache, tmp_path: Path) -> None:
         assert len(list(directory.iterdir())) == 2
 
 
+def test_an_archive_made_anew_replaces_the_old_link(cache: Cache, tmp_path: Path) -> None:
+    for text in ("one", "two"):
+        layer = cache.add("base", "k" * 64, packed(cache, text))
+        image = Image("environment", tmp_path / "out", (layer,), "bookworm", "amd64")
+        cache.write_image(image)
+        assert image.archive(layer).read_text() == text
+
+
 def _hold(cache: Cache, ready: "multiprocessing.synchronize.Event") -> None:
     with cache.locked(lambda: None):
         ready.set()

@@ -1,4 +1,4 @@
-"""What is set up beside files: which units run, links, directories, permissions.
+"""System files of images, and what is set up beside them: units, links, permissions.
 
 A wheel cannot carry links, empty directories or permissions, so ``files/<name>.setup`` says
 them, one a line, in the words of `VERBS`.
