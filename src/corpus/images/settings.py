@@ -20,6 +20,15 @@ DEFAULT_FILE = Path("/etc/corpus/images.toml")
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 RELEASE = "bookworm"
 
+KEYS: dict[str, tuple[str, ...]] = {
+    "nameservers": (),
+    "search": (),
+    "certificates": (),
+    "apt": ("sources", "proxies"),
+    "pip": inherit.PIP_KEYS,
+}
+"""What a settings file may hold: keys, and those of a table."""
+
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -127,22 +136,21 @@ def overridden(settings: Settings, path: Path) -> Settings:
         raise NotFound(f"no such file: {path}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"not TOML: {error}", where=str(path)) from None
-    known = {"nameservers", "search", "certificates", "apt", "pip"}
-    _only(content, known, path, "")
+    _only(content, set(KEYS), path, "")
     changes: dict[str, Any] = {}
     for key in ("nameservers", "search"):
         if key in content:
             changes[key] = _texts(content[key], path, key)
     if "certificates" in content:
         changes["certificates"] = _certificates(content["certificates"], path)
-    apt = _table(content, "apt", {"sources", "proxies"}, path)
+    apt = _table(content, "apt", set(KEYS["apt"]), path)
     if "sources" in apt:
         changes["apt_sources"] = _texts(apt["sources"], path, "apt.sources")
     if "proxies" in apt:
         proxies = _table(apt, "proxies", {"http", "https", "ftp"}, path)
         changes["apt_proxies"] = tuple(sorted((kind, str(url)) for kind, url in proxies.items()))
     if "pip" in content:
-        pip = _table(content, "pip", set(inherit.PIP_KEYS), path)
+        pip = _table(content, "pip", set(KEYS["pip"]), path)
         changes["pip"] = tuple(
             sorted((key, _texts(value, path, f"pip.{key}")) for key, value in pip.items())
         )

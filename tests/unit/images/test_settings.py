@@ -99,3 +99,10 @@ def test_every_setting_is_an_input() -> None:
         Settings(("deb x",), pip=(("proxy", ("http://p.test",)),)),
     ]
     assert len({base.inputs(), *(other.inputs() for other in changed)}) == len(changed) + 1
+
+
+def test_every_setting_is_documented() -> None:
+    text = (Path(__file__).parents[3] / "docs/reference/images.md").read_text()
+    for key, inner in settings.KEYS.items():
+        for name in [f"{key}.{word}" for word in inner] or [key]:
+            assert f"`{name}`" in text, name
