@@ -328,14 +328,14 @@ def test_a_killed_create_is_cleared_away(node: Host, lab: Lab, after: float) -> 
         "from corpus.node.context import this_node\n"
         f"print(environments.create(this_node(), id='{id}', size='512M'))\n"
     )
-    node.run(["systemd-run", "--quiet", "--unit=killed", PYTHON, "-c", script])
+    unit = f"killed-{id}"
+    node.run(["systemd-run", "--quiet", "--collect", f"--unit={unit}", PYTHON, "-c", script])
     deadline = time.monotonic() + 10
     record = Path(f"/var/lib/corpus/environments/{id}.json")
     while node.run(["test", "-e", str(record)], check=False).code and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(after)
-    node.run(["systemctl", "kill", f"--signal={signal.SIGKILL}", "killed"], check=False)
-    node.run(["sh", "-c", "systemctl reset-failed killed; systemctl stop killed"], check=False)
+    node.run(["systemctl", "kill", f"--signal={signal.SIGKILL}", unit], check=False)
     made = salt.call(node, "corpus_node.create", id=id, size="512M")
     assert made["state"] == "running"
     assert salt.call(node, "corpus_node.destroy", id) is True
