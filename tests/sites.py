@@ -60,14 +60,20 @@ class Site:
         return Path("/srv/projects") / self.name
 
     def push(
-        self, message: str = "change", tell: Callable[[str], None] = lambda line: None, **kwargs: Any
+        self,
+        message: str = "change",
+        tell: Callable[[str], None] = lambda line: None,
+        **kwargs: Any,
     ) -> Push:
         """Write the files, commit, push."""
         self.tiny.write(self.code.tree)
         return self.push_tree(message, tell, **kwargs)
 
     def push_tree(
-        self, message: str = "change", tell: Callable[[str], None] = lambda line: None, **kwargs: Any
+        self,
+        message: str = "change",
+        tell: Callable[[str], None] = lambda line: None,
+        **kwargs: Any,
     ) -> Push:
         """Commit what lies in the tree and push it."""
         self.code.commit(message)
@@ -140,7 +146,8 @@ class Site:
             "left+=['held '+held] if 'elements' in held else []\n"
             "print('\\n'.join(left))\n"
         )
-        return self.inside("python3", "-c", script, str(self.root)).split("\n")[:-1] or []
+        told = self.inside("python3", "-c", script, str(self.root))
+        return [line for line in told.splitlines() if line]
 
 
 @pytest.fixture
@@ -148,18 +155,19 @@ def new_site(environment: Environment, tmp_path: Path) -> Iterator[Callable[...,
     """Return a function that makes a tiny project of the test's own, on a port of its own."""
     made: list[Site] = []
 
-    def make(**values: Any) -> Site:
+    def make(place: Environment = environment, **values: Any) -> Site:
         number = next(_numbers)
         tiny = Tiny(f"tiny{number}", port=8000 + number, **values)
         developer = Developer(tmp_path / "developer")
         host_name = f"{tiny.name}.localhost"
-        environment.init_project(tiny.name, developer.public_key)
-        environment.route(host_name, tiny.port)
+        place.init_project(tiny.name, developer.public_key)
+        place.route(host_name, tiny.port)
         code = developer.clone(tiny.name)
-        site = Site(environment, developer, code, tiny, host_name)
+        site = Site(place, developer, code, tiny, host_name)
         made.append(site)
         return site
 
     yield make
     for site in made:
-        site.inside("systemctl", "disable", "--now", f"{site.name}.service", check=False)
+        if site.environment is environment:
+            site.inside("systemctl", "disable", "--now", f"{site.name}.service", check=False)

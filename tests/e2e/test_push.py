@@ -201,7 +201,7 @@ def test_dropped_connection_does_not_end_the_deployment(new_site: NewSite) -> No
     site = new_site(build=command("slow", "sleep 3"))
     site.tiny.write(site.code.tree)
     commit = site.code.commit("one")
-    url = f"ssh://{site.name}@127.0.0.1:{site.environment.host_ssh_port}/~/project.git"
+    url = f"ssh://{site.name}@127.0.0.1:{site.environment.ssh_port}/~/project.git"
     with subprocess.Popen(
         ["git", "push", url, "HEAD:refs/heads/master"],
         cwd=site.code.tree,
@@ -228,7 +228,7 @@ def test_dropped_connection_does_not_end_the_deployment(new_site: NewSite) -> No
 
 def test_account_may_only_use_git(new_site: NewSite) -> None:
     site, other = new_site(), new_site()
-    ssh = [*site.developer.ssh(site.environment), "-p", str(site.environment.host_ssh_port)]
+    ssh = [*site.developer.ssh(site.environment), "-p", str(site.environment.ssh_port)]
     target = f"{site.name}@127.0.0.1"
     for words in (["id"], ["cat", "/etc/passwd"], ["git-shell"], ["git-upload-archive", "/etc"]):
         done = subprocess.run([*ssh, target, *words], capture_output=True, text=True, check=False)
@@ -252,10 +252,7 @@ def test_full_quota_during_build(new_site: NewSite, prepared: object, tmp_path: 
 
     small = Environment.create(prepared, platform="staging", size="1G")  # type: ignore[arg-type]
     try:
-        site = new_site()
-        site.environment = small
-        small.init_project(site.name, site.developer.public_key)
-        small.route(site.host_name, site.tiny.port)
+        site = new_site(small)
         assert site.push().code == 0
         site.ask("/entries", "one")
         before = site.digest()

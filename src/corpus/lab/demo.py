@@ -42,7 +42,7 @@ class Site:
         self._port = port
 
     def _ask(self, path: str, body: dict[str, str] | None = None) -> Any:
-        request = urllib.request.Request(  # noqa: S310  an address of ours
+        request = urllib.request.Request(
             f"http://127.0.0.1:{self._port}{path}",
             headers={"Host": HOST_NAME, "Content-Type": "application/json"},
             data=json.dumps(body).encode() if body else None,
@@ -87,7 +87,7 @@ class Demo:
         self.environment.init_project(PROJECT, self.developer.public_key)
         self.site = Site(self.lab.http_port)
         self.code = self.developer.clone("guestbook")
-        show(f"environment {self.environment.id}, SSH port {self.environment.host_ssh_port}")
+        show(f"environment {self.environment.id}, SSH port {self.environment.ssh_port}")
 
     def _push(self, message: str) -> tenant.Push:
         self.code.commit(message)
@@ -156,7 +156,7 @@ class Demo:
     def _farewell(self) -> None:
         tree = self.code.tree
         ssh = " ".join(self.developer.ssh(self.environment))
-        remote = f"ssh://{PROJECT}@127.0.0.1:{self.environment.host_ssh_port}/~/project.git"
+        remote = f"ssh://{PROJECT}@127.0.0.1:{self.environment.ssh_port}/~/project.git"
         say(f"Done in {time.monotonic() - self.started:.0f} s. Open {self.site.address}")
         print(
             f"""

@@ -42,11 +42,6 @@ class Environment:
         """Make an environment; with the ``id`` of one that is there, start that."""
         return cls(lab, salt.call(lab.node(), "corpus_node.create", **settings))
 
-    @property
-    def host_ssh_port(self) -> int:
-        """The port of the host's loopback that leads to this environment's SSH."""
-        return self.lab.ssh_port_base + self.ssh_port - 22000
-
     def route(self, name: str, port: int) -> None:
         """Lead the host name ``name`` to a port of this environment."""
         salt.call(self.lab.node(), "corpus_node.route", self.id, name, port)
@@ -159,7 +154,7 @@ class Checkout:
         tell: Callable[[str], None] = lambda line: None,
     ) -> Push:
         """Push to a project; each line is given to ``tell`` as it arrives."""
-        url = f"ssh://{project}@127.0.0.1:{environment.host_ssh_port}/~/{repository}"
+        url = f"ssh://{project}@127.0.0.1:{environment.ssh_port}/~/{repository}"
         lines: list[str] = []
 
         def take(line: str) -> None:
