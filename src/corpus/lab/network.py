@@ -7,7 +7,7 @@ from pathlib import Path
 from corpus.commands import ip, network, nft
 from corpus.hosts.base import Host
 from corpus.lab import record
-from corpus.lab.paths import LabPaths
+from corpus.lab.paths import TABLES, LabPaths
 from corpus.lab.ruleset import ruleset
 from corpus.lab.settings import Settings
 from corpus.model.errors import CommandFailed, Conflict, Unsupported
@@ -100,17 +100,19 @@ class Network:
 
     def down(self, forwarding: dict[str, str]) -> None:
         """Remove rules and bridge; put the uplinks' forwarding back unless a lab needs it."""
-        for family, table in self._tables():
+        tables = self._tables()
+        for family, table in tables:
             if table == self._paths.table:
                 self._host.run(network.delete_table(family, table))
         for name in (self._paths.veth, self._paths.bridge):
             if (Path("/sys/class/net") / name).exists():
                 self._host.run(ip.delete_link(name))
-        needed = {
-            name for other in record.others(self._paths).values() for name in other.forwarding
-        }
+        # Told by the kernel, not by records: another lab may lie in another directory.
+        own = self._paths.table
+        if any(table.startswith(TABLES) and table != own for _family, table in tables):
+            return
         for name, value in forwarding.items():
-            if name not in needed and (SETTINGS / name).exists():
+            if (SETTINGS / name).exists():
                 self._set(name, "forwarding", value)
 
     def warnings(self) -> list[str]:

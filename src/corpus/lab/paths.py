@@ -7,6 +7,8 @@ from pathlib import Path
 
 from corpus.model.names import lab_name
 
+TABLES = "corpus-lab-"  # how the name of every lab's nftables table begins
+
 
 @dataclass(frozen=True)
 class LabPaths:
@@ -96,4 +98,4 @@ class LabPaths:
     @property
     def table(self) -> str:
         """The lab's nftables table, of the family ``ip``."""
-        return f"corpus-lab-{self.name}"
+        return f"{TABLES}{self.name}"
