@@ -22,6 +22,7 @@ from corpus.lab.machine import Lab, assert_clean
 from corpus.lab.settings import Settings, settings_for
 
 NAME = "test"
+OWN = "of-tests"  # the image that the tests began with, links to the cache's archives
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +36,7 @@ def lab() -> Iterator[Lab]:
     if os.environ.get("CORPUS_TEST_LAB") != "keep":
         made.down()
         assert_clean(NAME, made.settings)
+    shutil.rmtree(made.settings.images / OWN, ignore_errors=True)
 
 
 @functools.cache
@@ -42,7 +44,7 @@ def node_image() -> image.NodeImage:
     """Return the node's image, made at the first call: code edited during a run is not in it."""
     cache = settings_of_tests(NAME).images
     image.current(cache, Local())
-    own = cache / "of-tests"
+    own = cache / OWN
     shutil.rmtree(own, ignore_errors=True)
     shutil.copytree(image.shown(cache) / recipes.NODE.name, own, copy_function=os.link)
     return image.NodeImage(manifest.load(own), Local())
