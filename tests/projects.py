@@ -221,7 +221,7 @@ class Scratch:
         """Fail when a deployment left a lock, a journal, a mount or a half-made directory."""
         assert not lock.is_held(self.paths.lock)
         assert not self.paths.journal.exists()
-        assert str(self.folder) not in Path("/proc/self/mountinfo").read_text()
+        assert str(self.paths.root) not in Path("/proc/self/mountinfo").read_text()
         assert not list(self.paths.build.glob("run-*"))
         assert not (self.paths.state / "salt").exists()
         left = [

@@ -36,12 +36,13 @@ def admit(ports: Sequence[int]) -> str:
 
 
 def parse_connections(text: str, ports: Sequence[int]) -> int:
-    """Count the established connections to ``ports`` from elsewhere in /proc/net/tcp or tcp6."""
+    """Count the connections to ``ports`` from elsewhere in /proc/net/tcp or tcp6: those that
+    are established (01) or about to be (03)."""
     wanted = set(ports)
     count = 0
     for line in text.splitlines()[1:]:
         _, local, remote, state, *_ = line.split()
         address = remote.rpartition(":")[0]
-        if state == "01" and int(local.rpartition(":")[2], 16) in wanted:
+        if state in ("01", "03") and int(local.rpartition(":")[2], 16) in wanted:
             count += not (address.endswith("7F") or address == "0" * 24 + "01000000")
     return count

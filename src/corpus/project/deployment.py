@@ -107,7 +107,11 @@ def _run(work: Work) -> Ending:
 
 def _do(work: Work, step: steps.Step) -> None:
     work.journal.begin(step.name, durable=step.name in DURABLE)
-    step.do(work)
+    began = time.monotonic()
+    try:
+        step.do(work)
+    finally:
+        work.steps[step.name] = round(time.monotonic() - began, 3)
     work.journal.done(step.name, durable=step.name == "data")
 
 
@@ -116,20 +120,33 @@ def _do(work: Work, step: steps.Step) -> None:
 
 def _complete(work: Work) -> Ending:
     """Mark the deployment live, admit traffic, prune, notify. Done again, it ends the same."""
-    paths = work.project.paths
     work.journal.facts(runtime=work.runtime)
     work.journal.begin("live")
-    repo.move_branch(work.project, work.branch, work.commit)
+    try:
+        _settle(work)
+    except (CorpusError, OSError) as error:
+        reserve.release(work.project, work.project.paths.new_run(work.id), error)
+        try:
+            _settle(work)
+        except (CorpusError, OSError) as again:
+            work.log.alarm(f"live, but not all of it is recorded: {again}")
+            work.log.alarm("the next start of the deploy service, or the next push, completes it")
+            return Ending(str(work.id), Outcome.LIVE)
+    _tidy(work, Outcome.LIVE, "")
+    return Ending(str(work.id), Outcome.LIVE)
+
+
+def _settle(work: Work) -> None:
+    paths = work.project.paths
     link = paths.deploy / ".current"
     link.unlink(missing_ok=True)
     link.symlink_to(str(work.id))
     link.replace(paths.current)
-    work.ledger.append(_entry(work, Outcome.LIVE))
     traffic.admit(work.project.place, work.ports)
+    work.ledger.append(_entry(work, Outcome.LIVE))
+    repo.move_branch(work.project, work.branch, work.commit)
     work.log.title(f"live in {time.time() - work.started:.1f} s")
     work.journal.close()
-    _tidy(work, Outcome.LIVE, "")
-    return Ending(str(work.id), Outcome.LIVE)
 
 
 def _tidy(work: Work, outcome: Outcome, error: str) -> None:
@@ -158,6 +175,8 @@ def _entry(work: Work, outcome: Outcome, error: str = "") -> Entry:
         by=work.by,
         error=error[:4000],
         runtime=work.runtime,
+        steps=work.steps,
+        held=round(time.monotonic() - work.held_since, 3) if work.held_since else 0.0,
     )
 
 
@@ -251,7 +270,6 @@ def recover(project: Project, make_runner: MakeRunner, log: Log) -> Ending | Non
     )
     log.title(f"recovering {work.id}: its deployer died in {(history.begun or ['start'])[-1]}")
     if history.live:
-        work.previous = None
         return _complete(work)
     ending = _back(work, CorpusError("the deployer died"))
     if ending.outcome is Outcome.ROLLBACK_FAILED:

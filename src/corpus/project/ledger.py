@@ -13,7 +13,10 @@ from corpus.model.deployment import DeploymentId, Outcome
 
 @dataclass(frozen=True)
 class Entry:
-    """One ended deployment. Times are Unix seconds; ``runtime`` is what undoing it takes."""
+    """One ended deployment. Times are Unix seconds; ``runtime`` is what undoing it takes.
+
+    ``steps`` are the seconds that each step took; ``held`` those that traffic was held.
+    """
 
     id: str
     outcome: Outcome
@@ -25,6 +28,8 @@ class Entry:
     by: str = ""
     error: str = ""
     runtime: dict[str, Any] = field(default_factory=dict)
+    steps: dict[str, float] = field(default_factory=dict)
+    held: float = 0.0
 
     @property
     def deployment(self) -> DeploymentId:
@@ -54,10 +59,10 @@ class Ledger:
             found.append(Entry(**values))
         return found
 
-    def live(self) -> Entry | None:
-        """The deployment that runs now."""
+    def live(self, besides: str = "") -> Entry | None:
+        """The deployment that runs now, or ran before that of the id ``besides``."""
         good = [entry for entry in self.entries() if entry.outcome is Outcome.LIVE]
-        return good[-1] if good else None
+        return next((entry for entry in reversed(good) if entry.id != besides), None)
 
     def find(self, deployment: str) -> Entry | None:
         """The entry of one deployment, or None while it has not ended."""

@@ -41,6 +41,8 @@ def _brief(entry: Entry) -> dict[str, Any]:
         "pillar_commit": entry.pillar_commit,
         "by": entry.by,
         "seconds": round(entry.ended - entry.started, 3),
+        "steps": entry.steps,
+        "held": entry.held,
         "ended": entry.ended,
         "error": entry.error,
     }

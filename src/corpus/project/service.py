@@ -245,15 +245,18 @@ def follow(project: Project, identity: str, stream: _Stream) -> None:
     ledger = Ledger(project.paths.ledger)
     offset, idle = 0, 0.0
     while not stream.gone:
+        # In this order: what a deployment says after its entry in the ledger is read as well.
+        ended = ledger.find(identity)
+        held = lock.is_held(project.paths.lock)
+        own = held and identity in lock.holder(project.paths.lock)
         text = _read_from(path, offset)
         offset += len(text)
         for line in text.decode(errors="replace").splitlines():
             stream.send(log=line)
-        ended = ledger.find(identity)
-        if ended:
+        if ended and not own:
             stream.send(outcome=str(ended.outcome), error=ended.error)
             return
-        idle = 0.0 if text or lock.is_held(project.paths.lock) else idle + 0.1
+        idle = 0.0 if text or held else idle + 0.1
         if idle > 10:
             stream.send(outcome=str(Outcome.REFUSED), error=f"{identity} is not under way")
             return

@@ -146,7 +146,7 @@ def bundle(work: Work) -> None:
     work.release = releases.make(project, work.id, unpacked, facts)
     size, archive = work.release["size"], work.release["archive_size"]
     work.log.line(f"release {work.release['archive']} ({format_size(archive)})")
-    work.runtime = {**work.runtime, "size": size}
+    work.note_runtime()
 
 
 def undo_bundle(work: Work) -> None:
@@ -160,6 +160,7 @@ def undo_bundle(work: Work) -> None:
 
 def hold(work: Work) -> None:
     """Hold new connections, let the open ones end, stop the services of the live version."""
+    work.held_since = time.monotonic()
     traffic.hold(work.project.place, work.ports)
     left = traffic.drain(work.ports, float(work.common["drain"]))
     if left:
@@ -181,11 +182,23 @@ def resume(work: Work) -> None:
     if former:
         units = former.get("services", [])
         services.link(work.project, units, {})
-        services.start(work.project, units)
+        if former.get("starts_itself"):
+            _start_former(work)
+        else:
+            services.start(work.project, units)
         health.gate(work.project, units, former.get("health", []))
     else:
         services.link(work.project, [], {})
     traffic.admit(work.project.place, work.ports)
+
+
+def _start_former(work: Work) -> None:
+    """Run the ``start`` macro of the previous version, from its own commit."""
+    undo_check_out(work)
+    former = work.of_previous()
+    former.configure()
+    _phase(former, "gather_variables")
+    _phase(former, "start")
 
 
 # 8 -- data

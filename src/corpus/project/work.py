@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from corpus.model.deployment import DeploymentId
@@ -39,12 +39,14 @@ class Work:
     common: dict[str, Any] = field(default_factory=dict)
     runtime: dict[str, Any] = field(default_factory=dict)
     release: dict[str, Any] = field(default_factory=dict)
+    steps: dict[str, float] = field(default_factory=dict)
+    held_since: float = 0.0
     _runner: PhaseRunner | None = None
 
     def __post_init__(self) -> None:
         self.journal = Journal(self.project.paths.journal)
         self.ledger = Ledger(self.project.paths.ledger)
-        self.previous: Entry | None = self.ledger.live()
+        self.previous: Entry | None = self.ledger.live(besides=str(self.id))
 
     @property
     def runner(self) -> PhaseRunner:
@@ -90,6 +92,8 @@ class Work:
     def note_runtime(self) -> None:
         """Write into the journal what undoing takes; macros may have changed it."""
         runtime = {key: self.common[key] for key in RUNTIME_KEYS}
+        runtime["size"] = self.release.get("size", 0)
+        runtime["starts_itself"] = self.runner.has("start")
         if runtime != self.runtime:
             self.runtime = runtime
             self.journal.facts(runtime=runtime)
@@ -104,6 +108,18 @@ class Work:
         """The ports of this version and of the previous one."""
         both = [*self.runtime.get("ports", []), *self.former.get("ports", [])]
         return sorted({int(port) for port in both})
+
+    def of_previous(self) -> Work:
+        """Return work on the version that was live before, to run macros of its own."""
+        assert self.previous is not None  # noqa: S101  the caller has seen that there is one
+        return replace(
+            self,
+            commit=self.previous.commit,
+            pillar_commit=self.previous.pillar_commit,
+            common={},
+            runtime=dict(self.runtime),
+            _runner=None,
+        )
 
     def header(self) -> dict[str, Any]:
         """Return what the journal says of this deployment at its top."""

@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
+from corpus.hosts import kernel
 from corpus.model.errors import CorpusError
-from corpus.project import lock, repository, steps, traffic
+from corpus.project import lock, repository, steps, traffic, trees
 from corpus.project.journal import Journal
 from corpus.project.ledger import Ledger
-from projects import BRANCH, Phases, Scratch, copy_to_run, fail, fork, git, wait_until
+from projects import BRANCH, Phase, Phases, Scratch, copy_to_run, fail, fork, git, wait_until
 
 NAMES = [step.name for step in steps.COOKING]
 UNDONE = [step.name for step in steps.COOKING if step.undo]
@@ -30,6 +31,18 @@ def damage(common: dict[str, Any]) -> None:
     with Path(common["paths"]["data"], "db").open("r+") as file:
         file.write("damaged by version 2\n")
     Path(common["paths"]["data"], "new").write_text("of version 2\n")
+
+
+class Once:
+    """A phase that does something the first time only."""
+
+    def __init__(self, phase: Phase) -> None:
+        self.phase: Phase | None = phase
+
+    def __call__(self, common: dict[str, Any]) -> None:
+        phase, self.phase = self.phase, None
+        if phase:
+            phase(common)
 
 
 def damage_and_fail(common: dict[str, Any]) -> None:
@@ -125,7 +138,7 @@ def test_common_is_one_mapping_for_all_phases(scratch: Scratch) -> None:
     names = ["pre_install", "configure", "build", "post_build", "bundle", "stop", "backup",
              "deploy", "start", "post_deploy", "post_install", "health"]  # fmt: skip
     commit = scratch.commit({".salt/top.sls": ""})
-    runner = Phases(gather_variables=first, notify=last, **{n: later(n) for n in names})
+    runner = Phases(None, gather_variables=first, notify=last, **{n: later(n) for n in names})
     assert scratch.deploy(commit, runner).outcome == "live"
     seen = (scratch.paths.data / "seen").read_text().split()
     assert seen == ["gather_variables", *names]
@@ -134,8 +147,6 @@ def test_common_is_one_mapping_for_all_phases(scratch: Scratch) -> None:
 def test_stop_before_build(live: Scratch) -> None:
     order: list[str] = []
     runner = Phases({"stop_before": "build"}, build=copy_to_run)
-    for name in ("stop", "build"):
-        runner.phases[name] = lambda _common, name=name: (live.folder / name).touch()
     runner.phases["stop"] = lambda _common: order.append("stop")
 
     def build(common: dict[str, Any]) -> None:
@@ -167,13 +178,12 @@ def test_stop_before_build(live: Scratch) -> None:
 )
 def test_a_phase_fails(live: Scratch, phase: str, outcome: str) -> None:
     before = state_of(live)
-    phases = {"build": copy_to_run, "post_install": damage, phase: fail}
+    phases: dict[str, Phase] = {"build": copy_to_run, "post_install": damage, phase: fail}
     if phase == "post_install":
         phases[phase] = damage_and_fail
     if phase == "stop":  # fails once: a stop that always fails cannot be rolled back
-        failed: list[bool] = []
-        phases[phase] = lambda common: failed or (failed.append(True), fail(common))
-    done = live.deploy(version(live), Phases(**phases))
+        phases[phase] = Once(fail)
+    done = live.deploy(version(live), Phases(None, **phases))
     assert done.outcome == outcome, done.text
     assert "it was told to fail" in done.text
     assert ".salt/top.sls, line 1" in live.ledger[-1].error
@@ -284,7 +294,7 @@ def test_a_disk_without_room(live: Scratch) -> None:
     before = state_of(live)
 
     def arm() -> None:
-        steps.trees.free_bytes = lambda _path: 1 << 20  # type: ignore[assignment]
+        trees.free_bytes = lambda path: 1 << 20
 
     done = armed(live, arm, Phases(build=copy_to_run))
     assert done == 0
@@ -297,9 +307,12 @@ def test_the_second_waits_and_says_so(live: Scratch) -> None:
     go.unlink(missing_ok=True)
     first = version(live, "first\n")
     second = version(live, "second\n")
-    slow = live.start(
-        first, Phases(build=lambda common: (wait_until(go.exists), copy_to_run(common)))
-    )
+
+    def build(common: dict[str, Any]) -> None:
+        wait_until(go.exists)
+        copy_to_run(common)
+
+    slow = live.start(first, Phases(build=build))
     wait_until(lambda: "build" in live.begun)
     other = live.start(second, Phases(build=copy_to_run))
 
@@ -380,7 +393,7 @@ def test_killed_within_the_swap(live: Scratch, name: str) -> None:
 
     def arm() -> None:
         if name == "exchange":
-            steps.kernel.exchange = after(steps.kernel.exchange, lambda *_: True)
+            kernel.exchange = after(kernel.exchange, lambda *_: True)
         else:
             rename = after(Path.rename, lambda _self, target: target.name == "run")
             Path.rename = rename  # type: ignore[method-assign]
@@ -402,7 +415,7 @@ def test_killed_while_it_rolls_back(live: Scratch, step: str, moment: str) -> No
                 return one
             return replace(one, undo=die if moment == "before" else after(one.undo, lambda _: True))
 
-        steps.COOKING = tuple(deadly(one) for one in steps.COOKING)
+        steps.COOKING = tuple(map(deadly, steps.COOKING))  # type: ignore[assignment]
 
     runner = Phases(build=copy_to_run, post_install=damage_and_fail)
     assert armed(live, arm, runner) == signal.SIGKILL
@@ -418,7 +431,7 @@ def test_killed_while_data_comes_back(live: Scratch) -> None:
         def wanted(_one: Path, other: Path) -> bool:
             return other.name == "data"
 
-        steps.kernel.exchange = after(steps.kernel.exchange, wanted)
+        kernel.exchange = after(kernel.exchange, wanted)
 
     runner = Phases(build=copy_to_run, post_install=damage_and_fail)
     assert armed(live, arm, runner) == signal.SIGKILL

@@ -2,84 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from corpus.project import lock, repository
-from corpus.project.service import LONGEST_REQUEST, Service
-from projects import BRANCH, Phases, Scratch, copy_to_run, ended, fail, fork, git, wait_until
+from corpus.project.service import LONGEST_REQUEST
+from projects import BRANCH, Phases, Scratch, copy_to_run, fail, fork, wait_until
+from serving import Caller, child_of, push, serving
 
 ROOT = {".salt/top.sls": ""}
-
-
-@contextmanager
-def serving(scratch: Scratch, runner: Phases) -> Iterator[int]:
-    """Run the service in a child of ours, and end it with all that it forked."""
-    scratch.place.socket.unlink(missing_ok=True)
-    ready = scratch.folder / "ready"
-    ready.unlink(missing_ok=True)
-
-    def work() -> None:
-        os.setsid()
-        null = os.open(scratch.folder / "service.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(null, 1)
-        os.dup2(null, 2)
-        Service(scratch.place, runner).serve(ready.touch)
-
-    pid = fork(work)
-    try:
-        wait_until(ready.exists)
-        yield pid
-    finally:
-        with ended(pid):
-            os.killpg(pid, signal.SIGKILL)
-
-
-class Caller:
-    """A caller of the service, line by line."""
-
-    def __init__(self, scratch: Scratch) -> None:
-        self.line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.line.settimeout(20)
-        self.line.connect(str(scratch.place.socket))
-        self.file = self.line.makefile("r")
-        self.messages: list[dict[str, Any]] = []
-
-    def ask(self, **request: Any) -> Caller:
-        self.line.sendall(json.dumps(request).encode() + b"\n")
-        return self
-
-    def until(self, wanted: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-        for text in self.file:
-            message: dict[str, Any] = json.loads(text)
-            self.messages.append(message)
-            if wanted(message):
-                return message
-        raise AssertionError(f"the service hung up after {self.messages}")
-
-    def verdict(self) -> dict[str, Any]:
-        return self.until(lambda message: "outcome" in message)
-
-    def drop(self) -> None:
-        self.file.close()
-        self.line.close()
-
-    @property
-    def text(self) -> str:
-        return "\n".join(m["log"] for m in self.messages if "log" in m)
-
-
-def push(scratch: Scratch, commit: str, **more: Any) -> Caller:
-    return Caller(scratch).ask(project="demo", ref=BRANCH, new=commit, **more)
 
 
 def holding(scratch: Scratch, phase: str) -> tuple[Phases, Path, Path]:
@@ -93,7 +30,7 @@ def holding(scratch: Scratch, phase: str) -> tuple[Phases, Path, Path]:
         wait_until(go.exists, 60)
 
     phases: dict[str, Callable[[dict[str, Any]], object]] = {"build": copy_to_run}
-    return Phases(**(phases | {phase: wait})), go, seen
+    return Phases(None, **(phases | {phase: wait})), go, seen
 
 
 def test_a_deployment_from_end_to_end(scratch: Scratch) -> None:
@@ -212,11 +149,6 @@ def test_the_second_push_queues(scratch: Scratch) -> None:
     assert [entry.commit for entry in scratch.ledger] == [first, second]
 
 
-def child_of(service: int) -> int:
-    text = Path(f"/proc/{service}/task/{service}/children").read_text().split()
-    return int(text[0])
-
-
 @pytest.mark.parametrize(
     ("phase", "outcome"), [("build", "refused"), ("post_install", "rolled_back")]
 )
@@ -287,4 +219,3 @@ def test_a_worker_leaves_nothing_running(scratch: Scratch) -> None:
         wait_until(lambda: scratch.ledger)
         left = int(mark.read_text())
         wait_until(lambda: not Path(f"/proc/{left}").exists())
-    assert git("--version").returncode == 0

@@ -71,11 +71,19 @@ def _place(prefix: str | None = None) -> Place:
 
 
 def _runner(project: Project, identity: DeploymentId) -> SaltPhases:
-    """Return an engine for one deployment, with the pillar that this call has."""
-    folder = project.paths.state / "salt" / str(identity)
-    shutil.rmtree(folder.parent, ignore_errors=True)
-    engine = Engine(__opts__, folder, project.place.prefix)
+    """Return an engine for one deployment or question, with the pillar that this call has."""
+    engine = Engine(__opts__, _scratch(project, identity), project.place.prefix)
     return SaltPhases(engine, project, overrides=dict(__pillar__))
+
+
+def _scratch(project: Project, identity: DeploymentId) -> Path:
+    return project.paths.state / "salt" / str(identity)
+
+
+def _alone(project: Project, identity: DeploymentId) -> SaltPhases:
+    """Return an engine for the holder of the lock, without what killed ones left."""
+    shutil.rmtree(project.paths.state / "salt", ignore_errors=True)
+    return _runner(project, identity)
 
 
 @_edge
@@ -157,13 +165,16 @@ def deploy(name: str, commit: str | None = None) -> dict[str, Any]:
     project = Project.existing(_place(), name)
     branch, tip = repository.deploy_branch(project)
     request = deployment.Request(branch, sha(commit) if commit else tip, by="mc_project")
+    identity = deployment.new_id()
     ending = deployment.deploy(
         project,
         request,
-        _runner,
+        _alone,
         lambda line: print(line, file=sys.stderr, flush=True),
-        deployment.new_id(),
+        identity,
     )
+    # It holds rendered states, and so may hold secrets.
+    shutil.rmtree(_scratch(project, identity), ignore_errors=True)
     __context__["retcode"] = ending.outcome.exit_code
     return {
         "deployment": ending.id,
