@@ -35,8 +35,13 @@ class Container(Host):
         )
 
     def put(self, path: PurePath, data: bytes, mode: int = 0o644) -> None:
-        """Write a file inside through install(1)."""
-        self.run(["install", "-D", f"--mode={mode:o}", "/dev/stdin", str(path)], stdin=data)
+        """Write a file inside; a temporary one beside it takes its place once it is whole."""
+        partial = path.with_name(f".{path.name}.partial")
+        self.run(["mkdir", "-p", str(path.parent)])
+        # dd, not install: an unprivileged guest may not open /dev/stdin, a pipe from outside.
+        self.run(["dd", "status=none", f"of={partial}"], stdin=data)
+        self.run(["chmod", f"{mode:o}", str(partial)])
+        self.run(["mv", "-f", str(partial), str(path)])
 
     def get(self, path: PurePath) -> bytes:
         """Read a file inside."""

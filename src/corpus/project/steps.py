@@ -80,7 +80,7 @@ def undo_check_out(work: Work) -> None:
 
 def preflight(work: Work) -> None:
     """Refuse what cannot end well: a phase that does not render, a disk without room."""
-    rehearsal = deepcopy(work.common)
+    rehearsal = deepcopy(work.common) | {"outcome": "live", "error": ""}  # what notify finds
     for name in (*phases.PHASES[2:], *phases.EXTRA):
         if work.runner.has(name):
             work.runner.check(name, rehearsal)

@@ -86,20 +86,27 @@ def _forget(path: Path) -> None:
     try:
         subvolumes.delete(path)
     except OSError as error:
-        # Without user_subvol_rm_allowed only an empty subvolume may go, by rmdir.
-        if error.errno != errno.EPERM:
+        # Without user_subvol_rm_allowed only an empty subvolume may go, by rmdir; and at
+        # the quota's limit none may, until unlinked files were committed as free.
+        if error.errno not in (errno.EPERM, errno.EDQUOT, errno.ENOSPC):
             raise
-        _remove_plain(path)
+        _empty(path)
+        os.sync()
+        path.rmdir()
 
 
 def _remove_plain(path: Path) -> None:
+    _empty(path)
+    path.rmdir()
+
+
+def _empty(path: Path) -> None:
     for entry in os.scandir(path):
         inner = Path(entry.path)
         if entry.is_dir(follow_symlinks=False):
             remove(inner)
         else:
             inner.unlink()
-    path.rmdir()
 
 
 def clear(path: Path) -> None:

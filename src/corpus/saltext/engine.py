@@ -8,6 +8,7 @@ cache directory the local file client serves one project another project's files
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ from corpus.project.place import Project
 _PARTS = ("states", "pillar/makina-projects", "cache")
 # What most recipes use: loaded before the fork, so that each child finds it in memory.
 _USUAL = ("file.managed", "cmd.run", "test.nop", "service.running", "project_venv.installed")
+# In Salt's errors, the name of our own file that a phase was written to.
+_UNNAMED = re.compile(r" in SLS '[a-z_]+-\d+'")
 
 
 class Engine:
@@ -121,7 +124,10 @@ class Engine:
         path.write_text(f"#!yaml\n{text}")
         path.chmod(0o600)
         high, errors = self._high.render_state(name, "base", set(), {"base": [name]})
-        return dict(high or {}), list(errors or [])
+        said = [_UNNAMED.sub("", str(error)) for error in errors or []]
+        if high and not isinstance(high, Mapping):
+            return {}, [*said, f"states are a mapping of their names, not {type(high).__name__}"]
+        return dict(high or {}), said
 
 
 def _options(base: Mapping[str, Any], folder: Path, prefix: Path) -> dict[str, Any]:
@@ -135,6 +141,8 @@ def _options(base: Mapping[str, Any], folder: Path, prefix: Path) -> dict[str, A
         "fileserver_list_cache_time": 0,
         "fileserver_followsymlinks": True,
         "pillar_cache": False,
+        "pillar_safe_render_error": False,  # who pushed it is who reads the error
+        "failhard": True,  # the first failed state ends the phase
         "state_aggregate": False,
         "saltenv": "base",
         "pillarenv": "base",

@@ -17,10 +17,12 @@ _IMPORTED = re.compile(
 )
 
 
-def render_error(error: Any, default: str, source: str = "") -> tuple[str, str, str]:
+def render_error(
+    error: Any, default: str, source: str = "", rendered: str = ""
+) -> tuple[str, str, str]:
     """Return what, where and mend of a SaltRenderError.
 
-    ``source`` is the text of the template ``default``. An error in what a macro rendered
+    ``source`` is the text of the template ``default``, ``rendered`` what was read as YAML. An error in what a macro rendered
     names a line of the rendered text: it is sought in the source.
     """
     message = str(error.error).strip()
@@ -29,8 +31,9 @@ def render_error(error: Any, default: str, source: str = "") -> tuple[str, str, 
         # Jinja's own place, within a file that our small template imports.
         what = f"{message[: imported.start()].strip()}\n{imported['excerpt'].strip()}"
         return what, f".salt/{imported['file']}, line {imported['line']}", _MEND
-    line = getattr(error, "line_num", None)
-    buffer = str(getattr(error, "buffer", "") or "")
+    mark = getattr(error.error, "problem_mark", None)
+    line = mark.line + 1 if mark else getattr(error, "line_num", None)
+    buffer = str(getattr(error, "buffer", "") or rendered)
     if not line or not buffer:
         return message, default, _MEND
     text = buffer.splitlines()

@@ -152,7 +152,7 @@ class SaltPhases:
         try:
             self.engine.compile(text, "yaml", {}, self._sls)
         except SaltRenderError as error:
-            raise self._failed(phase, error) from None
+            raise self._failed(phase, error, text) from None
 
     def _render(self, text: str, context: dict[str, Any], phase: str) -> str:
         try:
@@ -163,7 +163,7 @@ class SaltPhases:
             raise PhaseFailed(f"{phase} does not render: {error}", where=".salt/top.sls") from None
         return str(rendered.read()) if hasattr(rendered, "read") else str(rendered)
 
-    def _failed(self, phase: str, error: Any) -> PhaseFailed:
+    def _failed(self, phase: str, error: Any, rendered: str = "") -> PhaseFailed:
         what, where, mend = explain.render_error(
             error, ".salt/top.sls", self._source()
         )
