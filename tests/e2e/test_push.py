@@ -37,7 +37,8 @@ def test_failed_migration_puts_code_and_data_back(new_site: NewSite) -> None:
     before, branch = site.digest(), site.branch()
     site.tiny.version = "2"
     site.tiny.phases["post_install"] = command(
-        "migrate", f"rm {site.root}/data/entries; echo lost > {site.root}/data/x; "
+        "migrate",
+        f"rm {site.root}/data/entries; echo lost > {site.root}/data/x; "
         "echo out; echo err >&2; exit 7",
     )
     push = site.push("destroy")
@@ -59,7 +60,9 @@ def test_failed_first_push_leaves_nothing_running(new_site: NewSite) -> None:
     push = site.push()
     assert push.code != 0
     assert site.branch() == ""
-    assert "not-found" in site.inside("systemctl", "show", "-p", "LoadState", f"{site.name}.service")
+    assert "not-found" in site.inside(
+        "systemctl", "show", "-p", "LoadState", f"{site.name}.service"
+    )
     assert site.leftovers() == []
 
 
@@ -205,7 +208,10 @@ def test_dropped_connection_does_not_end_the_deployment(new_site: NewSite) -> No
     with subprocess.Popen(
         ["git", "push", url, "HEAD:refs/heads/master"],
         cwd=site.code.tree,
-        env={"PATH": "/usr/bin:/bin", "GIT_SSH_COMMAND": " ".join(site.developer.ssh(site.environment))},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "GIT_SSH_COMMAND": " ".join(site.developer.ssh(site.environment)),
+        },
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -236,7 +242,11 @@ def test_account_may_only_use_git(new_site: NewSite) -> None:
         assert "root:" not in done.stdout
         assert "uid=" not in done.stdout
     forwarded = subprocess.run(
-        [*ssh, "-W", "127.0.0.1:22", target], capture_output=True, text=True, check=False, timeout=20
+        [*ssh, "-W", "127.0.0.1:22", target],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
     )
     assert forwarded.returncode != 0
     foreign = subprocess.run(

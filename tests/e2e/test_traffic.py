@@ -16,9 +16,7 @@ __all__ = ["environment", "lab", "new_site", "prepared"]
 
 
 @pytest.mark.parametrize("good", [True, False], ids=["good", "bad"])
-def test_no_request_fails_and_no_post_runs_twice(
-    new_site: Callable[..., Site], good: bool
-) -> None:
+def test_no_request_fails_and_no_post_runs_twice(new_site: Callable[..., Site], good: bool) -> None:
     site = new_site()
     assert site.push().code == 0
     load = Load(site.environment.lab.http_port, site.host_name).start()
@@ -46,7 +44,9 @@ def test_past_the_hold_there_is_a_maintenance_page(new_site: Callable[..., Site]
     site = new_site()
     assert site.push().code == 0
     lab_node = site.environment.lab.node()
-    salt.call(lab_node, "corpus_node.route", site.environment.id, site.host_name, site.tiny.port, hold=2)
+    salt.call(
+        lab_node, "corpus_node.route", site.environment.id, site.host_name, site.tiny.port, hold=2
+    )
     site.inside("systemctl", "stop", f"{site.name}.service")
     asked = time.monotonic()
     with pytest.raises(urllib.error.HTTPError) as caught:

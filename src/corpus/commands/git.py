@@ -47,8 +47,8 @@ def clone_shared(repository: Path, target: Path) -> list[str]:
 
 def checkout(target: Path, commit: str) -> list[str]:
     """Return the command that puts the files of ``commit`` into the checkout ``target``."""
-    return ["git", "-C", str(target), "-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false",
-            "checkout", "--quiet", "--force", "--detach", sha(commit)]  # fmt: skip
+    return ["git", "-C", str(target), "-c", "core.hooksPath=/dev/null", "checkout",
+            "--quiet", "--force", "--detach", sha(commit)]  # fmt: skip
 
 
 def clean(target: Path) -> list[str]:

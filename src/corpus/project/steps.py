@@ -144,8 +144,8 @@ def bundle(work: Work) -> None:
         "by": work.by,
     }
     work.release = releases.make(project, work.id, unpacked, facts)
-    size, archive = work.release["size"], work.release["archive_size"]
-    work.log.line(f"release {work.release['archive']} ({format_size(archive)})")
+    archive = work.release["archive"]
+    work.log.line(f"release {archive} ({format_size(work.release['archive_size'])})")
     work.note_runtime()
 
 

@@ -90,7 +90,9 @@ class Engine:
 
     def environment_pillar(self, root: Path) -> dict[str, Any]:
         """Return the pillar of the environment itself, whose top file lies in ``root``."""
-        return dict(_compiler(self._opts | {"pillar_roots": {"base": [str(root)]}}).compile_pillar())
+        return dict(
+            _compiler(self._opts | {"pillar_roots": {"base": [str(root)]}}).compile_pillar()
+        )
 
     def set_pillar(self, pillar: Mapping[str, Any]) -> None:
         """Make ``pillar`` what templates and states see as theirs."""

@@ -22,8 +22,8 @@ def render_error(
 ) -> tuple[str, str, str]:
     """Return what, where and mend of a SaltRenderError.
 
-    ``source`` is the text of the template ``default``, ``rendered`` what was read as YAML. An error in what a macro rendered
-    names a line of the rendered text: it is sought in the source.
+    ``source`` is the text of the template ``default``, ``rendered`` what was read as YAML.
+    An error in what a macro rendered names a line of that: it is sought in the source.
     """
     message = str(error.error).strip()
     imported = _IMPORTED.search(message)
@@ -46,7 +46,9 @@ def render_error(
 def _line_of(faulty: str, source: str) -> int:
     """Return the one line of ``source`` that reads as ``faulty``; 0 when none or several do."""
     wanted = faulty.strip()
-    found = [n for n, line in enumerate(source.splitlines(), 1) if wanted and line.strip() == wanted]
+    found = [
+        n for n, line in enumerate(source.splitlines(), 1) if wanted and line.strip() == wanted
+    ]
     return found[0] if len(found) == 1 else 0
 
 
@@ -63,9 +65,7 @@ def excerpt(text: str, line: int) -> str:
 def compile_errors(phase: str, errors: Sequence[Any], source: str) -> PhaseFailed:
     """Return the error of a phase whose states do not compile."""
     said = "\n".join(str(error).strip() for error in errors)
-    number = next(
-        (n for n in (_line_of_id(str(error), source) for error in errors) if n), 0
-    )
+    number = next((n for n in (_line_of_id(str(error), source) for error in errors) if n), 0)
     where = f".salt/top.sls, line {number}" if number else ".salt/top.sls"
     return PhaseFailed(f"{phase} does not compile\n{said}", where, _MEND)
 
@@ -108,14 +108,20 @@ def failed_states(phase: str, result: Mapping[str, Any], root: Path) -> PhaseFai
         said += [tail(str(changes[key])) for key in ("stdout", "stderr") if changes.get(key)]
     number, file = _place_of(identity, root)
     return PhaseFailed(
-        "\n".join(line for line in said if line), f"{file}, line {number}" if number else file, _MEND
+        "\n".join(line for line in said if line),
+        f"{file}, line {number}" if number else file,
+        _MEND,
     )
 
 
 def _place_of(identity: str, root: Path) -> tuple[int, str]:
     for path in sorted(root.rglob("*.sls")):
         for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
-            if line.strip().strip("'\"").startswith((f"{identity}:", f'{identity}":', f"{identity}':")):
+            if (
+                line.strip()
+                .strip("'\"")
+                .startswith((f"{identity}:", f'{identity}":', f"{identity}':"))
+            ):
                 return number, f".salt/{path.relative_to(root)}"
     return 0, ".salt/top.sls"
 

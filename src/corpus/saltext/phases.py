@@ -69,9 +69,11 @@ class SaltPhases:
         if not path.is_file():
             return {}
         try:
-            found = self.engine.compile(path.read_text(), "jinja|yaml", {}, self._sls)
+            text = path.read_text(errors="replace")
+            found = self.engine.compile(text, "jinja|yaml", {}, self._sls)
         except SaltRenderError as error:
-            raise InvalidInput(*explain.render_error(error, ".salt/PILLAR.sample")) from None
+            place = explain.render_error(error, ".salt/PILLAR.sample", rendered=text)
+            raise InvalidInput(*place) from None
         if found and not isinstance(found, Mapping):
             raise InvalidInput("not a mapping", where=".salt/PILLAR.sample")
         return found or {}
@@ -164,9 +166,7 @@ class SaltPhases:
         return str(rendered.read()) if hasattr(rendered, "read") else str(rendered)
 
     def _failed(self, phase: str, error: Any, rendered: str = "") -> PhaseFailed:
-        what, where, mend = explain.render_error(
-            error, ".salt/top.sls", self._source()
-        )
+        what, where, mend = explain.render_error(error, ".salt/top.sls", self._source(), rendered)
         return PhaseFailed(f"{phase} does not render: {what}", where, mend)
 
     def _source(self) -> str:
@@ -206,5 +206,3 @@ class _telling:  # noqa: N801  reads as the verb it is
 
     def __exit__(self, *_exc: object) -> None:
         del self.state.call
-
-

@@ -206,5 +206,3 @@ def link(name: str) -> list[str]:
 def unlink(name: str) -> list[str]:
     """Remove the project's links from Salt's roots and from systemd; return those of Salt."""
     return layout.unlink(Project.existing(_place(), name))
-
-
