@@ -74,16 +74,22 @@ def test_service_that_does_not_answer_is_rolled_back(new_site: NewSite) -> None:
     assert "http://127.0.0.1:1/" in push.text
 
 
+FILE = ".salt/top.sls, line"
 BAD = {
-    "yaml": ({"build": "a:\n  cmd.run:\n    - name: x\n   - bad: y\n"}, ["YAML", ".salt/top.sls, line 5"]),
-    "jinja": ({"build": "{% if %}\n"}, ["Jinja syntax error", ".salt/top.sls, line 2"]),
-    "undefined": ({"build": "{{ common.no_such }}\n"}, ["no_such", ".salt/top.sls, line 2"]),
-    "state": ({"build": command("bad", "echo told; exit 4")}, ["'bad'", "exit code 4", "told", "line 2"]),
-    "unknown function": ({"build": "bad:\n  no_such.thing: []\n"}, ["no_such.thing", "line 2"]),
-    "hang": ({"build": command("slow", "sleep 1000"), "settings": {"timeouts": {"build": 1}}},
-             ["build ran for more than 1 s", "timeouts"]),
+    "yaml": ({"build": "a:\n  cmd.run:\n    - name: x\n   - bad: y\n"}, ["YAML", f"{FILE} 5"]),
+    "jinja": ({"build": "{% if %}\n"}, ["Jinja syntax error", f"{FILE} 2"]),
+    "undefined": ({"build": "{{ common.no_such }}\n"}, ["no_such", f"{FILE} 2"]),
+    "state": (
+        {"build": command("bad", "echo told; exit 4")},
+        ["'bad'", "exit code 4", "told", f"{FILE} 2"],
+    ),
+    "unknown function": ({"build": "bad:\n  no_such.thing: []\n"}, ["no_such.thing", f"{FILE} 2"]),
+    "hang": (
+        {"build": command("slow", "sleep 1000"), "settings": {"timeouts": {"build": 1}}},
+        ["build ran for more than 1 s", "timeouts"],
+    ),
     "setting": ({"settings": {"servces": []}}, ["unknown setting: servces", "PILLAR.sample"]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", BAD)

@@ -74,8 +74,12 @@ TOP = """\
 {build}
 code:
   cmd.run:
-    - name: cp server.py {{{{ common.paths.run }}}} && mkdir {{{{ common.paths.run }}}}/systemd && cp tiny.service {{{{ common.paths.run }}}}/systemd/{{{{ common.name }}}}.service
+    - name: >-
+        cp server.py "$RUN" && mkdir "$RUN/systemd" &&
+        cp tiny.service "$RUN/systemd/{name}.service"
     - cwd: {{{{ common.paths.project }}}}
+    - env:
+      - RUN: {{{{ common.paths.run }}}}
 {{% endmacro %}}
 {macros}
 """
@@ -101,7 +105,7 @@ class Tiny:
             f"{{% macro {phase}(common) %}}\n{textwrap.dedent(states)}\n{{% endmacro %}}\n"
             for phase, states in self.phases.items()
         )
-        top = TOP.format(build=textwrap.dedent(self.build), macros=macros)
+        top = TOP.format(build=textwrap.dedent(self.build), macros=macros, name=self.name)
         (tree / ".salt" / "top.sls").write_text(top)
         (tree / ".salt" / "PILLAR.sample").write_text(json.dumps(self.configuration()))
 

@@ -84,10 +84,9 @@ def state_line(low: Mapping[str, Any], result: Any) -> str:
     name = str(low.get("__id__", low.get("name", "")))
     function = f"{low.get('state', '')}.{low.get('fun', '')}"
     chunk = result if isinstance(result, Mapping) else {}
+    mark = "changed" if chunk.get("changes") else "ok"
     if chunk.get("result") is False:
         mark = "FAILED"
-    else:
-        mark = "changed" if chunk.get("changes") else "ok"
     seconds = float(chunk.get("duration") or 0) / 1000
     return f"{mark:8}{name} ({function}, {seconds:.1f} s)"
 
