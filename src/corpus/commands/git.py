@@ -62,6 +62,11 @@ def tip(repository: Path, branch: str) -> list[str]:
             f"{ref(branch)}^{{commit}}"]  # fmt: skip
 
 
+def head(target: Path) -> list[str]:
+    """Return the command that prints the commit that is checked out in ``target``."""
+    return ["git", "-C", str(target), "rev-parse", "--quiet", "--verify", "HEAD^{commit}"]
+
+
 def is_ancestor(repository: Path, old: str, new: str) -> list[str]:
     """Return the command that succeeds when ``new`` descends from ``old``."""
     return ["git", f"--git-dir={repository}", "merge-base", "--is-ancestor", sha(old), sha(new)]

@@ -41,6 +41,13 @@ def branch_tip(project: Project, repository: Path, branch: str) -> str | None:
     return git.sha(result.out.strip()) if result.code == 0 else None
 
 
+def checked_out(project: Project) -> str:
+    """Return the commit of the local clone; empty when nothing was checked out yet."""
+    if not (project.paths.project / ".git").exists():
+        return ""
+    return run(project, git.head(project.paths.project), check=False).out.strip()
+
+
 def deploy_branch(project: Project) -> tuple[str, str]:
     """Return the ref and the commit of the branch that deploys. Raises DeploymentRefused."""
     for branch in git.DEPLOY_REFS:

@@ -70,6 +70,8 @@ class SaltPhases:
             return {}
         try:
             text = path.read_text(errors="replace")
+            if not text.strip():  # which Salt's renderers trip over
+                return {}
             found = self.engine.compile(text, "jinja|yaml", {}, self._sls)
         except SaltRenderError as error:
             place = explain.render_error(error, ".salt/PILLAR.sample", rendered=text)
@@ -167,7 +169,8 @@ class SaltPhases:
 
     def _failed(self, phase: str, error: Any, rendered: str = "") -> PhaseFailed:
         what, where, mend = explain.render_error(error, ".salt/top.sls", self._source(), rendered)
-        return PhaseFailed(f"{phase} does not render: {what}", where, mend)
+        how = "is not valid YAML" if rendered else "does not render"
+        return PhaseFailed(f"{phase} {how}: {what}", where, mend)
 
     def _source(self) -> str:
         path = self.project.paths.salt / "top.sls"

@@ -131,3 +131,10 @@ def test_the_pillars_tip(scratch: Scratch) -> None:
     assert repo.pillar_tip(scratch.project) is None
     sha = scratch.pillar("a: 1\n")
     assert repo.pillar_tip(scratch.project) == sha
+
+
+def test_what_is_checked_out(scratch: Scratch) -> None:
+    assert repo.checked_out(scratch.project) == ""
+    sha = scratch.commit({"a": "1"})
+    repo.check_out(scratch.project, scratch.paths.project_git, scratch.paths.project, sha)
+    assert repo.checked_out(scratch.project) == sha

@@ -77,12 +77,13 @@ def _runner(project: Project, identity: DeploymentId) -> SaltPhases:
 
 
 def _scratch(project: Project, identity: DeploymentId) -> Path:
-    return project.paths.state / "salt" / str(identity)
+    return project.paths.state / f"salt-{identity}"
 
 
 def _alone(project: Project, identity: DeploymentId) -> SaltPhases:
     """Return an engine for the holder of the lock, without what killed ones left."""
-    shutil.rmtree(project.paths.state / "salt", ignore_errors=True)
+    for left in project.paths.state.glob("salt-*"):
+        shutil.rmtree(left, ignore_errors=True)
     return _runner(project, identity)
 
 
@@ -126,7 +127,7 @@ def settings(name: str) -> dict[str, Any]:
         project,
         _configured(project),
         deployment="",
-        commit=repository.branch_tip(project, project.paths.project / ".git", "HEAD") or "",
+        commit=repository.checked_out(project),
         pillar_commit=repository.pillar_tip(project) or "",
     )
     return _masked(common)

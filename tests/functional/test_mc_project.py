@@ -1,0 +1,154 @@
+"""mc_project through Salt's own loader and command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import salt.loader
+import salt.minion
+from salt.exceptions import CommandExecutionError
+
+from corpus.project import repository
+from projects import BRANCH, Scratch, in_child
+
+FUNCTIONS = {"init_project", "settings", "get_configuration", "deploy", "report",
+             "list_projects", "link", "unlink"}  # fmt: skip
+TOP = "{% macro build(common) %}\nx:\n  file.managed:\n    - name: {{ common.paths.run }}/x\n"
+TOP += "    - contents: {{ common.data.get('word', 'none') }}\n{% endmacro %}\n"
+FAILING = TOP.replace("file.managed", "test.fail_without_changes")
+
+
+@pytest.fixture(scope="session")
+def functions(opts: dict[str, Any]) -> Any:
+    return salt.loader.minion_mods(dict(opts))
+
+
+@pytest.fixture
+def call(functions: Any) -> Callable[..., Any]:
+    """Return what calls a function as the command line does, in a child."""
+
+    def run(name: str, *args: str) -> tuple[Any, int]:
+        function = functions[f"mc_project.{name}"]
+
+        def work() -> tuple[Any, int]:
+            positional, named = salt.minion.load_args_and_kwargs(
+                function, list(args), data={"jid": "1"}
+            )
+            context = functions.pack["__context__"]
+            context.pop("retcode", None)
+            return function(*positional, **named), int(context.get("retcode", 0))
+
+        return in_child(work)
+
+    return run
+
+
+def test_it_loads_by_its_entry_point(functions: Any) -> None:
+    assert "mc_project.report" in functions
+    # Its dictionary has what was loaded so far: to ask for all would load every module of Salt.
+    loaded = [name for name in functions._dict if name.startswith("mc_project.")]
+    found = {name.partition(".")[2] for name in loaded}
+    assert found == FUNCTIONS
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_every_function_says_what_it_does(functions: Any, name: str) -> None:
+    text = functions[f"mc_project.{name}"].__doc__
+    assert text
+    assert text[0].isupper()
+    assert len(text.strip()) > 30
+
+
+def test_a_project_from_its_beginning(environment: Path, call: Callable[..., Any]) -> None:
+    made, code = call("init_project", "fresh")
+    assert code == 0
+    assert made["code"] == "~/project.git"
+    assert str(environment / "srv/projects/fresh/data") in made["made"]
+    again, _ = call("init_project", "fresh")
+    assert again["made"] == []
+    scratch = Scratch(environment, "fresh")
+    commit = scratch.commit({".salt/top.sls": TOP})
+    with pytest.raises(CommandExecutionError, match="nothing was pushed to fresh yet"):
+        call("deploy", "fresh")
+    repository.move_branch(scratch.project, BRANCH, commit)
+    done, code = call("deploy", "fresh")
+    assert (done["outcome"], done["result"], code) == ("live", True, 0)
+    report, _ = call("report", "fresh")
+    assert report["live"]["commit"] == commit
+    assert report["unfinished"] is None
+    assert report["under_way"] is None
+    assert json.dumps(report)
+    projects, _ = call("list_projects")
+    assert {"name": "fresh", "live": done["deployment"], "commit": commit} in projects
+    links, _ = call("unlink", "fresh")
+    assert len(links) == 2
+    assert call("link", "fresh")[0] == links
+    scratch.assert_clean()
+
+
+def test_a_deployment_that_fails_says_so(scratch: Scratch, call: Callable[..., Any]) -> None:
+    commit = scratch.commit({".salt/top.sls": FAILING})
+    repository.move_branch(scratch.project, BRANCH, commit)
+    done, code = call("deploy", scratch.project.name)
+    assert (done["outcome"], done["result"], code) == ("refused", False, 10)
+    assert "the state 'x'" in done["error"]
+    scratch.assert_clean()
+
+
+def test_settings_mask_secrets(scratch: Scratch, call: Callable[..., Any]) -> None:
+    name = scratch.project.name
+    scratch.pillar(
+        f"makina-projects.{name}:\n  data: {{password: hunter22, port: 5432, word: w}}\n"
+    )
+    commit = scratch.commit({".salt/top.sls": TOP})
+    repository.move_branch(scratch.project, BRANCH, commit)
+    assert call("deploy", name)[0]["outcome"] == "live"
+    assert (scratch.paths.run / "x").read_text() == "w\n"
+    for function in ("settings", "get_configuration"):
+        found, _ = call(function, name)
+        assert found["data"] == {"password": "********", "port": 5432, "word": "w"}
+    common, _ = call("settings", name)
+    assert common["commit"] == commit
+    assert common["paths"]["run"] == str(scratch.paths.run)
+
+
+def test_asking_does_not_disturb_a_deployment(scratch: Scratch, call: Callable[..., Any]) -> None:
+    other = scratch.paths.state / "salt-of-a-deployment"
+    other.mkdir()
+    call("get_configuration", scratch.project.name)
+    assert list(scratch.paths.state.glob("salt*")) == [other]
+    other.rmdir()
+
+
+@pytest.mark.parametrize("name", ["../x", "-x", "x" * 300, "ü", "root"])
+def test_a_name_that_is_none(functions: Any, name: str) -> None:
+    with pytest.raises(CommandExecutionError, match="to mend: "):
+        functions["mc_project.init_project"](name)
+    assert functions.pack["__context__"]["retcode"] == 2
+
+
+def test_a_project_that_is_not_there(functions: Any) -> None:
+    with pytest.raises(CommandExecutionError, match="no project 'absent'"):
+        functions["mc_project.report"]("absent")
+    assert functions.pack["__context__"]["retcode"] == 3
+
+
+def test_the_command_line(scratch: Scratch, environment: Path) -> None:
+    commit = scratch.commit({".salt/top.sls": FAILING})
+    repository.move_branch(scratch.project, BRANCH, commit)
+    done = subprocess.run(
+        [sys.executable, "-c", "import salt.scripts as s; s.salt_call()", "--local",
+         f"--config-dir={environment}", "--retcode-passthrough", "--out=json",
+         "mc_project.deploy", scratch.project.name],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 10, done.stderr
+    assert json.loads(done.stdout)["local"]["outcome"] == "refused"
+    assert "the state 'x' (test.fail_without_changes) failed" in done.stderr
+    scratch.assert_clean()
