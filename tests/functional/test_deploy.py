@@ -100,7 +100,7 @@ def test_layers_of_configuration(scratch: Scratch, make_runner: MakeRunner) -> N
     [
         pytest.param(
             macro("build", "copy:", "  cmd.run:", "    - name: 'a", "   - b"),
-            [".salt/top.sls, line", "build does not render", ">"],
+            [".salt/top.sls, line", "build is not valid YAML", ">"],
             id="YAML",
         ),
         pytest.param(

@@ -190,6 +190,8 @@ def _back(work: Work, error: Exception) -> Ending:
     history = journal.read(work.project.paths.journal)
     begun = history.begun if history else []
     last = begun[-1] if begun else "start"
+    if reserve.is_full(error):
+        said += f"\nthe disk, or the size of this environment, is used up: {reserve.MEND}"
     work.log.alarm(f"{last} failed")
     work.log.alarm(said)
     outcome, trouble = _undo(work, begun)

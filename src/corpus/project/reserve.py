@@ -11,6 +11,7 @@ from corpus.project import trees
 from corpus.project.place import Project
 
 SIZE = 4 << 20
+MEND = "enlarge the environment, or lower retention so that less is kept"
 _FULL = re.compile(r"No space left on device|Disk quota exceeded|ENOSPC|EDQUOT|disk is full", re.I)
 
 
