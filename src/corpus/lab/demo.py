@@ -154,19 +154,16 @@ class Demo:
         )
 
     def _farewell(self) -> None:
-        tree = self.code.tree
-        ssh = " ".join(self.developer.ssh(self.environment))
-        remote = f"ssh://{PROJECT}@127.0.0.1:{self.environment.ssh_port}/~/project.git"
+        self.code.connect(self.environment, PROJECT)
         say(f"Done in {time.monotonic() - self.started:.0f} s. Open {self.site.address}")
         print(
             f"""
     The site stays up. Try next:
-      cd {tree} && $EDITOR guestbook/templates/page.html
-      git commit -am 'My change' && GIT_SSH_COMMAND='{ssh}' \\
-        git push {remote} master
-      corpus-lab shell                          a root shell on the node
-      make demo                                 again, from what is there
-      make demo-down                            remove all of it and nothing else
+      cd {self.code.tree}          and change guestbook/templates/page.html, then
+      git commit -am 'My change' && git push   (Ctrl-C does not stop it: push again to watch)
+      .venv/bin/corpus-lab shell               a root shell on the node
+      make demo                                again, from what is there
+      make demo-down                           remove all of it and nothing else
 """
         )
 

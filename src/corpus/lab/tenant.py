@@ -121,6 +121,11 @@ class Push:
         return "\n".join(self.lines)
 
 
+def address(environment: Environment, project: str, repository: str) -> str:
+    """Return what ``git push`` is given to reach a repository of a project."""
+    return f"ssh://{project}@127.0.0.1:{environment.ssh_port}/~/{repository}"
+
+
 @dataclass
 class Checkout:
     """One work tree of a developer."""
@@ -145,6 +150,19 @@ class Checkout:
         self.git("commit", "-q", "--allow-empty", "-m", message)
         return self.git("rev-parse", "HEAD").out.strip()
 
+    def connect(self, environment: Environment, project: str) -> None:
+        """Make a plain ``git push`` in the tree go to a project of an environment."""
+        settings = {
+            "user.name": self.owner.name,
+            "user.email": "ada@example.org",
+            "core.sshCommand": " ".join(self.owner.ssh(environment)),
+            "remote.origin.url": address(environment, project, "project.git"),
+            "remote.origin.fetch": "+refs/heads/*:refs/remotes/origin/*",
+            "push.default": "current",
+        }
+        for key, value in settings.items():
+            self.git("config", key, value)
+
     def push(
         self,
         environment: Environment,
@@ -154,7 +172,7 @@ class Checkout:
         tell: Callable[[str], None] = lambda line: None,
     ) -> Push:
         """Push to a project; each line is given to ``tell`` as it arrives."""
-        url = f"ssh://{project}@127.0.0.1:{environment.ssh_port}/~/{repository}"
+        url = address(environment, project, repository)
         lines: list[str] = []
 
         def take(line: str) -> None:
