@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from corpus.model.errors import CommandFailed
+
+
+@dataclass(frozen=True)
+class Command:
+    """What is to be run; see ``Host.run`` for what each part means."""
+
+    argv: tuple[str, ...]
+    stdin: bytes | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: PurePath | None = None
+    timeout: float | None = None
+    user: str | None = None
 
 
 @dataclass(frozen=True)
@@ -26,16 +38,7 @@ class Host(ABC):
     name: str
 
     @abstractmethod
-    def execute(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes | None,
-        env: Mapping[str, str],
-        cwd: PurePath | None,
-        timeout: float | None,
-        user: str | None,
-    ) -> Result:
+    def execute(self, command: Command) -> Result:
         """Run one command to its end. Raises CommandFailed with code None past ``timeout``."""
 
     @abstractmethod
@@ -64,9 +67,7 @@ class Host(ABC):
         non-zero, and always when it ran past its time.
         """
         data = stdin.encode() if isinstance(stdin, str) else stdin
-        result = self.execute(
-            tuple(argv), stdin=data, env=env or {}, cwd=cwd, timeout=timeout, user=user
-        )
+        result = self.execute(Command(tuple(argv), data, env or {}, cwd, timeout, user))
         if check and result.code != 0:
             raise CommandFailed(result.argv, result.code, f"{result.out}\n{result.err}")
         return result

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from corpus.commands import lxc
-from corpus.hosts.base import Host, Result
+from corpus.hosts.base import Command, Host, Result
 from corpus.model.errors import NotFound
 
 
@@ -18,20 +17,14 @@ class Container(Host):
         self._outer = outer
         self._lxcpath = lxcpath
 
-    def execute(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes | None,
-        env: Mapping[str, str],
-        cwd: PurePath | None,
-        timeout: float | None,
-        user: str | None,
-    ) -> Result:
-        """Run ``argv`` inside, with a clean environment and, for ``user``, setpriv(1)."""
-        inner = lxc.inside(argv, env=env, cwd=cwd, user=user)
+    def execute(self, command: Command) -> Result:
+        """Run it inside, with a clean environment and, for another user, setpriv(1)."""
+        inner = lxc.inside(command.argv, env=command.env, cwd=command.cwd, user=command.user)
         return self._outer.run(
-            lxc.attach(self._lxcpath, self.name, inner), stdin=stdin, timeout=timeout, check=False
+            lxc.attach(self._lxcpath, self.name, inner),
+            stdin=command.stdin,
+            timeout=command.timeout,
+            check=False,
         )
 
     def put(self, path: PurePath, data: bytes, mode: int = 0o644) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import PurePath
 
-from corpus.hosts.base import Host, Result
+from corpus.hosts.base import Command, Host, Result
 from corpus.model.errors import NotFound
 
 
@@ -19,11 +19,16 @@ class Fake(Host):
 
     def __init__(self, name: str = "fake") -> None:
         self.name = name
-        self.commands: list[tuple[str, ...]] = []
+        self.calls: list[Command] = []
         self.files: dict[str, bytes] = {}
         self.modes: dict[str, int] = {}
         self._failures: dict[str, Result] = {}
         self._answers: dict[tuple[str, ...], str | Callable[[Sequence[str]], str]] = {}
+
+    @property
+    def commands(self) -> list[tuple[str, ...]]:
+        """The argument vectors of all calls, oldest first."""
+        return [call.argv for call in self.calls]
 
     def prepare_failure(self, word: str, *, code: int = 1, err: str = "") -> None:
         """Make the next command that has ``word`` among its arguments fail."""
@@ -33,27 +38,18 @@ class Fake(Host):
         """Set the output of every command that begins with ``words``."""
         self._answers[tuple(words.split())] = out
 
-    def execute(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes | None,
-        env: Mapping[str, str],
-        cwd: PurePath | None,
-        timeout: float | None,
-        user: str | None,
-    ) -> Result:
+    def execute(self, command: Command) -> Result:
         """Record the command; fail or answer as prepared."""
-        command = tuple(argv)
-        self.commands.append(command)
-        for word in command:
+        argv = command.argv
+        self.calls.append(command)
+        for word in argv:
             if word in self._failures:
                 failure = self._failures.pop(word)
-                return Result(command, failure.code, failure.out, failure.err)
+                return Result(argv, failure.code, failure.out, failure.err)
         for words, out in self._answers.items():
-            if command[: len(words)] == words:
-                return Result(command, 0, out if isinstance(out, str) else out(command))
-        return Result(command, 0)
+            if argv[: len(words)] == words:
+                return Result(argv, 0, out if isinstance(out, str) else out(argv))
+        return Result(argv, 0)
 
     def put(self, path: PurePath, data: bytes, mode: int = 0o644) -> None:
         """Keep the file in memory."""

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath
 
-from corpus.hosts.base import Host, Result
+from corpus.hosts.base import Command, Host, Result
 from corpus.hosts.files import write_atomic
 from corpus.hosts.processes import kill_descendants
 from corpus.model.errors import CommandFailed, NotFound
@@ -19,40 +19,31 @@ class Local(Host):
 
     name = "local"
 
-    def execute(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes | None,
-        env: Mapping[str, str],
-        cwd: PurePath | None,
-        timeout: float | None,
-        user: str | None,
-    ) -> Result:
-        """Run ``argv`` as this process's account, or as ``user`` with its own groups."""
-        environment = {**os.environ, **env}
+    def execute(self, command: Command) -> Result:
+        """Run it as this process's account, or as the command's user with its own groups."""
+        environment = {**os.environ, **command.env}
         identity: dict[str, object] = {}
-        if user is not None:
-            identity, names = _identity(user)
+        if command.user is not None:
+            identity, names = _identity(command.user)
             environment |= names
         try:
             process = subprocess.Popen(  # type: ignore[call-overload]
-                list(argv),
-                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+                list(command.argv),
+                stdin=subprocess.DEVNULL if command.stdin is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=environment,
-                cwd=str(cwd) if cwd else None,
+                cwd=str(command.cwd) if command.cwd else None,
                 **identity,
             )
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise CommandFailed(argv, 127, str(error)) from None
+            raise CommandFailed(command.argv, 127, str(error)) from None
         except PermissionError as error:
-            raise CommandFailed(argv, 126, str(error)) from None
-        code, out, err = _finish(process, stdin, timeout)
+            raise CommandFailed(command.argv, 126, str(error)) from None
+        code, out, err = _finish(process, command.stdin, command.timeout)
         if code is None:
-            raise CommandFailed(argv, None, out + err)
-        return Result(tuple(argv), code, out, err)
+            raise CommandFailed(command.argv, None, out + err)
+        return Result(command.argv, code, out, err)
 
     def stream(
         self,

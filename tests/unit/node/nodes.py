@@ -38,7 +38,7 @@ def make(folder: Path, **changes: object) -> tuple[Node, Fake]:
     host.files["/etc/resolv.conf"] = b"# mine\nnameserver 10.9.9.9\n"
     node = Node(settings, host)
     images.adopt(node, "environment", "ab" * 32, settings.pool / "source")
-    host.commands.clear()
+    host.calls.clear()
     return node, host
 
 

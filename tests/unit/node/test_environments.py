@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from corpus.hosts.base import Command, Result
 from corpus.hosts.fake import Fake
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput, NotFound
 from corpus.node import environments, guest, lifecycle
@@ -227,12 +228,12 @@ def test_the_reason_of_a_failed_start_is_told(node: Node) -> None:
     _host(node).answer("rm-never", "")
     original = _host(node).execute
 
-    def execute(argv: object, **values: object) -> object:
-        if argv[0] == "lxc-start":  # type: ignore[index]
-            fail(argv)
-        return original(argv, **values)  # type: ignore[arg-type]
+    def execute(command: Command) -> Result:
+        if command.argv[0] == "lxc-start":
+            fail(command.argv)
+        return original(command)
 
-    _host(node).execute = execute  # type: ignore[method-assign, assignment]
+    _host(node).execute = execute  # type: ignore[method-assign]
     with pytest.raises(CommandFailed, match="No such device - no bridge") as caught:
         environments.create(node, id=nodes.ID, wait=0)
     assert "fine" not in str(caught.value)

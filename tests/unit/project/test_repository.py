@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePath
-from typing import Any
+from pathlib import Path
 
 import pytest
 
-from corpus.hosts.base import Result
 from corpus.hosts.fake import Fake
 from corpus.model.errors import DeploymentRefused
 from corpus.project import repository as repo
@@ -19,62 +16,40 @@ from projects import BRANCH, Scratch, git, place_at
 ONE, TWO = "1" * 40, "2" * 40
 
 
-class Recording(Fake):
-    """A fake that also keeps the account and the environment of each command."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[dict[str, Any]] = []
-
-    def execute(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes | None,
-        env: Mapping[str, str],
-        cwd: PurePath | None,
-        timeout: float | None,
-        user: str | None,
-    ) -> Result:
-        """Keep them, then do as the fake does."""
-        self.calls.append({"env": dict(env), "cwd": cwd, "timeout": timeout, "user": user})
-        return super().execute(argv, stdin=stdin, env=env, cwd=cwd, timeout=timeout, user=user)
+@pytest.fixture
+def fake() -> Fake:
+    return Fake()
 
 
 @pytest.fixture
-def fake() -> Recording:
-    return Recording()
-
-
-@pytest.fixture
-def project(tmp_path: Path, fake: Recording) -> Project:
+def project(tmp_path: Path, fake: Fake) -> Project:
     return Project.at(replace(place_at(tmp_path, fake), accounts=True), "demo")
 
 
-def test_git_runs_as_the_projects_account(project: Project, fake: Recording) -> None:
+def test_git_runs_as_the_projects_account(project: Project, fake: Fake) -> None:
     repo.run(project, ["git", "version"])
     (call,) = fake.calls
-    assert call["user"] == "demo"
-    assert call["env"] == {"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
-    assert call["timeout"] == 300
+    assert call.user == "demo"
+    assert call.env == {"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
+    assert call.timeout == 300
 
 
-def test_the_branch_moves_from_where_it_is(project: Project, fake: Recording) -> None:
+def test_the_branch_moves_from_where_it_is(project: Project, fake: Fake) -> None:
     fake.answer(f"git --git-dir={project.paths.project_git} rev-parse", f"{ONE}\n")
     repo.move_branch(project, BRANCH, TWO)
     assert fake.commands[-1][-4:] == ("update-ref", BRANCH, TWO, ONE)
-    fake.commands.clear()
+    fake.calls.clear()
     repo.move_branch(project, BRANCH, ONE)
     assert all("update-ref" not in command for command in fake.commands)
 
 
-def test_a_new_branch_comes_from_nothing(project: Project, fake: Recording) -> None:
+def test_a_new_branch_comes_from_nothing(project: Project, fake: Fake) -> None:
     fake.prepare_failure("rev-parse")
     repo.move_branch(project, BRANCH, TWO)
     assert fake.commands[-1][-4:] == ("update-ref", BRANCH, TWO, "0" * 40)
 
 
-def test_nothing_was_pushed(project: Project, fake: Recording) -> None:
+def test_nothing_was_pushed(project: Project, fake: Fake) -> None:
     fake.answer("git", "")
     fake.prepare_failure("refs/heads/master^{commit}")
     fake.prepare_failure("refs/heads/main^{commit}")

@@ -56,7 +56,7 @@ def test_systemd_reads_anew_only_what_changed(project: Project, fake: Fake) -> N
     ship(project, demo="1")
     services.link(project, ["demo.service"], {})
     before = services.contents(project.paths.run)
-    fake.commands.clear()
+    fake.calls.clear()
     services.link(project, ["demo.service"], before)
     assert fake.commands == []
     ship(project, demo="2")
@@ -69,7 +69,7 @@ def test_a_unit_that_is_gone_loses_its_links(project: Project, fake: Fake) -> No
     services.link(project, ["demo.service", "old.service"], {})
     before = services.contents(project.paths.run)
     (project.paths.run / "systemd" / "old.service").unlink()
-    fake.commands.clear()
+    fake.calls.clear()
     services.link(project, ["demo.service"], before)
     assert links(project) == ["demo.service", "multi-user.target.wants/demo.service"]
     assert fake.commands == [RELOAD]
@@ -111,7 +111,7 @@ def test_stop_takes_those_that_systemd_knows_last_first(project: Project, fake: 
     fake.answer("systemctl --no-pager show", show)
     services.stop(project, ["a.service", "b.service", "c.service"])
     assert fake.commands[-1][-4:] == ("stop", "--", "c.service", "a.service")
-    fake.commands.clear()
+    fake.calls.clear()
     services.stop(project, ["b.service"])
     assert all("stop" not in command for command in fake.commands)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import pytest
 
-from corpus.hosts.base import Result
+from corpus.hosts.base import Command, Result
 from corpus.hosts.fake import Fake
 from corpus.model.errors import CommandFailed, CorpusError, InvalidInput, NotFound
 from corpus.project import venv
@@ -17,17 +16,9 @@ from corpus.project import venv
 class Builder(Fake):
     """Make directories in place of venv(1) and cp(1); pip is taken at its word."""
 
-    def execute(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes | None,
-        env: Mapping[str, str],
-        cwd: PurePath | None,
-        timeout: float | None,
-        user: str | None,
-    ) -> Result:
+    def execute(self, command: Command) -> Result:
         """Act, then record as the fake does."""
+        argv = command.argv
         if "venv" in argv:
             (Path(argv[-1]) / "bin").mkdir(parents=True)
         if argv[0] == "cp":
@@ -36,7 +27,7 @@ class Builder(Fake):
             for file in Path(argv[-2]).iterdir():
                 if file.is_file():
                     (target / file.name).write_bytes(file.read_bytes())
-        return super().execute(argv, stdin=stdin, env=env, cwd=cwd, timeout=timeout, user=user)
+        return super().execute(command)
 
     def pips(self) -> int:
         """Return how often packages were installed."""
