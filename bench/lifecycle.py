@@ -42,3 +42,7 @@ def measure(stage: Stage, runs: int) -> list[Figure]:
         of("lifecycle.plain.start", taken["plain start"]),
         of("lifecycle.plain.stop", taken["plain stop"]),
     ]
+
+
+def _beside(name: str, values: list[float]) -> dict[str, Any]:
+    return {"reference": name, "reference_value": median(values)}

@@ -106,7 +106,7 @@ class Scenes:
 
     def _under_load(self, tally: Tally, act: Callable[[], object]) -> None:
         inside = self.environment.host
-        inside.run(["truncate", "--size=0", "/srv/projects/tiny/data/entries"])
+        inside.run(["rm", "-f", "/srv/projects/tiny/data/entries"])
         load = Load(self.port, HOST_NAME).start()
         time.sleep(1)
         act()

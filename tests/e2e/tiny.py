@@ -57,7 +57,7 @@ class Server(ThreadingHTTPServer):
 
 server = Server(("0.0.0.0", @PORT@), Handler)
 signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
-server.serve_forever()
+server.serve_forever(0.02)
 server.server_close()
 """
 
