@@ -12,9 +12,10 @@ import sys
 from pathlib import Path
 
 from corpus.hosts.local import Local
-from corpus.images import settings, source, wheelhouse
+from corpus.images import settings, source
 from corpus.images.builder import DEFAULT_CACHE
 from corpus.images.cache import Cache
+from corpus.images.wheelhouse import Wheelhouse, wheels_key
 from corpus.model.errors import CorpusError
 
 ROOT = source.here().root
@@ -30,14 +31,15 @@ def _say(line: str) -> None:
 
 def shared() -> tuple[Path, list[Path]]:
     """Return where the locked pip lies and the wheels of salt.lock; make both when absent."""
-    cache, host, inherited = Cache(DEFAULT_CACHE), Local(), settings.load()
+    cache = Cache(DEFAULT_CACHE)
+    house = Wheelhouse(Local(), cache, source.here(), settings.load())
     with cache.locked(lambda: _say("waiting for a build of the image")):
-        modules = wheelhouse.tools(host, cache, source.here(), inherited)
-        key = wheelhouse.wheels_key(source.here().lock("salt").read_text())
+        key = wheels_key(source.here().lock("salt").read_text())
         if not cache.directory("wheels", key).exists():
             _say("fetching and making the wheels of Salt, once on this machine")
-        house = wheelhouse.wheels(host, cache, source.here(), inherited)
-    return modules, sorted(house.glob("*.whl"))
+        modules = house.tools()
+        wheels = house.wheels(modules)
+    return modules, sorted(wheels.glob("*.whl"))
 
 
 def install() -> None:
