@@ -100,7 +100,7 @@ def test_layers_of_configuration(scratch: Scratch, make_runner: MakeRunner) -> N
     [
         pytest.param(
             macro("build", "copy:", "  cmd.run:", "    - name: 'a", "   - b"),
-            [".salt/top.sls, line", "build is not valid YAML", ">"],
+            [".salt/top.sls, line", "build is not valid YAML", "- name: 'a"],
             id="YAML",
         ),
         pytest.param(

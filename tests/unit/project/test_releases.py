@@ -43,6 +43,17 @@ def test_the_same_files_the_same_digest(scratch: Scratch, tmp_path: Path) -> Non
     assert one["archive"] != two["archive"]
 
 
+def test_the_order_is_not_the_directorys(scratch: Scratch, tmp_path: Path) -> None:
+    """Names hash differently on every filesystem, so its own order is no order."""
+    make(scratch, tree(tmp_path / "one", [f"{n:02}" for n in range(40)]))
+    listed = subprocess.run(
+        ["tar", "--list", "--zstd", "-f", str(scratch.paths.release(A))],
+        capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert len(listed) == 42
+    assert listed == sorted(listed)
+
+
 @pytest.mark.parametrize("change", ["content", "mode", "name"])
 def test_other_files_another_digest(scratch: Scratch, tmp_path: Path, change: str) -> None:
     source = tree(tmp_path / "one", ["a", "b"])

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from corpus.model.deployment import Outcome
 from corpus.project import lock, repository
-from corpus.project.service import LONGEST_REQUEST
-from projects import BRANCH, Phases, Scratch, copy_to_run, fail, fork, wait_until
+from corpus.project.ledger import Ledger
+from corpus.project.service import LONGEST_REQUEST, follow
+from projects import BRANCH, Phases, Scratch, copy_to_run, ended, entry, fail, fork, ids, wait_until
 from serving import Caller, child_of, push, serving
 
 ROOT = {".salt/top.sls": ""}
@@ -131,6 +133,37 @@ def test_a_connection_that_drops_ends_no_deployment(scratch: Scratch) -> None:
         by_id.text.splitlines()
         == scratch.paths.log(scratch.ledger[0].deployment).read_text().splitlines()
     )
+
+
+def test_who_attached_hears_the_last_word_too(scratch: Scratch) -> None:
+    """A deployment goes on telling after its entry in the ledger, as long as it has the lock."""
+    (identity,) = ids(1)
+    go, log = scratch.folder / "go", scratch.paths.log(identity)
+    log.parent.mkdir(exist_ok=True)
+    log.write_text("one\n")
+    Ledger(scratch.paths.ledger).append(entry(identity, Outcome.LIVE))
+
+    def work() -> None:
+        with lock.held(scratch.paths.lock, f"deployment {identity} of x by y", lambda _ahead: None):
+            wait_until(go.exists)
+            with log.open("a") as file:
+                file.write("two\n")
+
+    class Stream:
+        gone = False
+
+        def __init__(self) -> None:
+            self.heard: list[dict[str, str]] = []
+
+        def send(self, **message: str) -> None:
+            self.heard.append(message)
+            go.touch()
+
+    stream = Stream()
+    with ended(fork(work)):
+        wait_until(lambda: lock.holder(scratch.paths.lock))
+        follow(scratch.project, str(identity), stream)  # type: ignore[arg-type]
+    assert stream.heard == [{"log": "one"}, {"log": "two"}, {"outcome": "live", "error": ""}]
 
 
 def test_the_second_push_queues(scratch: Scratch) -> None:
