@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
+import urllib.error
 from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
+from corpus.lab import salt
 from e2e.tiny import command
 from load import Load
 from sites import Site, environment, lab, new_site, prepared
@@ -36,11 +39,31 @@ def test_no_request_fails_and_no_post_runs_twice(new_site: Callable[..., Site], 
     assert set(load.posted) == set(kept)
 
 
+def test_past_the_projects_hold_visitors_get_a_page(new_site: Callable[..., Site]) -> None:
+    site = new_site(settings={"hold": 2})
+    assert site.push().code == 0
+    site.tiny.version = "2"
+    site.tiny.phases["post_install"] = command("slow", "sleep 8")
+    held = threading.Event()
+    push = threading.Thread(
+        target=site.push, args=("slow", lambda line: held.set() if "post_install" in line else None)
+    )
+    push.start()
+    assert held.wait(60)
+    asked = time.monotonic()
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        site.ask("/entries", "lost?")
+    assert caught.value.code == 503
+    assert caught.value.headers["Retry-After"] == "10"
+    assert "Back in a moment" in caught.value.read().decode()
+    assert time.monotonic() - asked < 6
+    push.join()
+    assert site.version == "2"
+    assert site.entries == []
+    assert site.leftovers() == []
+
+
 def test_past_the_hold_there_is_a_maintenance_page(new_site: Callable[..., Site]) -> None:
-    import urllib.error
-
-    from corpus.lab import salt
-
     site = new_site()
     assert site.push().code == 0
     lab_node = site.environment.lab.node()

@@ -2,7 +2,8 @@
 
 A held port drops the first packet of every new connection from outside. The proxy tries
 again until the port is admitted, so its client waits instead of failing. Connections that
-exist go on; the loopback (health checks) is never held.
+exist go on; the loopback (health checks) is never held. Where a held port has an entry in
+``pages``, new connections are led to that port instead: somebody answers there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ from collections.abc import Sequence
 TABLE = """\
 add table inet corpus
 add set inet corpus held { type inet_service; }
+add map inet corpus pages { type inet_service : inet_service; }
+add chain inet corpus nat { type nat hook prerouting priority -100; policy accept; }
+flush chain inet corpus nat
+add rule inet corpus nat iif != lo tcp dport @held redirect to :tcp dport map @pages
 add chain inet corpus input { type filter hook input priority -10; policy accept; }
 flush chain inet corpus input
 add rule inet corpus input iif != lo tcp dport @held tcp flags & (syn | ack) == syn drop
@@ -33,6 +38,16 @@ def admit(ports: Sequence[int]) -> str:
     return hold(ports) + "".join(
         f"delete element inet corpus held {{ {port} }}\n" for port in ports
     )
+
+
+def answer(ports: Sequence[int], page: int) -> str:
+    """Return the rules that lead new connections to held ``ports`` to the port ``page``."""
+    return "".join(f"add element inet corpus pages {{ {port} : {page} }}\n" for port in ports)
+
+
+def forget_page(port: int) -> str:
+    """Return the rule that undoes ``answer`` for a port; it fails when it was not there."""
+    return f"delete element inet corpus pages {{ {port} }}\n"
 
 
 def parse_connections(text: str, ports: Sequence[int]) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ _MS_REC = 0x4000
 _MS_PRIVATE = 1 << 18
 _MS_SLAVE = 1 << 19
 _MS_NOSUID_NODEV = 2 | 4
+_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _MNT_DETACH = 2
 
@@ -100,3 +102,8 @@ def _mount_tmpfs(folder: Path) -> None:
 def become_subreaper() -> None:
     """Make this process the parent of its orphaned descendants, so that it can end them."""
     _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl")
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the one that forked it ends."""
+    _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")

@@ -22,19 +22,18 @@ class Local(Host):
     def execute(self, command: Command) -> Result:
         """Run it as this process's account, or as the command's user with its own groups."""
         environment = {**os.environ, **command.env}
-        identity: dict[str, object] = {}
+        become: list[str] = []
         if command.user is not None:
-            identity, names = _identity(command.user)
+            become, names = _identity(command.user)
             environment |= names
         try:
-            process = subprocess.Popen(  # type: ignore[call-overload]
-                list(command.argv),
+            process = subprocess.Popen(
+                [*become, *command.argv],
                 stdin=subprocess.DEVNULL if command.stdin is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=environment,
                 cwd=str(command.cwd) if command.cwd else None,
-                **identity,
             )
         except (FileNotFoundError, NotADirectoryError) as error:
             raise CommandFailed(command.argv, 127, str(error)) from None
@@ -81,15 +80,20 @@ class Local(Host):
             raise NotFound(f"no such file: {path}") from None
 
 
-def _identity(user: str) -> tuple[dict[str, object], dict[str, str]]:
-    """Return what Popen and the environment need to become ``user``. Raises NotFound."""
+def _identity(user: str) -> tuple[list[str], dict[str, str]]:
+    """Return what a command begins with to run as ``user``, and the names for its environment.
+
+    By setpriv(1): Popen's own ``user`` forks the whole of this process, where it else uses
+    vfork(2), and that takes a service with Salt in it 10 ms each time. Raises NotFound.
+    """
     try:
         account = pwd.getpwnam(user)
     except KeyError:
         raise NotFound(f"no account {user!r} on this machine") from None
-    groups = os.getgrouplist(user, account.pw_gid)
-    identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": groups}
-    return identity, {"HOME": account.pw_dir, "USER": user, "LOGNAME": user}
+    groups = ",".join(str(group) for group in os.getgrouplist(user, account.pw_gid))
+    become = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}",
+              f"--groups={groups}", "--"]  # fmt: skip
+    return become, {"HOME": account.pw_dir, "USER": user, "LOGNAME": user}
 
 
 def _finish(

@@ -6,7 +6,37 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+from corpus.hosts import kernel
+
+_helpers: set[int] = set()
+
+
+def fork_helper(work: Callable[[], None]) -> int:
+    """Run ``work`` in a child that ends with this process; return its pid.
+
+    It is a helper of this process, not of what this process runs: ``kill_descendants``
+    passes it over.
+    """
+    pid = os.fork()
+    if pid:
+        _helpers.add(pid)
+        return pid
+    try:
+        kernel.die_with_parent()
+        work()
+    finally:
+        os._exit(0)
+
+
+def end_helper(pid: int) -> None:
+    """End a helper and wait for it."""
+    _helpers.discard(pid)
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def parents() -> dict[int, int]:
@@ -37,7 +67,7 @@ def kill_descendants(
 ) -> None:
     """Kill everything below ``root`` until nothing is left, ``patience`` seconds at most."""
     deadline = time.monotonic() + patience
-    while pids := descendants(root, sparing):
+    while pids := descendants(root, sparing | _helpers):
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -142,7 +142,7 @@ def _settle(work: Work) -> None:
     link.unlink(missing_ok=True)
     link.symlink_to(str(work.id))
     link.replace(paths.current)
-    traffic.admit(work.project.place, work.ports)
+    steps.admit(work)
     work.ledger.append(_entry(work, Outcome.LIVE))
     repo.move_branch(work.project, work.branch, work.commit)
     work.log.title(f"live in {time.time() - work.started:.1f} s")

@@ -81,8 +81,13 @@ def unlink(project: Project) -> None:
 
 def stop(project: Project, services: Sequence[str]) -> None:
     """Stop those of the units that systemd knows, last first."""
-    known = [name for name in reversed(services) if _known(project, name)]
-    if known:
+    if not services:
+        return
+    shown = project.host.run(systemctl.show(services), check=False).out
+    states = systemctl.parse_show(shown)
+    absent = {name for name, unit in states.items() if unit.get("LoadState") == "not-found"}
+    known = [name for name in reversed(services) if name not in absent]
+    if states and known:
         project.host.run(systemctl.command("stop", known), timeout=120)
 
 
@@ -108,8 +113,3 @@ def inactive(project: Project, services: Sequence[str]) -> list[str]:
     states = systemctl.parse_show(project.host.run(systemctl.show(services), check=False).out)
     found = {name: states.get(name, {}).get("ActiveState", "unknown") for name in services}
     return [f"{name} ({state})" for name, state in found.items() if state != "active"]
-
-
-def _known(project: Project, name: str) -> bool:
-    states = systemctl.parse_show(project.host.run(systemctl.show([name]), check=False).out)
-    return any(unit.get("LoadState") != "not-found" for unit in states.values())

@@ -16,7 +16,16 @@ from corpus.hosts import kernel
 from corpus.model.errors import DeploymentRefused, Unsupported
 from corpus.model.mode import Mode
 from corpus.model.size import format_size
-from corpus.project import health, phases, releases, repository, services, traffic, trees
+from corpus.project import (
+    health,
+    maintenance,
+    phases,
+    releases,
+    repository,
+    services,
+    traffic,
+    trees,
+)
 from corpus.project.work import Work
 
 _ROOM = 64 << 20
@@ -162,6 +171,7 @@ def hold(work: Work) -> None:
     """Hold new connections, let the open ones end, stop the services of the live version."""
     work.held_since = time.monotonic()
     traffic.hold(work.project.place, work.ports)
+    work.page = maintenance.answer_after(work.project.place, work.ports, float(work.common["hold"]))
     left = traffic.drain(work.ports, float(work.common["drain"]))
     if left:
         work.log.line(f"{left} connections did not end within {work.common['drain']} s")
@@ -189,7 +199,14 @@ def resume(work: Work) -> None:
         health.gate(work.project, units, former.get("health", []))
     else:
         services.link(work.project, [], {})
+    admit(work)
+
+
+def admit(work: Work) -> None:
+    """Let traffic in, and end the maintenance page."""
     traffic.admit(work.project.place, work.ports)
+    maintenance.end(work.project.place, work.ports, work.page)
+    work.page = None
 
 
 def _start_former(work: Work) -> None:

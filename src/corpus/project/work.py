@@ -41,6 +41,7 @@ class Work:
     release: dict[str, Any] = field(default_factory=dict)
     steps: dict[str, float] = field(default_factory=dict)
     held_since: float = 0.0
+    page: int | None = None
     _runner: PhaseRunner | None = None
 
     def __post_init__(self) -> None:

@@ -105,8 +105,11 @@ def test_unlink_takes_only_the_projects(project: Project) -> None:
 
 def test_stop_takes_those_that_systemd_knows_last_first(project: Project, fake: Fake) -> None:
     def show(argv: object) -> str:
-        name = list(argv)[-1]  # type: ignore[call-overload]
-        return f"Id={name}\nLoadState={'not-found' if name == 'b.service' else 'loaded'}\n"
+        words = list(argv)  # type: ignore[call-overload]
+        return "\n".join(
+            f"Id={name}\nLoadState={'not-found' if name == 'b.service' else 'loaded'}\n"
+            for name in words[words.index("--") + 1 :]
+        )
 
     fake.answer("systemctl --no-pager show", show)
     services.stop(project, ["a.service", "b.service", "c.service"])
