@@ -136,6 +136,9 @@ def _options(base: Mapping[str, Any], folder: Path, prefix: Path) -> dict[str, A
     return {
         **dict(base),
         "file_client": "local",
+        # No minion listens here: without this, a state that changes a module or a package
+        # (file.managed of a .py file, pkg.installed) tries for a second to tell one.
+        "local": True,
         "cachedir": str(folder / "cache"),
         "extension_modules": str(folder / "cache" / "extmods"),
         "file_roots": {"base": [str(folder / "states"), str(prefix / "salt")]},
