@@ -286,7 +286,8 @@ def test_full_quota_during_build(new_site: NewSite, prepared: object, tmp_path: 
         assert site.leftovers() == []
         site.tiny.build = ""
         site.tiny.version = "3"
-        assert site.push().code == 0
+        push = site.push()
+        assert push.code == 0, push.text
         assert site.version == "3"
     finally:
         small.destroy()

@@ -29,20 +29,23 @@ def keep(project: Project) -> None:
             raise
 
 
-def release(project: Project, rubbish: Path, error: Exception) -> None:
-    """When ``error`` says that the disk is full, free the reserve and ``rubbish``.
+def release(project: Project, rubbish: Path | None, error: BaseException) -> None:
+    """When ``error`` says that the disk is full, free the reserve and ``rubbish``, if any.
 
     What the failed build made is then not kept: the live version needs the room. btrfs
-    counts space as free after a commit, hence the sync.
+    counts the space of unlinked files as free after a commit, hence the sync; that of a
+    removed subvolume only when a thread of the kernel comes to it, so files go first.
     """
     if is_full(error):
         _path(project).unlink(missing_ok=True)
         os.sync()
-        trees.remove(rubbish)
-        os.sync()
+        if rubbish is not None and rubbish.is_dir():
+            trees.empty(rubbish)
+            os.sync()
+            trees.remove(rubbish)
 
 
-def is_full(error: Exception) -> bool:
+def is_full(error: BaseException) -> bool:
     """Tell whether an error, or the output of the command within it, means a full disk."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True

@@ -90,17 +90,18 @@ def _forget(path: Path) -> None:
         # the quota's limit none may, until unlinked files were committed as free.
         if error.errno not in (errno.EPERM, errno.EDQUOT, errno.ENOSPC):
             raise
-        _empty(path)
+        empty(path)
         os.sync()
         path.rmdir()
 
 
 def _remove_plain(path: Path) -> None:
-    _empty(path)
+    empty(path)
     path.rmdir()
 
 
-def _empty(path: Path) -> None:
+def empty(path: Path) -> None:
+    """Remove all that a directory holds."""
     for entry in os.scandir(path):
         inner = Path(entry.path)
         if entry.is_dir(follow_symlinks=False):
