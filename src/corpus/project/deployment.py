@@ -5,12 +5,16 @@ Read ``deploy`` as the table of contents; ``steps`` has each step with its undoi
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
+from corpus.hosts import processes
 from corpus.model.deployment import DeploymentId, Outcome
 from corpus.model.errors import CorpusError, RollbackFailed
 from corpus.project import journal, lock, phases, reserve, retention, steps, traffic
@@ -100,7 +104,9 @@ def _run(work: Work) -> Ending:
             _do(work, step)
         for step in steps.plan(work.common):
             _do(work, step)
-    except Exception as error:  # whatever it was, the way back is the same
+        work.journal.facts(runtime=work.runtime)
+        work.journal.begin("live")
+    except BaseException as error:  # whatever it was, an interrupt too: the way back is the same
         return _back(work, error)
     return _complete(work)
 
@@ -120,8 +126,6 @@ def _do(work: Work, step: steps.Step) -> None:
 
 def _complete(work: Work) -> Ending:
     """Mark the deployment live, admit traffic, prune, notify. Done again, it ends the same."""
-    work.journal.facts(runtime=work.runtime)
-    work.journal.begin("live")
     try:
         _settle(work)
     except (CorpusError, OSError) as error:
@@ -137,12 +141,12 @@ def _complete(work: Work) -> Ending:
 
 
 def _settle(work: Work) -> None:
+    steps.admit(work)  # first: none of the rest may keep it held
     paths = work.project.paths
     link = paths.deploy / ".current"
     link.unlink(missing_ok=True)
     link.symlink_to(str(work.id))
     link.replace(paths.current)
-    steps.admit(work)
     work.ledger.append(_entry(work, Outcome.LIVE))
     repo.move_branch(work.project, work.branch, work.commit)
     work.log.title(f"live in {time.time() - work.started:.1f} s")
@@ -152,15 +156,21 @@ def _settle(work: Work) -> None:
 def _tidy(work: Work, outcome: Outcome, error: str) -> None:
     """Prune and notify: neither may change how the deployment ended."""
     try:
-        removed = retention.prune(work.project, work.runtime.get("retention", {}))
-        if removed:
-            work.log.line(f"pruned {len(removed)} past deployments")
+        if outcome is not Outcome.ROLLBACK_FAILED:  # of which everything is kept
+            _prune(work, work.runtime if outcome is Outcome.LIVE else work.former)
         reserve.keep(work.project)
         if work.common and work.runner.has("notify"):
             work.common |= {"outcome": str(outcome), "error": error}
             phases.run(work.runner, "notify", work.common, work.log)
     except Exception as problem:
         work.log.line(f"after the deployment: {problem}")
+
+
+def _prune(work: Work, runtime: dict[str, Any]) -> None:
+    """Prune as the version that is live asks: one that did not get there has no say."""
+    removed = retention.prune(work.project, runtime.get("retention", {}))
+    if removed:
+        work.log.line(f"pruned {len(removed)} past deployments")
 
 
 def _entry(work: Work, outcome: Outcome, error: str = "") -> Entry:
@@ -183,13 +193,18 @@ def _entry(work: Work, outcome: Outcome, error: str = "") -> Entry:
 # The way back.
 
 
-def _back(work: Work, error: Exception) -> Ending:
+def _back(work: Work, error: BaseException) -> Ending:
     """Undo what began, in reverse, and say how it ended."""
     said = work.log.masked(str(error) or type(error).__name__)
-    reserve.release(work.project, work.project.paths.new_run(work.id), error)
     history = journal.read(work.project.paths.journal)
     begun = history.begun if history else []
-    last = begun[-1] if begun else "start"
+    # What a failed phase left running would write into what is put back.
+
+    processes.kill_descendants(os.getpid())
+    _make_room(work, begun, error)
+    with contextlib.suppress(OSError):
+        work.journal.begin(journal.ROLLBACK)
+    last = next((name for name in reversed(begun) if name not in journal.MARKS), "start")
     if reserve.is_full(error):
         said += f"\nthe disk, or the size of this environment, is used up: {reserve.MEND}"
     work.log.alarm(f"{last} failed")
@@ -198,29 +213,72 @@ def _back(work: Work, error: Exception) -> Ending:
     if trouble:
         trouble = work.log.masked(trouble)
         said = f"{said}\nand the way back failed: {trouble}"
-    work.ledger.append(_entry(work, outcome, said))
+    recorded = _record(work, begun, _entry(work, outcome, said))
     if outcome is Outcome.ROLLBACK_FAILED:
         _shout(work, trouble)
     else:
-        work.journal.close()
+        if recorded:
+            work.journal.close()
         work.log.title(_verdict(work, outcome))
     _tidy(work, outcome, said)
     return Ending(str(work.id), outcome, said)
 
 
+def _make_room(work: Work, begun: list[str], error: BaseException) -> None:
+    """Free the reserve when the disk is full, and what was built when that is surely not live.
+
+    Once the swap has begun, the directory of the build may hold the version that was live.
+    """
+    built = None if "swap" in begun else work.project.paths.new_run(work.id)
+    reserve.release(work.project, built, error)
+
+
+def _record(work: Work, begun: list[str], entry: Entry) -> bool:
+    """Write how it ended into the ledger; False, and said, when that cannot be."""
+    try:
+        try:
+            work.ledger.append(entry)
+        except OSError as error:
+            _make_room(work, begun, error)
+            work.ledger.append(entry)
+    except OSError as error:
+        work.log.alarm(f"how it ended is not recorded: {error}")
+        work.log.alarm("the next start of the deploy service, or the next push, records it")
+        return False
+    return True
+
+
 def _undo(work: Work, begun: list[str]) -> tuple[Outcome, str]:
     touched = "hold" in begun
-    if touched:
-        work.log.title("putting code and data back")
-        traffic.hold(work.project.place, work.ports)
-    for step in reversed(_order(begun)):
-        if step.undo is None or (step.undo_once and step.undo_once not in begun):
-            continue
+    # Traffic was let in again: what users wrote since must not be undone by a second time.
+    resumed = journal.RESUME in begun
+    try:
+        if resumed:
+            steps.admit(work)
+        elif touched:
+            work.log.title("putting code and data back")
+            traffic.hold(work.project.place, work.ports)
+        for step in reversed(_order(begun)):
+            if not (resumed and step.name in steps.HELD):
+                _undo_step(work, step, begun)
+    except Exception as error:
+        return Outcome.ROLLBACK_FAILED, str(error) or type(error).__name__
+    return (Outcome.ROLLED_BACK if touched else Outcome.REFUSED), ""
+
+
+def _undo_step(work: Work, step: steps.Step, begun: list[str]) -> None:
+    if step.undo is None or (step.undo_once and step.undo_once not in begun):
+        return
+    try:
         try:
             step.undo(work)
         except Exception as error:
-            return Outcome.ROLLBACK_FAILED, f"{step.name}: {error}"
-    return (Outcome.ROLLED_BACK if touched else Outcome.REFUSED), ""
+            if not reserve.is_full(error):
+                raise
+            _make_room(work, begun, error)
+            step.undo(work)
+    except Exception as error:
+        raise RollbackFailed(f"{step.name}: {error}") from error
 
 
 def _order(begun: list[str]) -> list[steps.Step]:

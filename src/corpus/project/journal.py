@@ -13,6 +13,11 @@ from typing import Any
 
 from corpus.hosts.files import append_line, write_atomic
 
+# Marks on the way back, beside the names of steps.
+ROLLBACK = "rollback"
+RESUME = "resume"
+MARKS = (ROLLBACK, RESUME)
+
 
 @dataclass
 class History:
@@ -26,7 +31,7 @@ class History:
     @property
     def live(self) -> bool:
         """Whether the deployment passed the point of no return (step 13)."""
-        return "live" in self.begun
+        return "live" in self.begun and ROLLBACK not in self.begun
 
 
 class Journal:

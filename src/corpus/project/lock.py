@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -24,8 +25,9 @@ def held(
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _acquire(handle, path, waiting, time.monotonic() + patience)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, holder.encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: the lock counts, not its text
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, holder.encode(), 0)
         try:
             yield
         finally:
@@ -41,13 +43,15 @@ def _acquire(handle: int, path: Path, waiting: Callable[[str], None], deadline: 
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            ahead = holder(path) or "another deployment"
-            if ahead != told:
+            ahead = holder(path)
+            if ahead and ahead != told:  # none: somebody only asks whether it is held
                 waiting(ahead)
                 told = ahead
             if time.monotonic() > deadline:
                 raise Conflict(
-                    f"gave up waiting behind {ahead}", where=str(path), mend="push again later"
+                    f"gave up waiting behind {ahead or 'another deployment'}",
+                    where=str(path),
+                    mend="push again later",
                 ) from None
             time.sleep(0.05)
 
@@ -67,7 +71,8 @@ def is_held(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Shared: two who ask at the same time must not take each other for a holder.
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     else:

@@ -18,6 +18,7 @@ from corpus.model.mode import Mode
 from corpus.model.size import format_size
 from corpus.project import (
     health,
+    journal,
     maintenance,
     phases,
     releases,
@@ -199,6 +200,8 @@ def resume(work: Work) -> None:
         health.gate(work.project, units, former.get("health", []))
     else:
         services.link(work.project, [], {})
+    # From here on users write again: recovery must not put anything back a second time.
+    work.journal.begin(journal.RESUME)
     admit(work)
 
 
@@ -295,7 +298,11 @@ def swap_back(work: Work) -> None:
     paths = work.project.paths
     archive, mine = paths.archive(work.id), str(work.id)
     places = [archive.run, paths.new_run(work.id)]
-    if trees.label(paths.run) == mine:
+    # A phase may have taken the label of run/ away; archive.run is there after a whole swap only.
+    swapped = archive.run.exists() and trees.label(archive.run) != mine
+    if swapped:
+        trees.set_label(paths.run, mine)
+    if swapped or trees.label(paths.run) == mine:
         aside = next(place for place in places if place.exists())
         kernel.exchange(aside, paths.run)
     for place in places:
@@ -350,6 +357,9 @@ COOKING = (
     Step("start", start, stop_failed),
     Step("health", check_health),
 )
+
+HELD = frozenset({"hold", "data", "dump", "swap", "start"})
+"""The steps whose undoing ends with traffic let in again."""
 
 
 def plan(common: dict[str, object]) -> tuple[Step, ...]:

@@ -1,0 +1,221 @@
+"""The way back under more than one fault: a full disk, a second death, labels that are gone.
+
+What a deployment put aside is all that there is of the live version then.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from corpus.project import lock, traffic, trees
+from corpus.project.journal import Journal
+from corpus.project.ledger import Ledger
+from projects import Phase, Phases, Scratch, copy_to_run, fail, fork
+
+FULL = OSError(errno.EDQUOT, "Disk quota exceeded")
+
+
+def version(scratch: Scratch, text: str = "version 2\n") -> str:
+    return scratch.commit({"app": text})
+
+
+def armed(scratch: Scratch, arm: Callable[[], None], runner: Phases) -> int:
+    """Deploy in a child in which ``arm`` was called; return how the child ended."""
+    commit = version(scratch)
+
+    def work() -> None:
+        arm()
+        scratch.deploy_here(commit, runner)
+
+    return os.waitpid(fork(work), 0)[1]
+
+
+def full_once(function: Callable[..., Any], wanted: Callable[..., bool]) -> Callable[..., Any]:
+    """Return ``function``, which finds the disk full the first time that ``wanted`` says so."""
+    left = [True]
+
+    def wrapper(*args: Any, **more: Any) -> Any:
+        if left and wanted(*args):
+            left.clear()
+            raise FULL
+        return function(*args, **more)
+
+    return wrapper
+
+
+def test_a_full_disk_within_the_swap_does_not_cost_the_live_version(live: Scratch) -> None:
+    before = live.digests()
+
+    def arm() -> None:
+        rename = full_once(Path.rename, lambda _self, target: Path(target).name == "run")
+        Path.rename = rename  # type: ignore[method-assign]
+
+    assert armed(live, arm, Phases(build=copy_to_run)) == 0
+    assert live.ledger[-1].outcome == "rolled_back", live.ledger[-1].error
+    assert live.digests() == before
+
+
+def test_a_failed_rollback_keeps_everything_whatever_the_retention(live: Scratch) -> None:
+    before = live.digests()
+    broken = Phases({"retention": {"failed": 0}}, build=copy_to_run, deploy=fail, restore=fail)
+    assert live.deploy(version(live), broken).outcome == "rollback_failed"
+    archive = live.paths.archive(live.ledger[-1].deployment)
+    assert archive.data.is_dir()
+    ending = live.recover(Phases(build=copy_to_run))
+    assert ending is not None
+    assert ending.outcome == "rolled_back", ending.error
+    assert live.digests() == before
+
+
+def test_a_refused_deployment_does_not_prune_by_its_own_retention(scratch: Scratch) -> None:
+    keeping = Phases({"retention": {"good": 9}}, build=copy_to_run)
+    for number in range(7):
+        commit = scratch.commit({"app": f"{number}", ".salt/top.sls": ""})
+        assert scratch.deploy(commit, keeping).outcome == "live"
+    refused = Phases({"unknown": 1}, build=copy_to_run)
+    assert scratch.deploy(version(scratch), refused).outcome == "refused"
+    good = [entry.id for entry in scratch.ledger if entry.outcome == "live"]
+    assert all((scratch.paths.archives / identity).is_dir() for identity in good)
+
+
+def test_a_full_disk_before_the_point_of_no_return_is_rolled_back(live: Scratch) -> None:
+    before = live.digests()
+
+    def arm() -> None:
+        Journal.begin = full_once(  # type: ignore[method-assign]
+            Journal.begin, lambda _self, name, **_: name == "live"
+        )
+
+    assert armed(live, arm, Phases(build=copy_to_run)) == 0
+    assert live.ledger[-1].outcome == "rolled_back"
+    assert live.digests() == before
+
+
+def test_a_full_disk_when_the_rollback_is_recorded(live: Scratch) -> None:
+    before = live.digests()
+
+    def arm() -> None:
+        Ledger.append = full_once(Ledger.append, lambda *_: True)  # type: ignore[method-assign]
+
+    assert armed(live, arm, Phases(build=copy_to_run, deploy=fail)) == 0
+    assert live.ledger[-1].outcome == "rolled_back"
+    assert live.digests() == before
+    assert not live.paths.journal.exists()
+
+
+def test_a_full_disk_within_the_rollback(live: Scratch) -> None:
+    before = live.digests()
+
+    def arm() -> None:
+        trees.copy = full_once(trees.copy, lambda _source, target, *_: "restor" in target.name)
+
+    assert armed(live, arm, Phases(build=copy_to_run, deploy=fail)) == 0
+    assert live.ledger[-1].outcome == "rolled_back", live.ledger[-1].error
+    assert live.digests() == before
+
+
+def test_the_lock_is_taken_on_a_full_disk_too(tmp_path: Path) -> None:
+    limit, path = 0, tmp_path / "lock"
+
+    def work() -> None:
+        import resource
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        with lock.held(path, "recovery", lambda _ahead: None):
+            assert lock.is_held(path)
+
+    assert os.waitpid(fork(work), 0)[1] == 0
+
+
+def test_dumps_are_not_reloaded_once_traffic_was_admitted(live: Scratch) -> None:
+    """A user may have written since: dumps that come back again would undo that."""
+    asked = live.folder / "asked"
+    asked.unlink(missing_ok=True)
+
+    def restore(_common: dict[str, Any]) -> None:
+        with asked.open("a") as file:
+            file.write("restored\n")
+
+    def arm() -> None:
+        admit = traffic.admit
+
+        def deadly(*args: Any) -> None:
+            admit(*args)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        traffic.admit = deadly
+
+    runner = Phases(build=copy_to_run, deploy=fail, restore=restore)
+    assert armed(live, arm, runner) == signal.SIGKILL
+    assert asked.read_text() == "restored\n"
+    (live.paths.data / "db").write_text("written by a user since\n")
+    ending = live.recover(Phases(build=copy_to_run, restore=restore))
+    assert ending is not None
+    assert ending.outcome == "rolled_back"
+    assert asked.read_text() == "restored\n"
+    assert (live.paths.data / "db").read_text() == "written by a user since\n"
+    (live.paths.data / "db").write_text("of version 1\n")
+
+
+def test_a_deploy_phase_that_takes_the_label_of_run_away(live: Scratch) -> None:
+    """As ``rsync --xattrs --delete`` into ``run/`` does."""
+    before = live.digests()
+
+    def unlabel(common: dict[str, Any]) -> None:
+        os.removexattr(common["paths"]["run"], "user.corpus.label")
+
+    done = live.deploy(version(live), Phases(build=copy_to_run, deploy=unlabel, start=fail))
+    assert done.outcome == "rolled_back", done.text
+    assert live.digests() == before
+
+
+def test_an_interrupted_deployment_goes_back_at_once(live: Scratch) -> None:
+    """Ctrl-C at ``salt-call mc_project.deploy``: nobody else would put things back."""
+    before = live.digests()
+
+    def interrupt(_common: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    phases: dict[str, Phase] = {"build": copy_to_run, "deploy": interrupt}
+    done = live.deploy(version(live), Phases(None, **phases))
+    assert done.outcome == "rolled_back"
+    assert live.digests() == before
+
+
+def test_what_a_failed_phase_left_running_ends_before_data_comes_back(live: Scratch) -> None:
+    pid_file = live.folder / "left"
+
+    def leave(common: dict[str, Any]) -> None:
+        pid_file.write_text(str(subprocess.Popen(["sleep", "60"]).pid))
+        fail(common)
+
+    def gone(_common: dict[str, Any]) -> None:
+        assert not Path("/proc", pid_file.read_text()).exists()
+
+    done = live.deploy(version(live), Phases(build=copy_to_run, deploy=leave, restore=gone))
+    assert done.outcome == "rolled_back", done.text
+
+
+def test_traffic_is_admitted_though_what_is_live_cannot_be_recorded(live: Scratch) -> None:
+    admitted = live.folder / "admitted"
+    admitted.unlink(missing_ok=True)
+
+    def arm() -> None:
+        def full(*_args: Any, **_more: Any) -> None:
+            raise FULL
+
+        Path.symlink_to = full  # type: ignore[method-assign]
+        traffic.admit = lambda *_: admitted.touch()
+
+    assert armed(live, arm, Phases(build=copy_to_run)) == 0
+    assert admitted.exists()
+    ending = live.recover(Phases())
+    assert ending is not None
+    assert ending.outcome == "live"
