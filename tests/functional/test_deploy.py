@@ -8,6 +8,7 @@ import pytest
 
 from corpus.project import repository
 from corpus.project.deployment import MakeRunner
+from corpus.saltext.engine import Engine
 from projects import BRANCH, Scratch
 from recipes import BUILD, macro, run
 
@@ -52,6 +53,22 @@ def test_two_projects_do_not_see_each_other(
         assert done.outcome == "live", done.text
         assert (scratch.paths.run / "app").read_text() == f"{word}\n"
         assert f"changed {word} (" in done.text
+
+
+def test_what_a_deployment_rendered_stays_its_own(
+    scratch: Scratch, make_runner: MakeRunner, engine: Engine
+) -> None:
+    """All deployments are forked with one folder, and rendered states may hold secrets."""
+    scratch.pillar(f"makina-projects.{scratch.project.name}:\n  data: {{password: hunter33}}\n")
+    before = sorted(engine.folder.rglob("*"))
+    seen = f"ls {engine.folder}/states > {{{{ common.paths.run }}}}/app"
+    top = macro("build", run("{{ common.data.password }}", seen))
+    done = scratch.deploy(scratch.commit({".salt/top.sls": top}), make_runner)
+    assert done.outcome == "live", done.text
+    assert "build-" in (scratch.paths.run / "app").read_text()
+    assert sorted(engine.folder.rglob("*")) == before
+    files = [path for path in engine.folder.rglob("*") if path.is_file()]
+    assert [path for path in files if b"hunter33" in path.read_bytes()] == []
 
 
 def test_common_by_reference_through_all_phases(scratch: Scratch, make_runner: MakeRunner) -> None:

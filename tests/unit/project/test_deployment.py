@@ -437,6 +437,9 @@ def test_killed_while_data_comes_back(live: Scratch) -> None:
     assert armed(live, arm, runner) == signal.SIGKILL
     assert live.recover(recovering()) is not None
     assert_as_before(live, before, "rolled_back")
+    # What the failed version wrote is still there, not a second copy of the backup.
+    archive = live.paths.archive(live.ledger[-1].deployment)
+    assert (archive.data_failed / "db").read_text() == "damaged by version 2\n"
 
 
 @pytest.mark.parametrize("point", ["move_branch", "append", "admit", "close"])
