@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -19,9 +20,20 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644, *, durable: bool = 
             if durable:
                 os.fsync(file.fileno())
         Path(temporary).replace(path)
+        if durable:
+            _sync_names(path.parent)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _sync_names(folder: Path) -> None:
+    """Wait until the names within ``folder`` are on the disk: a file's fsync leaves them out."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def append_line(path: Path, line: str, mode: int = 0o600, *, durable: bool = True) -> None:
@@ -34,7 +46,9 @@ def append_line(path: Path, line: str, mode: int = 0o600, *, durable: bool = Tru
     try:
         size = os.fstat(handle).st_size
         torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
-        os.write(handle, b"\n" * torn + line.rstrip("\n").encode() + b"\n")
+        data = b"\n" * torn + line.rstrip("\n").encode() + b"\n"
+        if os.write(handle, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         if durable:
             os.fsync(handle)
     finally:

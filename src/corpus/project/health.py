@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import time
 import urllib.error
@@ -54,12 +55,24 @@ def probe(check: Mapping[str, Any], timeout: float) -> str | None:
     wanted = int(check.get("status", 200))
     try:
         with _OPENER.open(str(check["url"]), timeout=timeout) as answer:
-            status, body = answer.status, answer.read(1 << 20).decode(errors="replace")
+            status, body = answer.status, _read(answer, timeout)
     except urllib.error.HTTPError as error:
-        status, body = error.code, error.read(1 << 20).decode(errors="replace")
+        status, body = error.code, _read(error, timeout)
     except (OSError, ValueError, http.client.HTTPException) as error:
         return str(getattr(error, "reason", error)) or type(error).__name__
     if status != wanted:
         return f"status {status} instead of {wanted}"
     text = str(check.get("contains", ""))
     return None if text in body else f"the answer does not contain {text!r}"
+
+
+def _read(answer: Any, timeout: float) -> str:
+    """Return the body's first MiB, as much of it as comes in time: a stream never ends."""
+    deadline, body = time.monotonic() + timeout, b""
+    with contextlib.suppress(TimeoutError):
+        while len(body) < 1 << 20 and time.monotonic() < deadline:
+            piece = answer.read1(1 << 16)
+            if not piece:
+                break
+            body += piece
+    return body.decode(errors="replace")

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from corpus.hosts.base import Host
 from corpus.hosts.local import Local
-from corpus.model.errors import NotFound
+from corpus.model.errors import InvalidName, NotFound
 from corpus.model.mode import Platform, parse_platform
+from corpus.model.names import project_name
 from corpus.model.paths import DEFAULT_PREFIX, ProjectPaths
 
 
@@ -43,7 +44,16 @@ class Place:
         root = self.prefix / "projects"
         if not root.is_dir():
             return []
-        return sorted(entry.parent.name for entry in root.glob("*/.corpus") if entry.is_dir())
+        found = sorted(entry.parent.name for entry in root.glob("*/.corpus") if entry.is_dir())
+        return [name for name in found if _is_name(name)]
+
+
+def _is_name(name: str) -> bool:
+    """Tell a project from a copy of one that somebody put beside it, as ``demo.bak``."""
+    try:
+        return bool(project_name(name))
+    except InvalidName:
+        return False
 
 
 @dataclass(frozen=True)

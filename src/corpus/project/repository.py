@@ -11,6 +11,7 @@ from pathlib import Path
 from corpus.commands import git
 from corpus.hosts.base import Result
 from corpus.model.errors import CommandFailed, DeploymentRefused
+from corpus.project import trees
 from corpus.project.place import Project
 
 
@@ -100,7 +101,11 @@ def check_out(project: Project, repository: Path, target: Path, commit: str) -> 
     except CommandFailed:
         # An index.lock left by a killed checkout: nobody else may be here, we hold the lock.
         (target / ".git" / "index.lock").unlink(missing_ok=True)
-        run(project, git.checkout(target, commit))
+        if run(project, git.checkout(target, commit), check=False).code:
+            # Half a clone, or one that a power cut damaged: nothing in it is worth keeping.
+            trees.empty(target)
+            run(project, git.clone_shared(repository, target))
+            run(project, git.checkout(target, commit))
     run(project, git.clean(target))
 
 

@@ -93,7 +93,8 @@ def preflight(work: Work) -> None:
     rehearsal = deepcopy(work.common) | {"outcome": "live", "error": ""}  # what notify finds
     for name in (*phases.PHASES[2:], *phases.EXTRA):
         if work.runner.has(name):
-            work.runner.check(name, rehearsal)
+            with phases.limited(name, phases.seconds(work.common, name)):
+                work.runner.check(name, rehearsal)
     paths = work.project.paths
     needed = _ROOM + 2 * int(work.former.get("size", 0))
     if trees.way_of(paths.root, work.project.host) is trees.Way.HARDLINK:

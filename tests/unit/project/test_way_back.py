@@ -9,6 +9,7 @@ import errno
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -219,3 +220,26 @@ def test_traffic_is_admitted_though_what_is_live_cannot_be_recorded(live: Scratc
     ending = live.recover(Phases())
     assert ending is not None
     assert ending.outcome == "live"
+
+
+def test_a_copy_of_a_project_beside_it_is_no_project(scratch: Scratch) -> None:
+    """The service asks for the names when it starts: one it stumbled over would end it."""
+    (scratch.paths.root.parent / "demo.bak" / ".corpus").mkdir(parents=True)
+    assert scratch.place.names() == ["demo"]
+
+
+def test_a_checkout_that_is_damaged_is_made_anew(live: Scratch) -> None:
+    (live.paths.project / ".git" / "HEAD").write_text("")
+    (live.paths.project / ".git" / "index").write_text("")
+    done = live.deploy(version(live, "again\n"), Phases(build=copy_to_run))
+    assert done.outcome == "live", done.text
+
+
+def test_templates_that_hang_are_ended_too(live: Scratch) -> None:
+    class Hanging(Phases):
+        def check(self, phase: str, common: dict[str, Any]) -> None:
+            time.sleep(60)
+
+    done = live.deploy(version(live), Hanging({"timeouts": {"build": 1}}, build=copy_to_run))
+    assert done.outcome == "refused"
+    assert "the phase build ran for more than 1 s" in done.text
