@@ -135,7 +135,7 @@ def _allocate(
 
 def _make(node: Node, record: Record, keys: Sequence[str]) -> None:
     settings, volumes = node.settings, Volumes(node)
-    guest.home(settings, record.id).mkdir(mode=0o711)
+    guest.home(settings, record.id).mkdir(mode=0o700)
     volumes.limit(record.group, record.limits.size)
     source = images.volume(node, images.find(node, record.image))
     root = guest.rootfs(settings, record.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from corpus.node.records import Limits, Record
@@ -24,6 +25,19 @@ def rootfs(settings: Settings, id: str) -> Path:
 def srv(settings: Settings, id: str) -> Path:
     """Return the volume that an environment has at /srv."""
     return home(settings, id) / "srv"
+
+
+def shut(settings: Settings, record: Record) -> None:
+    """Let only root and the guest's own root pass into an environment's directory.
+
+    Ids on disk are 0-based: a set-user-id file of the guest's root is one of the node's root,
+    and its first account's files are those of the node's first account. LXC, for idmapped
+    mounts, passes as the guest's root.
+    """
+    place, owner = home(settings, record.id), settings.idmap_base + record.slot * IDS
+    if place.is_dir():
+        place.chmod(0o700)
+        os.chown(place, owner, owner)
 
 
 def limits(given: Limits) -> dict[str, str]:

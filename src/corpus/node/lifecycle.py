@@ -23,6 +23,7 @@ def bring_up(node: Node, record: Record) -> None:
     """Start a guest unless it runs; an error tells LXC's reasons. Hold the environment's lock."""
     if state(node, record)[0] != "STOPPED":
         return
+    guest.shut(node.settings, record)
     folder = node.settings.lxcpath / record.id
     text = guest.config(node.settings, record, network.mtu(node))
     write_atomic(folder / "config", text.encode(), 0o600, durable=False)

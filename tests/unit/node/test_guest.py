@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,14 @@ def test_wrong_settings_are_refused(tmp_path: Path, text: str) -> None:
     file.write_text(text)
     with pytest.raises(InvalidInput):
         settings.load(file)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="changes owners")
+def test_accounts_of_the_node_do_not_reach_a_guests_files(tmp_path: Path) -> None:
+    """Else a set-user-id file that a guest's root made makes any of them the node's root."""
+    here = Settings(prefix=tmp_path)
+    home = guest.home(here, ID)
+    home.mkdir(parents=True)
+    guest.shut(here, RECORD)
+    assert home.stat().st_mode & 0o777 == 0o700
+    assert (home.stat().st_uid, home.stat().st_gid) == (1131072, 1131072)
