@@ -41,6 +41,15 @@ def exchange(one: Path, other: Path) -> None:
     _check(code, "renameat2", one)
 
 
+def sync(path: Path) -> None:
+    """Wait until all that was written to the file system of ``path`` is on its disk (syncfs(2))."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _check(_libc.syncfs(handle), "syncfs", path)
+    finally:
+        os.close(handle)
+
+
 def bind_mount(source: Path, target: Path) -> None:
     """Mount ``source`` over ``target`` as well, within this process's mount namespace."""
     _check(

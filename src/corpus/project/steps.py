@@ -270,6 +270,7 @@ def dump(work: Work) -> None:
     archive.dumps.mkdir(parents=True, mode=0o700)
     if work.runner.has("backup"):
         _phase(work, "backup")
+        kernel.sync(archive.dumps)  # before anything migrates: a power cut empties new files
 
 
 def reload_dumps(work: Work) -> None:

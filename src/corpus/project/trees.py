@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from corpus.commands import copying
-from corpus.hosts import subvolumes
+from corpus.hosts import kernel, subvolumes
 from corpus.hosts.base import Host
 
 _LABEL = "user.corpus.label"
@@ -67,6 +67,7 @@ def copy(source: Path, target: Path, way: Way, host: Host, reference: Path | Non
         host.run(copying.rsync(source, partial, link_dest=reference))
     else:
         host.run(copying.reflink_tree(source, partial))
+    kernel.sync(partial)  # what was copied is relied on from here on, also after a power cut
     partial.rename(target)
 
 
