@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from bench import data, figures, lifecycle, memory, push, traffic
@@ -62,7 +63,10 @@ def main(argv: list[str] | None = None) -> int:
             for name in asked.only or MEASURES:
                 measure, usual, told = MEASURES[name]
                 print(f"==> {name}: {told}", flush=True)
-                found += measure(stage, asked.runs or usual)
+                before = load_average()
+                new = measure(stage, asked.runs or usual)
+                around = {"load_average": [before, load_average()]}
+                found += [replace(figure, more={**figure.more, **around}) for figure in new]
         finally:
             stage.close(keep=asked.keep)
     except CorpusError as error:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from bench import floor
 from bench.figures import Figure, median, of
-from bench.stage import EXAMPLES, Stage, Visitor, load_average, say, script
+from bench.stage import EXAMPLES, Stage, Visitor, say, script
 from corpus.lab.tenant import Checkout, Environment
 
 _REST = 0.5  # seconds after a push: what it tidies up must not burden the next
@@ -63,16 +63,14 @@ def measure(stage: Stage, runs: int) -> list[Figure]:
         say("first pushes: nginx and the guestbook's requirements are installed")
         targets = list(_targets(stage, environment))
         calls: list[float] = []
-        burden = [load_average()]
         for number in range(1, runs + 1):
             say(f"round {number} of {runs}")
             for target in targets if number % 2 else reversed(targets):
                 target.push(number)
                 time.sleep(_REST)
             calls += json.loads(script(environment.host, "salt_call", "1"))
-        burden.append(load_average())
         parts = {t.name: breakdown(t) for t in targets if t.name != floor.NAME}
-    return _figures({t.name: t for t in targets}, calls, parts, burden)
+    return _figures({t.name: t for t in targets}, calls, parts)
 
 
 def _targets(stage: Stage, environment: Environment) -> Iterator[Target]:
@@ -137,12 +135,10 @@ def _figures(
     targets: dict[str, Target],
     calls: list[float],
     parts: dict[str, dict[str, float]],
-    burden: list[float],
 ) -> list[Figure]:
     base, call = median(targets["floor"].live), median(calls)
-    load = {"load_average": burden}
     figures = [
-        of("push.floor", targets["floor"].live, more=load),
+        of("push.floor", targets["floor"].live),
         of("push.floor.exit", targets["floor"].done),
         of("push.salt-call", calls),
     ]
@@ -156,7 +152,7 @@ def _figures(
                 reference_value=base,
                 goal=f"<= floor + {allowed} s",
                 met=median(live) <= base + allowed,
-                more={"seconds_of": parts[name], **load},
+                more={"seconds_of": parts[name]},
             )
         )
         done = targets[name].done
