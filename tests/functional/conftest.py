@@ -68,11 +68,11 @@ def opts(environment: Path) -> dict[str, Any]:
     return options
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def engine(environment: Path, opts: dict[str, Any]) -> Iterator[Engine]:
-    """Return the engine, warm."""
+    """Return the engine, warm. One a module: Salt's own modules know the newest one only."""
     folder = environment / "engine"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     kernel.make_coverable(folder)
     try:
         engine = Engine(opts, folder, place_at(environment).prefix)
@@ -82,7 +82,7 @@ def engine(environment: Path, opts: dict[str, Any]) -> Iterator[Engine]:
         kernel.unmount(folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def make_runner(engine: Engine) -> MakeRunner:
     """Return what makes the engine of a deployment, as the deploy service does."""
 

@@ -299,3 +299,13 @@ def test_secrets_are_in_neither_log_nor_ledger(standing: Scratch, make_runner: M
     assert "hunter22" not in log
     written = [path for path in standing.paths.state.rglob("*") if path.is_file()]
     assert [path for path in written if b"hunter22" in path.read_bytes()] == []
+
+
+@pytest.mark.xfail(
+    strict=True, reason="it makes a second engine, and Salt's modules know the newest one only"
+)
+def test_a_macro_may_ask_for_the_settings(scratch: Scratch, make_runner: MakeRunner) -> None:
+    asks = "{% set found = salt['mc_project.settings'](common.name) %}"
+    top = macro("gather_variables", asks) + BUILD
+    done = scratch.deploy(scratch.commit({"app": "1", ".salt/top.sls": top}), make_runner)
+    assert done.outcome == "live", done.text
