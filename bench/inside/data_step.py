@@ -21,7 +21,7 @@ from typing import Any
 from uuid import uuid4
 
 from corpus.model.deployment import DeploymentId
-from corpus.project import steps, trees
+from corpus.project import trees, window
 from corpus.project.log import Log
 from corpus.project.place import Place, Project
 from corpus.project.work import Work
@@ -105,10 +105,10 @@ def main(folder: str, size: str, count: str, runs: str, way: str = "") -> None:
         work = one(project, works[-1].id if works else None)
         good = change(files, run)
         sync(project.paths.root)
-        found["backup"].append(timed(steps.back_up_data, work))
+        found["backup"].append(timed(window.back_up_data, work))
         change(files, run)
         sync(project.paths.root)
-        found["restore"].append(timed(steps.restore_data, work))
+        found["restore"].append(timed(window.restore_data, work))
         assert files[run % 10].read_bytes() == good, "the restored data are not those of before"
         trees.remove(project.paths.archive(work.id).data_failed)
         works.append(work)

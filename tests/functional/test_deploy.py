@@ -301,9 +301,6 @@ def test_secrets_are_in_neither_log_nor_ledger(standing: Scratch, make_runner: M
     assert [path for path in written if b"hunter22" in path.read_bytes()] == []
 
 
-@pytest.mark.xfail(
-    strict=True, reason="it makes a second engine, and Salt's modules know the newest one only"
-)
 def test_a_macro_may_ask_for_the_settings(scratch: Scratch, make_runner: MakeRunner) -> None:
     asks = "{% set found = salt['mc_project.settings'](common.name) %}"
     top = macro("gather_variables", asks) + BUILD

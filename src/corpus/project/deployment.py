@@ -17,7 +17,7 @@ from uuid import uuid4
 from corpus.hosts import processes
 from corpus.model.deployment import DeploymentId, Outcome
 from corpus.model.errors import CorpusError, RollbackFailed
-from corpus.project import journal, lock, phases, reserve, retention, steps, traffic
+from corpus.project import journal, lock, phases, reserve, retention, steps, traffic, window
 from corpus.project import repository as repo
 from corpus.project.ledger import Entry
 from corpus.project.log import Log, Sink
@@ -141,7 +141,7 @@ def _complete(work: Work) -> Ending:
 
 
 def _settle(work: Work) -> None:
-    steps.admit(work)  # first: none of the rest may keep it held
+    window.admit(work)  # first: none of the rest may keep it held
     paths = work.project.paths
     link = paths.deploy / ".current"
     link.unlink(missing_ok=True)
@@ -199,7 +199,6 @@ def _back(work: Work, error: BaseException) -> Ending:
     history = journal.read(work.project.paths.journal)
     begun = history.begun if history else []
     # What a failed phase left running would write into what is put back.
-
     processes.kill_descendants(os.getpid())
     _make_room(work, begun, error)
     with contextlib.suppress(OSError):
@@ -254,7 +253,7 @@ def _undo(work: Work, begun: list[str]) -> tuple[Outcome, str]:
     resumed = journal.RESUME in begun
     try:
         if resumed:
-            steps.admit(work)
+            window.admit(work)
         elif touched:
             work.log.title("putting code and data back")
             traffic.hold(work.project.place, work.ports)
@@ -296,11 +295,11 @@ def _verdict(work: Work, outcome: Outcome) -> str:
 def _shout(work: Work, trouble: str) -> None:
     paths = work.project.paths
     archive = paths.archive(work.id)
-    work.log.alarm("THE ROLLBACK FAILED. Traffic stays held; everything is kept:")
+    work.log.alarm("THE ROLLBACK FAILED. Everything is kept, no deployment begins on top of it:")
     work.log.alarm(f"  {trouble}")
     work.log.alarm(f"  the previous run/ and data/: {archive.root}, the journal: {paths.journal}")
-    work.log.alarm("  mend the cause, then: systemctl restart corpus-deploy (it tries again);")
-    work.log.alarm("  or push again: the next deployment begins by finishing this rollback")
+    work.log.alarm("  mend the cause, then: systemctl restart corpus-deploy (it tries again).")
+    work.log.alarm(f"  A macro that is wrong is corrected here, in {paths.salt}: a push cannot")
 
 
 # Recovery: the same functions, from the journal of a deployer that died.
@@ -328,10 +327,10 @@ def recover(project: Project, make_runner: MakeRunner, log: Log) -> Ending | Non
         make_runner=make_runner,
         runtime=history.facts.get("runtime", {}),
     )
-    log.title(f"recovering {work.id}: its deployer died in {(history.begun or ['start'])[-1]}")
+    log.title(f"recovering {work.id}: it was cut off in {(history.begun or ['start'])[-1]}")
     if history.live:
         return _complete(work)
-    ending = _back(work, CorpusError("the deployer died"))
+    ending = _back(work, CorpusError("the deployment was cut off"))
     if ending.outcome is Outcome.ROLLBACK_FAILED:
         raise RollbackFailed(
             f"the rollback of {ending.id} could not be finished: {ending.error}",

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import grp
 import json
 import os
 import pwd
@@ -26,13 +27,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from corpus.commands import git
+from corpus.commands import accounts, git
 from corpus.hosts import kernel, processes
 from corpus.model.deployment import DeploymentId, Outcome
 from corpus.model.errors import CorpusError, InvalidInput
 from corpus.model.names import project_name
 from corpus.project import deployment, lock
 from corpus.project.deployment import MakeRunner, Request
+from corpus.project.layout import GROUP
 from corpus.project.ledger import Ledger
 from corpus.project.log import Log
 from corpus.project.place import Place, Project
@@ -88,8 +90,12 @@ class Service:
         path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         listener.bind(str(path))
-        # Who may ask is told by the kernel for each connection; a stranger is turned away there.
+        # The projects' accounts may ask; which of them it is the kernel tells for each connection.
         path.chmod(0o666)
+        if self.place.accounts:
+            self.place.host.run(accounts.add_group(GROUP))
+            path.chmod(0o660)
+            os.chown(path, 0, grp.getgrnam(GROUP).gr_gid)
         listener.listen(128)
         return listener
 
@@ -149,7 +155,7 @@ class Service:
         stream = _Stream(connection)
         try:
             project, asked = self._request(connection)
-        except (CorpusError, OSError, ValueError) as error:
+        except (CorpusError, OSError, ValueError, RecursionError) as error:
             stream.send(log=f" !     {error}")
             stream.send(outcome=str(Outcome.REFUSED), error=str(error))
             return
@@ -208,7 +214,9 @@ class _Stream:
 
 def _line(connection: socket.socket) -> bytes:
     data = b""
+    deadline = time.monotonic() + 10
     while not data.endswith(b"\n"):
+        connection.settimeout(max(0.01, deadline - time.monotonic()))
         piece = connection.recv(LONGEST_REQUEST)
         data += piece
         if not piece or len(data) > LONGEST_REQUEST:

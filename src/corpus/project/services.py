@@ -26,6 +26,11 @@ def contents(run: Path) -> dict[str, bytes]:
     return {unit.name: unit.read_bytes() for unit in shipped(run)}
 
 
+def names(run: Path) -> list[str]:
+    """Return the units that ``run`` brings and that can be stopped: no templates."""
+    return [unit.name for unit in shipped(run) if not unit.stem.endswith("@")]
+
+
 def link(project: Project, services: Sequence[str], before: dict[str, bytes]) -> None:
     """Make systemd know the units of ``run/`` and start ``services`` at boot.
 

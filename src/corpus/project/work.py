@@ -9,7 +9,7 @@ from typing import Any
 
 from corpus.model.deployment import DeploymentId
 from corpus.model.mode import Mode
-from corpus.project import configuration
+from corpus.project import configuration, phases
 from corpus.project.journal import Journal
 from corpus.project.ledger import Entry, Ledger
 from corpus.project.log import Log
@@ -90,11 +90,17 @@ class Work:
         self.common["paths"]["dumps"] = str(self.project.paths.archive(self.id).dumps)
         self.note_runtime()
 
+    def phase(self, name: str) -> None:
+        """Run one phase of the project. Raises PhaseFailed."""
+        phases.run(self.runner, name, self.common, self.log)
+        self.note_runtime()
+
     def note_runtime(self) -> None:
         """Write into the journal what undoing takes; macros may have changed it."""
         runtime = {key: self.common[key] for key in RUNTIME_KEYS}
         runtime["size"] = self.release.get("size", 0)
         runtime["starts_itself"] = self.runner.has("start")
+        runtime["stops_itself"] = self.runner.has("stop")
         if runtime != self.runtime:
             self.runtime = runtime
             self.journal.facts(runtime=runtime)

@@ -475,7 +475,7 @@ def test_the_next_deployment_finishes_a_dead_one_first(live: Scratch) -> None:
     entries = len(live.ledger)
     done = live.deploy(version(live, "version 3\n"), Phases(build=copy_to_run))
     assert done.outcome == "live", done.text
-    assert "its deployer died in start" in done.text
+    assert "it was cut off in start" in done.text
     assert [e.outcome for e in live.ledger[entries:]] == ["rolled_back", "live"]
     assert (live.paths.run / "app").read_text() == "version 3\n"
 

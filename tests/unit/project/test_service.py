@@ -200,7 +200,7 @@ def test_a_worker_killed_is_cleaned_up_behind(scratch: Scratch, phase: str, outc
             caller.verdict()
         verdict = push(scratch, commit, attach=identity).verdict()
     assert verdict["outcome"] == outcome
-    assert "the deployer died" in verdict["error"]
+    assert "the deployment was cut off" in verdict["error"]
     assert scratch.digests() == before
     wait_until(lambda: not lock.is_held(scratch.paths.lock))
     scratch.assert_clean()

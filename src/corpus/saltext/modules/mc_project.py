@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from salt.exceptions import CommandExecutionError
 
 from corpus.commands.git import sha
+from corpus.hosts import isolated
 from corpus.model.deployment import DeploymentId, Outcome
 from corpus.model.errors import CorpusError
 from corpus.model.paths import DEFAULT_PREFIX
@@ -134,18 +135,24 @@ def settings(name: str) -> dict[str, Any]:
 
 
 def _configured(project: Project) -> dict[str, Any]:
-    runner = _runner(project, deployment.new_id())
-    try:
-        return configuration.configure(
-            project.name,
-            [
-                (".salt/PILLAR.sample", runner.sample()),
-                ("the project's pillar", runner.pillar()),
-                ("the environment's pillar", runner.overrides()),
-            ],
-        )
-    finally:
-        runner.close()
+    """Return the settings, compiled in a child: a macro may ask, and Salt's modules know one
+    engine a process, the newest."""
+
+    def compiled() -> dict[str, Any]:
+        runner = _runner(project, deployment.new_id())
+        try:
+            return configuration.configure(
+                project.name,
+                [
+                    (".salt/PILLAR.sample", runner.sample()),
+                    ("the project's pillar", runner.pillar()),
+                    ("the environment's pillar", runner.overrides()),
+                ],
+            )
+        finally:
+            runner.close()
+
+    return isolated.run(compiled)
 
 
 def _masked(values: dict[str, Any]) -> dict[str, Any]:
