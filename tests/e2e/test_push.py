@@ -262,6 +262,23 @@ def test_account_may_only_use_git(new_site: NewSite) -> None:
     assert foreign.returncode != 0
 
 
+def test_the_application_can_neither_push_nor_ask_the_deploy_service(new_site: NewSite) -> None:
+    site = new_site()
+    assert site.push().code == 0
+    application = f"{site.name}-app"
+    owner = site.inside("systemctl", "show", "-P", "User", f"{site.name}.service").strip()
+    assert owner == application
+    asks = "import socket; socket.socket(socket.AF_UNIX).connect('/run/corpus/deploy.sock')"
+    told = site.environment.host.run(
+        ["runuser", "-u", application, "--", "python3", "-c", asks], check=False
+    )
+    assert "PermissionError" in told.err
+    touched = site.environment.host.run(
+        ["runuser", "-u", application, "--", "touch", f"{site.root}/git/project.git/x"], check=False
+    )
+    assert touched.code != 0
+
+
 def test_full_quota_during_build(new_site: NewSite, prepared: object, tmp_path: object) -> None:
     """The build fills the environment's size: refused, and everything works afterwards."""
     from corpus.lab.tenant import Environment

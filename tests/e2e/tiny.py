@@ -63,7 +63,7 @@ server.server_close()
 
 UNIT = """\
 [Service]
-User={name}
+User={name}-app
 Environment=DATA=/srv/projects/{name}/data/entries
 ExecStart=/usr/bin/python3 /srv/projects/{name}/run/server.py
 TimeoutStopSec=10

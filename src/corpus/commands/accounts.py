@@ -15,3 +15,9 @@ def add(name: str, home: str, group: str) -> list[str]:
     """
     return ["useradd", "--home-dir", home, "--no-create-home", "--user-group", "--groups", group,
             "--shell", "/usr/bin/git-shell", "--password", "*", name]  # fmt: skip
+
+
+def add_application(name: str, home: str) -> list[str]:
+    """Return the command that makes an account that nobody logs in to."""
+    return ["useradd", "--system", "--home-dir", home, "--no-create-home", "--user-group",
+            "--shell", "/usr/sbin/nologin", name]  # fmt: skip

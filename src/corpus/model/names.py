@@ -7,8 +7,8 @@ from uuid import UUID
 
 from corpus.model.errors import InvalidInput, InvalidName
 
-# A project's name is also its Unix user, so useradd's limits hold: 32 bytes, ASCII.
-_PROJECT = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]|[a-z]", re.ASCII)
+# A project's name and NAME-app are Unix accounts, so useradd's limits hold: 32 bytes, ASCII.
+_PROJECT = re.compile(r"[a-z][a-z0-9-]{0,26}[a-z0-9]|[a-z]", re.ASCII)
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _LAB = re.compile(r"[a-z][a-z0-9]{0,7}", re.ASCII)
 
@@ -23,16 +23,17 @@ RESERVED = frozenset(
 def project_name(name: object) -> str:
     """Return ``name`` when a project may bear it; raises InvalidName.
 
-    Lower-case letters, digits and inner hyphens, a letter first, 32 characters at most (it
-    is a Unix account, see useradd(8)); not the name of a system account.
+    Lower-case letters, digits and inner hyphens, a letter first, 28 characters at most (it
+    is a Unix account, see useradd(8)); not the name of a system account, and not ending in
+    ``-app``, as the accounts do that applications run as.
     """
-    mend = "use 1 to 32 lower-case letters, digits and inner hyphens, beginning with a letter"
+    mend = "use 1 to 28 lower-case letters, digits and inner hyphens, beginning with a letter"
     if not isinstance(name, str):
         raise InvalidName(f"a project's name is a text, not {type(name).__name__}", mend=mend)
     if not _PROJECT.fullmatch(name):
         shown = ascii(name) if len(name) <= 40 else f"{name[:40]!a}… ({len(name)} characters)"
         raise InvalidName(f"not a project name: {shown}", mend=mend)
-    if name in RESERVED:
+    if name in RESERVED or name.endswith("-app"):
         raise InvalidName(f"the name {name!r} belongs to the system", mend="choose another name")
     return name
 

@@ -137,8 +137,8 @@ def make_common(
     return {
         **deepcopy(dict(settings)),
         "name": project.name,
-        "user": project.user or "root",
-        "group": project.user or "root",
+        "user": project.application or "root",
+        "group": project.application or "root",
         "mode": str(mode_of(settings, platform)),
         "platform": str(platform),
         "deployment": deployment,

@@ -39,7 +39,7 @@ def initialise(project: Project, keys: Sequence[str] = ()) -> list[str]:
     Raises InvalidInput, Conflict.
     """
     accepted = [public_key(key) for key in keys]
-    made = _account(project)
+    made = _accounts(project)
     made += _directories(project)
     made += _repositories(project)
     made += link(project)
@@ -49,20 +49,27 @@ def initialise(project: Project, keys: Sequence[str] = ()) -> list[str]:
     return made
 
 
-def _account(project: Project) -> list[str]:
-    if project.user is None:
+def _accounts(project: Project) -> list[str]:
+    if project.user is None or project.application is None:
         return []
-    home = str(project.paths.git)
+    git_home, data = str(project.paths.git), str(project.paths.data)
+    project.paths.root.mkdir(parents=True, exist_ok=True)
+    project.host.run(accounts.add_group(GROUP))
+    made = _account(project, project.user, git_home, accounts.add(project.user, git_home, GROUP))
+    wanted = accounts.add_application(project.application, data)
+    return made + _account(project, project.application, data, wanted)
+
+
+def _account(project: Project, name: str, home: str, command: list[str]) -> list[str]:
+    """Make the account ``name`` by ``command`` unless it is there. Raises Conflict."""
     try:
-        found = pwd.getpwnam(project.user)
+        found = pwd.getpwnam(name)
     except KeyError:
-        project.paths.root.mkdir(parents=True, exist_ok=True)
-        project.host.run(accounts.add_group(GROUP))
-        project.host.run(accounts.add(project.user, home, GROUP))
-        return [f"account {project.user}"]
+        project.host.run(command)
+        return [f"account {name}"]
     if found.pw_dir != home:
         raise Conflict(
-            f"the account {project.user} belongs to something else",
+            f"the account {name} belongs to something else",
             where=found.pw_dir,
             mend="choose another project name",
         )
@@ -72,37 +79,40 @@ def _account(project: Project) -> list[str]:
 def _directories(project: Project) -> list[str]:
     paths = project.paths
     made = []
-    # Path, permissions, whether the project's account owns it.
+    # Path, permissions, owner.
     plain = [
-        (paths.root, 0o755, False),
-        (paths.git, 0o700, True),
-        (paths.project, 0o750, True),
-        (paths.pillar, 0o700, True),
-        (paths.build, 0o755, False),
-        (paths.build / "cache", 0o755, False),
-        (paths.deploy, 0o700, False),
-        (paths.releases, 0o700, False),
-        (paths.archives, 0o700, False),
+        (paths.root, 0o755, "root"),
+        (paths.git, 0o700, project.user),
+        (paths.project, 0o750, project.user),
+        (paths.pillar, 0o700, project.user),
+        (paths.build, 0o755, "root"),
+        (paths.build / "cache", 0o755, "root"),
+        (paths.deploy, 0o700, "root"),
+        (paths.releases, 0o700, "root"),
+        (paths.archives, 0o700, "root"),
     ]
-    for path, mode, owned in plain:
+    for path, mode, owner in plain:
         if not path.is_dir():
             path.mkdir(parents=True, mode=mode)
             made.append(str(path))
         path.chmod(mode)
-        _own(project, path, owned)
-    for path, mode, owned in ((paths.data, 0o750, True), (paths.run, 0o755, False)):
+        _own(project, path, owner)
+    for path, mode, owner in (
+        (paths.data, 0o750, project.application),
+        (paths.run, 0o755, "root"),
+    ):
         if not path.is_dir():
             trees.make(path, mode)
             made.append(str(path))
-            _own(project, path, owned)
+            _own(project, path, owner)
     paths.state.mkdir(mode=0o700, exist_ok=True)
     return made
 
 
-def _own(project: Project, path: Path, owned: bool) -> None:
-    if project.user is not None:
-        owner = pwd.getpwnam(project.user) if owned else pwd.getpwnam("root")
-        os.chown(path, owner.pw_uid, owner.pw_gid)
+def _own(project: Project, path: Path, owner: str | None) -> None:
+    if project.place.accounts and owner is not None:
+        account = pwd.getpwnam(owner)
+        os.chown(path, account.pw_uid, account.pw_gid)
 
 
 def _repositories(project: Project) -> list[str]:

@@ -92,5 +92,14 @@ class Project:
 
     @property
     def user(self) -> str | None:
-        """The project's account; None where the place has no accounts."""
+        """The account that pushes and owns the repositories; None where there are none."""
         return self.name if self.place.accounts else None
+
+    @property
+    def application(self) -> str | None:
+        """The account that the application runs as and that owns ``data/``.
+
+        It is another one than ``user``, so that who breaks into the application can
+        neither push nor ask the deploy service for anything.
+        """
+        return f"{self.name}-app" if self.place.accounts else None

@@ -93,7 +93,7 @@ def init_project(name: str, keys: list[str] | str | None = None) -> dict[str, An
     """Make the project's account, tree, repositories and Salt links; make what is missing.
 
     name
-        1 to 32 lower-case letters, digits and inner hyphens.
+        1 to 28 lower-case letters, digits and inner hyphens.
     keys
         Public SSH keys that may push; given again, they replace the former ones.
 
