@@ -67,7 +67,7 @@ def boot(node: Node) -> dict[str, str]:
     One that does not start does not keep the others from starting.
     """
     prepare(node)
-    outcome: dict[str, str] = {}
+    outcome = {id: f"failed: {problem}" for id, problem in node.records.damaged().items()}
     for record in node.records.all():
         try:
             if record.stage is not Stage.READY:
@@ -108,4 +108,5 @@ def facts(node: Node) -> dict[str, Any]:
         "http_port": settings.http_port,
         "ssh_ports": [settings.ssh_base + 1, settings.ssh_base + settings.ssh_ports - 1],
         "environments": len(node.records.all()),
+        "damaged": node.records.damaged(),
     }

@@ -109,6 +109,8 @@ def _allocate(
         raise InvalidInput("the size is larger than the whole pool", mend="ask for less")
     with node.lock():
         records = node.records.all()
+        for problem in node.records.damaged().values():
+            raise Conflict(f"nothing is made while it is unknown what is taken: {problem}")
         proxy.check_free(records, routes, id)
         slots = {record.slot for record in records}
         slot = next((n for n in range(node.settings.idmap_slots) if n not in slots), None)
@@ -185,7 +187,8 @@ def _remove(node: Node, record: Record) -> None:
     with node.lock():
         node.records.remove(record.id)
         network.apply(node)
-        volumes.prune({other.group for other in node.records.all()})
+        if not node.records.damaged():  # whose groups are not known
+            volumes.prune({other.group for other in node.records.all()})
 
 
 def listed(node: Node) -> list[dict[str, Any]]:

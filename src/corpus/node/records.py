@@ -141,9 +141,21 @@ class Records:
         return environment_id(id)
 
     def all(self) -> list[Record]:
-        """Return all records, the oldest first."""
-        found = [parse(p.read_text(), str(p)) for p in self.directory.glob("[0-9a-f]*.json")]
-        return sorted(found, key=lambda record: (record.made, record.id))
+        """Return all records that can be read, the oldest first."""
+        return self._read()[0]
+
+    def damaged(self) -> dict[str, str]:
+        """Return what is wrong with each record that cannot be read, by its id."""
+        return self._read()[1]
+
+    def _read(self) -> tuple[list[Record], dict[str, str]]:
+        found, damaged = [], {}
+        for path in self.directory.glob("[0-9a-f]*.json"):
+            try:
+                found.append(parse(path.read_text(), str(path)))
+            except CorpusError as error:
+                damaged[path.stem] = str(error)
+        return sorted(found, key=lambda record: (record.made, record.id)), damaged
 
     def save(self, record: Record) -> None:
         """Write a record so that a crash leaves the old or the new one."""

@@ -42,6 +42,7 @@ from corpus.project.place import Place, Project
 MOST_CHILDREN = 64
 LONGEST_REQUEST = 4096
 _DIED = 70
+_LARGE = 1 << 20
 
 
 class Service:
@@ -142,7 +143,10 @@ class Service:
 
     def _recover(self, project: Project) -> None:
         identity = deployment.new_id()
-        log = Log(project.paths.state / "logs" / "recovery.log", print)
+        path = project.paths.state / "logs" / "recovery.log"
+        if path.exists() and path.stat().st_size > _LARGE:
+            path.unlink()
+        log = Log(path, print)
         try:
             with lock.held(project.paths.lock, f"recovery {identity}", log.title):
                 deployment.recover(project, self.make_runner, log)

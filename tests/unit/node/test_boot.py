@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from corpus.hosts import subvolumes
-from corpus.model.errors import CorpusError, Unsupported
+from corpus.model.errors import Conflict, Unsupported
 from corpus.node import boot, environments, lifecycle, pool
 from corpus.node.__main__ import main
 from corpus.node.context import Node
@@ -119,5 +119,8 @@ def test_the_command_line_gives_message_and_exit_code(
 def test_a_damaged_record_is_told_with_its_file(tmp_path: Path) -> None:
     node, _ = nodes.make(tmp_path)
     (node.settings.records / f"{nodes.ID}.json").write_text("{}")
-    with pytest.raises(CorpusError, match=nodes.ID):
-        boot.boot(node)
+    outcome = boot.boot(node)
+    assert outcome[nodes.ID].startswith("failed: the record of an environment is damaged")
+    assert f"{nodes.ID}.json" in outcome[nodes.ID]
+    with pytest.raises(Conflict, match="damaged"):
+        environments.create(node, wait=0)
