@@ -63,7 +63,7 @@ def deploy(
     try:
         with lock.held(
             project.paths.lock,
-            f"deployment {identity} of {request.new[:10]} by {request.by or 'somebody'}",
+            lock.text(identity, request.new, request.branch, request.by),
             lambda ahead: log.title(f"queued behind {ahead}"),
         ):
             recover(project, make_runner, log)

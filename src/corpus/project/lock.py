@@ -13,6 +13,20 @@ from pathlib import Path
 from corpus.model.errors import Conflict
 
 
+def text(identity: object, commit: str, branch: str, by: str) -> str:
+    """Return what a deployment writes into the lock: people and ``running`` read it."""
+    name = branch.removeprefix("refs/heads/")
+    return f"deployment {identity} of {commit[:10]} on {name} by {by or 'somebody'}"
+
+
+def running(path: Path, commit: str, branch: str) -> str:
+    """Return the id of the deployment of ``commit`` on ``branch`` that has the lock, or nothing."""
+    said = holder(path) if is_held(path) else ""
+    identity = said.split()[1] if len(said.split()) > 1 else ""
+    same = said.startswith(text(identity, commit, branch, "").removesuffix("somebody"))
+    return identity if identity and same else ""
+
+
 @contextmanager
 def held(
     path: Path, holder: str, waiting: Callable[[str], None], patience: float = 3600.0

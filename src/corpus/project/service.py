@@ -166,7 +166,7 @@ class Service:
         if asked.get("attach"):
             follow(project, str(asked["attach"]), stream)
             return
-        running = _running(project, asked["new"])
+        running = lock.running(project.paths.lock, asked["new"], asked["ref"])
         if running:
             stream.send(log=f"-----> attached to the deployment {running} of the same commit")
             follow(project, running, stream)
@@ -241,14 +241,6 @@ def _caller(connection: socket.socket, project: Project) -> str:
     if name != project.user:
         raise InvalidInput(f"the account {name} may not deploy {project.name}")
     return name
-
-
-def _running(project: Project, commit: str) -> str:
-    """Return the id of the deployment of ``commit`` that runs or waits now, or nothing."""
-    held = lock.holder(project.paths.lock) if lock.is_held(project.paths.lock) else ""
-    words = held.split()
-    same = len(words) > 3 and words[0] == "deployment" and words[3] == commit[:10]
-    return words[1] if same else ""
 
 
 def follow(project: Project, identity: str, stream: _Stream) -> None:

@@ -327,7 +327,7 @@ def test_the_second_waits_and_says_so(live: Scratch) -> None:
     assert os.waitpid(other, 0)[1] == 0
     assert [e.commit for e in live.ledger[-2:]] == [first, second]
     log = live.paths.log(live.ledger[-1].deployment).read_text()
-    assert f"queued behind deployment {live.ledger[-2].id} of {first[:10]} by ann" in log
+    assert f"queued behind deployment {live.ledger[-2].id} of {first[:10]} on master by ann" in log
 
 
 # kill -9

@@ -105,3 +105,13 @@ def test_a_command_that_the_holder_started_does_not_hold_it(tmp_path: Path) -> N
         assert not lock.is_held(tmp_path / "lock")
     finally:
         os.kill(int((tmp_path / "pid").read_text()), 9)
+
+
+def test_the_running_deployment_is_known_by_commit_and_branch(tmp_path: Path) -> None:
+    path, commit = tmp_path / "lock", "a" * 40
+    text = lock.text("20261122T000000-x", commit, "refs/heads/master", "ann")
+    with lock.held(path, text, lambda _ahead: None):
+        assert lock.running(path, commit, "refs/heads/master") == "20261122T000000-x"
+        assert lock.running(path, commit, "refs/heads/main") == ""
+        assert lock.running(path, "b" * 40, "refs/heads/master") == ""
+    assert lock.running(path, commit, "refs/heads/master") == ""

@@ -175,7 +175,7 @@ def test_the_second_push_queues(scratch: Scratch) -> None:
         wait_until(seen.exists)
         two = push(scratch, second)
         said = two.until(lambda message: "queued behind" in message.get("log", ""))
-        assert f"of {first[:10]} by root" in said["log"]
+        assert f"of {first[:10]} on master by root" in said["log"]
         go.touch()
         assert one.verdict()["outcome"] == "live"
         assert two.verdict()["outcome"] == "live"
