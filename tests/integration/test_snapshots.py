@@ -76,6 +76,16 @@ def test_live_then_rolled_back(place: Path) -> None:
     scratch.assert_clean()
 
 
+def test_data_that_a_snapshot_would_lack_is_refused(place: Path) -> None:
+    scratch = Scratch(place)
+    subvolumes.create(scratch.paths.data / "own")
+    (scratch.paths.data / "own" / "db").write_text("kept\n")
+    done = scratch.deploy(scratch.commit({"app": "1", ".salt/top.sls": ""}), Phases())
+    assert done.outcome == "refused", done.text
+    assert "subvolumes of its own" in done.text
+    assert (scratch.paths.data / "own" / "db").read_text() == "kept\n"
+
+
 def test_killed_after_the_exchange_of_data(place: Path) -> None:
     """The label that recovery knows the restored data by is on the snapshot, not on its source."""
     scratch = Scratch(place)

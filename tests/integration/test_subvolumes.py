@@ -56,6 +56,20 @@ def test_deletion_takes_what_lies_within(place: Path) -> None:
     assert list(place.iterdir()) == []
 
 
+def test_children_are_counted_since_a_snapshot_lacks_them(place: Path) -> None:
+    subvolumes.create(place / "one")
+    (place / "one" / "plain").mkdir()
+    assert subvolumes.children(place / "one") == 0
+    for name in ("a", "b"):
+        subvolumes.create(place / "one" / name)
+    assert subvolumes.children(place / "one") == 2
+    subvolumes.snapshot(place / "one", place / "two")
+    assert subvolumes.children(place / "two") == 0
+    for number in range(300):
+        subvolumes.create(place / "two" / f"n{number}")
+    assert subvolumes.children(place / "two") == 255
+
+
 def test_names_that_are_taken(place: Path) -> None:
     subvolumes.create(place / "one")
     with pytest.raises(FileExistsError):

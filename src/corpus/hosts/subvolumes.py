@@ -1,7 +1,8 @@
 """Btrfs subvolumes by ioctl, so that a guest needs no btrfs-progs.
 
 Source: the kernel's include/uapi/linux/btrfs.h (BTRFS_IOC_SNAP_CREATE_V2 0x50009417,
-SUBVOL_CREATE 0x5000940e, SNAP_DESTROY 0x5000940f, QUOTA_CTL 0xc0109428).
+SUBVOL_CREATE 0x5000940e, SNAP_DESTROY 0x5000940f, QUOTA_CTL 0xc0109428,
+GET_SUBVOL_ROOTREF 0xd000943d).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from corpus.model.errors import Unsupported
 _SUBVOL_CREATE = 0x5000940E
 _SNAP_DESTROY = 0x5000940F
 _SNAP_CREATE_V2 = 0x50009417
+_GET_SUBVOL_ROOTREF = 0xD000943D
 _QUOTA_CTL = 0xC0109428
 _QUOTA_ENABLE_SIMPLE = 4
 _SUBVOLUME_INODE = 256
@@ -90,6 +92,20 @@ def delete(path: Path) -> None:
         for inner in _nested(path):
             delete(inner)
         _call(path.parent, _SNAP_DESTROY, bytearray(argument))
+
+
+def children(path: Path) -> int:
+    """Return how many subvolumes lie within the subvolume ``path`` (255 at the most).
+
+    A snapshot does not hold them: it has empty directories in their place.
+    """
+    argument = bytearray(4096)
+    try:
+        _call(path, _GET_SUBVOL_ROOTREF, argument)
+    except OSError as error:
+        if error.errno != errno.EOVERFLOW:  # more than fit
+            raise
+    return argument[8 + 255 * 16]
 
 
 def _nested(path: Path) -> list[Path]:

@@ -67,6 +67,12 @@ def preflight(work: Work) -> None:
             with phases.limited(name, phases.seconds(work.common, name)):
                 work.runner.check(name, rehearsal)
     paths = work.project.paths
+    if trees.hides_something(paths.data):
+        raise DeploymentRefused(
+            "data/ holds btrfs subvolumes of its own, which no backup of it would hold",
+            where=str(paths.data),
+            mend="replace them by directories (btrfs subvolume list -o shows them)",
+        )
     needed = _ROOM + 2 * int(work.former.get("size", 0))
     if trees.way_of(paths.root, work.project.host) is trees.Way.HARDLINK:
         needed += trees.size_of(paths.data)[0]

@@ -71,6 +71,11 @@ def copy(source: Path, target: Path, way: Way, host: Host, reference: Path | Non
     partial.rename(target)
 
 
+def hides_something(path: Path) -> bool:
+    """Tell whether a snapshot of ``path`` would lack a part of it: subvolumes within."""
+    return subvolumes.is_subvolume(path) and subvolumes.children(path) > 0
+
+
 def remove(path: Path) -> None:
     """Remove a file, directory or subvolume; nothing happens when it is absent."""
     if path.is_symlink() or path.is_file():
