@@ -118,7 +118,6 @@ def _do(work: Work, step: steps.Step) -> None:
         step.do(work)
     finally:
         work.steps[step.name] = round(time.monotonic() - began, 3)
-    work.journal.done(step.name, durable=step.name == "data")
 
 
 # Step 13 to 15: past the point of no return.

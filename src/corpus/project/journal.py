@@ -21,11 +21,10 @@ MARKS = (ROLLBACK, RESUME)
 
 @dataclass
 class History:
-    """What a journal tells: its header, the steps begun in order, those done, and facts."""
+    """What a journal tells: its header, the steps begun in order, and facts."""
 
     header: dict[str, Any]
     begun: list[str] = field(default_factory=list)
-    done: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -47,10 +46,6 @@ class Journal:
     def begin(self, step: str, *, durable: bool = True) -> None:
         """Record that ``step`` is about to be done."""
         self._append({"begin": step}, durable)
-
-    def done(self, step: str, *, durable: bool = False) -> None:
-        """Record that ``step`` was done."""
-        self._append({"done": step}, durable)
 
     def facts(self, **facts: Any) -> None:
         """Record values that recovery needs."""
@@ -82,7 +77,5 @@ def read(path: Path) -> History | None:
             history = History(record["header"])
         if "begin" in record:
             history.begun.append(record["begin"])
-        if "done" in record:
-            history.done.append(record["done"])
         history.facts |= record.get("facts", {})
     return history

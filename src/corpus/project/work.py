@@ -16,7 +16,7 @@ from corpus.project.log import Log
 from corpus.project.phases import PhaseRunner
 from corpus.project.place import Project
 
-RUNTIME_KEYS = ("services", "ports", "health", "drain", "timeouts", "retention", "name", "user")
+RUNTIME_KEYS = ("services", "ports", "health", "drain", "timeouts", "retention")
 
 
 @dataclass

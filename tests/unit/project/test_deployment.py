@@ -17,7 +17,7 @@ import pytest
 
 from corpus.hosts import kernel
 from corpus.model.errors import CorpusError
-from corpus.project import lock, repository, steps, traffic, trees
+from corpus.project import deployment, lock, repository, steps, traffic, trees
 from corpus.project.journal import Journal
 from corpus.project.ledger import Ledger
 from projects import BRANCH, Phase, Phases, Scratch, copy_to_run, fail, fork, git, wait_until
@@ -366,14 +366,17 @@ def recovering() -> Phases:
     return Phases(build=fail, post_install=fail)
 
 
-@pytest.mark.parametrize("record", ["begin", "done"])
+@pytest.mark.parametrize("moment", ["begun", "done"])
 @pytest.mark.parametrize("step", NAMES)
-def test_killed_around_a_step(live: Scratch, step: str, record: str) -> None:
+def test_killed_around_a_step(live: Scratch, step: str, moment: str) -> None:
     before = state_of(live)
 
     def arm() -> None:
-        function = getattr(Journal, record)
-        setattr(Journal, record, after(function, lambda _self, name, **_: name == step))
+        if moment == "begun":
+            begin = after(Journal.begin, lambda _self, name, **_: name == step)
+            Journal.begin = begin  # type: ignore[method-assign]
+        else:
+            deployment._do = after(deployment._do, lambda _work, one: one.name == step)
 
     runner = Phases(build=copy_to_run, post_install=damage)
     assert armed(live, arm, runner) == signal.SIGKILL

@@ -58,11 +58,9 @@ def _edge(function: F) -> F:
     return wrapper  # type: ignore[return-value]
 
 
-def _place(prefix: str | None = None) -> Place:
+def _place() -> Place:
     """Return the environment's place; ``corpus:`` in the minion's configuration moves it."""
     asked = dict(__opts__.get("corpus", {}))
-    if prefix:
-        asked["prefix"] = prefix
     values = {
         key: (Path(value) if isinstance(value, str) else value)
         for key, value in asked.items()
