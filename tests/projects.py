@@ -61,9 +61,8 @@ def place_at(folder: Path, host: Host | None = None) -> Place:
     return Place(
         prefix=folder / "srv",
         socket=folder / "sock",
-        keys=folder / "keys",
+        etc=folder / "etc",
         units=folder / "units",
-        identity=folder / "environment.json",
         accounts=False,
         firewall=False,
         host=host or Local(),

@@ -32,9 +32,8 @@ enable_fqdns_grains: False
 corpus:
   prefix: {folder}/srv
   socket: {folder}/sock
-  keys: {folder}/keys
+  etc: {folder}/etc
   units: {folder}/units
-  identity: {folder}/environment.json
   accounts: false
   firewall: false
 """

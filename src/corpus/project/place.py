@@ -24,12 +24,36 @@ class Place:
 
     prefix: Path = DEFAULT_PREFIX
     socket: Path = Path("/run/corpus/deploy.sock")
-    keys: Path = Path("/etc/corpus/keys")
+    etc: Path = Path("/etc/corpus")
     units: Path = Path("/etc/systemd/system")
-    identity: Path = Path("/etc/corpus/environment.json")
     accounts: bool = True
     firewall: bool = True
     host: Host = field(default_factory=Local)
+
+    @property
+    def keys(self) -> Path:
+        """One file a project: the public SSH keys that may push."""
+        return self.etc / "keys"
+
+    @property
+    def identity(self) -> Path:
+        """What the node says this environment is: id, platform type, image."""
+        return self.etc / "environment.json"
+
+    @property
+    def signers(self) -> Path:
+        """Whose releases are accepted, in the format that ssh-keygen calls allowed signers."""
+        return self.etc / "signers"
+
+    @property
+    def release_key(self) -> Path:
+        """The private key that signs this environment's releases."""
+        return self.etc / "release_key"
+
+    @property
+    def peers(self) -> Path:
+        """The environments that this one is paired with."""
+        return self.etc / "peers"
 
     def platform(self) -> Platform:
         """The platform type that the node gave this environment; staging where none did."""

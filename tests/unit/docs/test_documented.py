@@ -66,7 +66,7 @@ def test_keys_of_a_health_check() -> None:
 
 
 def test_keys_of_common(tmp_path: Path) -> None:
-    place = Place(prefix=tmp_path, identity=tmp_path / "absent", accounts=False)
+    place = Place(prefix=tmp_path, etc=tmp_path / "absent", accounts=False)
     common = configuration.make_common(
         Project.at(place, "guestbook"),
         configuration.DEFAULTS,

@@ -148,6 +148,7 @@ def test_an_unknown_project(project: Project) -> None:
 
 def test_the_platform_is_told_by_the_node(project: Project) -> None:
     assert project.place.platform() is Platform.STAGING
+    project.place.etc.mkdir(exist_ok=True)
     project.place.identity.write_text(json.dumps({"platform": "prod"}))
     assert project.place.platform() is Platform.PROD
 
