@@ -15,7 +15,9 @@ import salt.minion
 from salt.exceptions import CommandExecutionError
 
 from corpus.project import repository
+from corpus.project.deployment import MakeRunner
 from projects import BRANCH, Scratch, in_child
+from serving import serving
 
 FUNCTIONS = {"init_project", "settings", "get_configuration", "deploy", "report",
              "list_projects", "link", "unlink"}  # fmt: skip
@@ -98,6 +100,18 @@ def test_a_deployment_that_fails_says_so(scratch: Scratch, call: Callable[..., A
     done, code = call("deploy", scratch.project.name)
     assert (done["outcome"], done["result"], code) == ("refused", False, 10)
     assert "the state 'x'" in done["error"]
+    scratch.assert_clean()
+
+
+def test_a_service_that_runs_is_asked(
+    scratch: Scratch, call: Callable[..., Any], make_runner: MakeRunner
+) -> None:
+    commit = scratch.commit({".salt/top.sls": TOP})
+    repository.move_branch(scratch.project, BRANCH, commit)
+    with serving(scratch, make_runner):
+        done, code = call("deploy", scratch.project.name)
+    assert (done["outcome"], done["result"], code) == ("live", True, 0)
+    assert (done["deployment"], "root") == (scratch.ledger[-1].id, scratch.ledger[-1].by)
     scratch.assert_clean()
 
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from corpus.hosts import kernel
@@ -81,3 +81,56 @@ def _reap(pids: list[int]) -> None:
     for pid in pids:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
+
+
+@contextlib.contextmanager
+def marked(variable: str, value: str) -> Iterator[None]:
+    """Have every program that is started within the block bear a mark in its environment.
+
+    What only forks bears none; neither does a service, which systemd starts.
+    """
+    before = os.environ.get(variable)
+    os.environ[variable] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = before
+
+
+def kill_marked(variable: str, value: str, patience: float = 5.0) -> int:
+    """Kill all that bears the mark until nothing is left, ``patience`` seconds at most.
+
+    Never this process, nor those that it descends from. Return how many were killed.
+    """
+    found: set[int] = set()
+    deadline = time.monotonic() + patience
+    clean = 0
+    # Twice: one that is just being started shows the environment of its parent yet.
+    while clean < 2 and time.monotonic() < deadline:
+        pids = _bearing(f"{variable}={value}".encode())
+        clean = 0 if pids else clean + 1
+        found.update(pids)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        _reap(pids)
+        time.sleep(0.01)
+    return len(found)
+
+
+def _bearing(mark: bytes) -> list[int]:
+    """Return the processes with ``mark`` in their environment; a dead one has none."""
+    table = parents()
+    own = {os.getpid()}
+    pid = os.getpid()
+    while pid := table.get(pid, 0):
+        own.add(pid)
+    found = []
+    for pid in table.keys() - own:
+        with contextlib.suppress(OSError):
+            if mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                found.append(pid)
+    return found

@@ -26,6 +26,8 @@ from corpus.project.place import Project
 from corpus.project.work import Work
 
 MakeRunner = Callable[[Project, DeploymentId], PhaseRunner]
+MARK = "CORPUS_DEPLOYMENT"
+"""The variable that tells the programs of a deployment, its id, from all others."""
 DURABLE = frozenset({"hold", "data", "swap", "start", "live"})
 
 
@@ -67,8 +69,9 @@ def deploy(
             lambda ahead: log.title(f"queued behind {ahead}"),
         ):
             recover(project, make_runner, log)
-            work = _open(project, request, make_runner, log, identity)
-            return _run(work)
+            with processes.marked(MARK, str(identity)):
+                work = _open(project, request, make_runner, log, identity)
+                return _run(work)
     except (CorpusError, OSError) as error:
         log.alarm(str(error))
         return Ending(str(identity), Outcome.REFUSED, log.masked(str(error)))
@@ -314,6 +317,8 @@ def recover(project: Project, make_runner: MakeRunner, log: Log) -> Ending | Non
         project.paths.journal.unlink(missing_ok=True)
         return None
     header = history.header
+    # What the dead one left running would write into what is put back.
+    orphans = processes.kill_marked(MARK, header["id"])
     work = Work(
         project=project,
         id=DeploymentId.parse(header["id"]),
@@ -327,9 +332,12 @@ def recover(project: Project, make_runner: MakeRunner, log: Log) -> Ending | Non
         runtime=history.facts.get("runtime", {}),
     )
     log.title(f"recovering {work.id}: it was cut off in {(history.begun or ['start'])[-1]}")
-    if history.live:
-        return _complete(work)
-    ending = _back(work, CorpusError("the deployment was cut off"))
+    if orphans:
+        log.line(f"{orphans} processes that it left were ended")
+    with processes.marked(MARK, header["id"]):
+        if history.live:
+            return _complete(work)
+        ending = _back(work, CorpusError("the deployment was cut off"))
     if ending.outcome is Outcome.ROLLBACK_FAILED:
         raise RollbackFailed(
             f"the rollback of {ending.id} could not be finished: {ending.error}",

@@ -42,10 +42,10 @@ def show(line: str) -> None:
         pass
 
 
-def converse(request: dict[str, str]) -> dict[str, str] | None:
+def converse(request: dict[str, str], address: str) -> dict[str, str] | None:
     """Send one request and show its log; return the verdict, or None when the line broke."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-        line.connect(SOCKET)
+        line.connect(address)
         line.sendall(json.dumps(request).encode() + b"\n")
         for text in line.makefile("r", encoding="utf-8", errors="replace"):
             message: dict[str, str] = json.loads(text)
@@ -58,13 +58,16 @@ def converse(request: dict[str, str]) -> dict[str, str] | None:
     return None
 
 
-def deploy(request: dict[str, str]) -> dict[str, str]:
-    """Return the verdict of one deployment, attaching again when the service restarts."""
+def deploy(request: dict[str, str], address: str = SOCKET) -> dict[str, str]:
+    """Return the verdict of one deployment, attaching again when the service restarts.
+
+    ``request`` has the deployment's id as ``attach`` afterwards, once the service told it.
+    """
     lost = 0.0
     while True:
         asked = time.monotonic()
         try:
-            verdict = converse(request)
+            verdict = converse(request, address)
         except (OSError, ValueError):
             verdict = None
         if verdict is not None:
@@ -100,4 +103,5 @@ def main() -> None:
     write_packet(None)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -168,6 +168,7 @@ class Service:
             return
         running = lock.running(project.paths.lock, asked["new"], asked["ref"])
         if running:
+            stream.send(id=running)
             stream.send(log=f"-----> attached to the deployment {running} of the same commit")
             follow(project, running, stream)
             return

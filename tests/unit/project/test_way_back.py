@@ -14,10 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from corpus.project import lock, traffic, trees
 from corpus.project.journal import Journal
 from corpus.project.ledger import Ledger
-from projects import Phase, Phases, Scratch, copy_to_run, fail, fork
+from projects import Phase, Phases, Scratch, copy_to_run, fail, fork, kill, wait_until
 
 FULL = OSError(errno.EDQUOT, "Disk quota exceeded")
 
@@ -202,6 +204,55 @@ def test_what_a_failed_phase_left_running_ends_before_data_comes_back(live: Scra
 
     done = live.deploy(version(live), Phases(build=copy_to_run, deploy=leave, restore=gone))
     assert done.outcome == "rolled_back", done.text
+
+
+@pytest.mark.parametrize("phase", ["build", "deploy"])
+def test_what_a_killed_deployer_left_writes_no_more(live: Scratch, phase: str) -> None:
+    """Also when nobody could end it at once, and when it has a session of its own."""
+    target, before = live.paths.data / "db", live.digests()
+    pids = live.folder / "pids"
+    pids.unlink(missing_ok=True)
+    loop = f"echo $$ >> {pids}; while :; do echo spoilt >> {target}; sleep 0.01; done"
+
+    def leave(_common: dict[str, Any]) -> None:
+        subprocess.Popen(["sh", "-c", loop])
+        subprocess.run(["sh", "-c", f"setsid sh -c '{loop}' & exit 0"], check=True)
+        wait_until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+        time.sleep(60)
+
+    phases: dict[str, Phase] = {"build": copy_to_run}
+    child = live.start(version(live), Phases(None, **(phases | {phase: leave})))
+    wait_until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+    kill(child)
+    left = pids.read_text().split()
+    assert all(Path("/proc", pid).exists() for pid in left)
+    during: list[bool] = []
+
+    def gone(_common: dict[str, Any]) -> None:
+        during.extend(_runs(pid) for pid in left)
+        assert not any(during)
+
+    ending = live.recover(Phases(restore=gone))
+    assert ending is not None
+    assert not any(_runs(pid) for pid in left)
+    if phase == "deploy":  # data/ is the application's until traffic is held
+        assert ending.outcome == "rolled_back", ending.error
+        assert live.digests() == before
+    else:
+        assert ending.outcome == "refused", ending.error
+        target.write_text("of version 1\n")
+    assert (
+        "2 processes that it left were ended"
+        in (live.paths.state / "logs" / "recovery.log").read_text()
+    )
+
+
+def _runs(pid: str) -> bool:
+    """Tell whether a process does; one that is dead and not buried does not."""
+    try:
+        return ") Z " not in Path("/proc", pid, "stat").read_text()
+    except FileNotFoundError:
+        return False
 
 
 def test_traffic_is_admitted_though_what_is_live_cannot_be_recorded(live: Scratch) -> None:

@@ -26,7 +26,7 @@ from corpus.hosts import isolated
 from corpus.model.deployment import DeploymentId, Outcome
 from corpus.model.errors import CorpusError
 from corpus.model.paths import DEFAULT_PREFIX
-from corpus.project import configuration, deployment, layout, repository
+from corpus.project import asking, configuration, deployment, layout, repository
 from corpus.project import report as reports
 from corpus.project.place import Place, Project
 from corpus.saltext.engine import Engine
@@ -162,6 +162,7 @@ def _masked(values: dict[str, Any]) -> dict[str, Any]:
 def deploy(name: str, commit: str | None = None) -> dict[str, Any]:
     """Deploy ``commit`` (the deploy branch's tip by default); its log goes to standard error.
 
+    The deploy service does it where it runs, so that the deployment outlives this command.
     The return says how it ended; anything but ``live`` sets a non-zero exit code.
 
     .. code-block:: console
@@ -172,7 +173,7 @@ def deploy(name: str, commit: str | None = None) -> dict[str, Any]:
     branch, tip = repository.deploy_branch(project)
     request = deployment.Request(branch, sha(commit) if commit else tip, by="mc_project")
     identity = deployment.new_id()
-    ending = deployment.deploy(
+    ending = asking.deploy(
         project,
         request,
         _alone,

@@ -1,0 +1,56 @@
+"""Processes found by a mark in their environment."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from uuid import uuid4
+
+from corpus.hosts import processes
+
+SOURCE = Path(processes.__file__).parents[2]
+NAME = "CORPUS_TEST_MARK"
+
+
+def test_only_what_bears_the_mark_is_killed() -> None:
+    value = str(uuid4())
+    with processes.marked(NAME, value):
+        subprocess.Popen(["sh", "-c", "sleep 60 & wait"])
+    others = [
+        subprocess.Popen(["sleep", "60"], env={**os.environ, NAME: value + other})
+        for other in ("", "0")
+    ]
+    try:
+        time.sleep(0.1)
+        assert processes.kill_marked(NAME, value) == 3
+        assert others[1].poll() is None
+        assert processes.kill_marked(NAME, value) == 0
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
+def test_who_asks_and_whoever_started_him_are_spared() -> None:
+    value = str(uuid4())
+    asks = f"from corpus.hosts.processes import kill_marked as k; print(k({NAME!r}, {value!r}))"
+    with processes.marked(NAME, value):
+        said = subprocess.run(
+            ["sh", "-c", f'{sys.executable} -c "{asks}"; echo alive'],
+            env={**os.environ, "PYTHONPATH": str(SOURCE)},
+            capture_output=True,
+            check=True,
+        ).stdout
+    assert said == b"0\nalive\n"
+    assert NAME not in os.environ
+
+
+def test_the_mark_of_before_comes_back() -> None:
+    with processes.marked(NAME, "outer"):
+        with processes.marked(NAME, "inner"):
+            assert os.environ[NAME] == "inner"
+        assert os.environ[NAME] == "outer"
+    assert NAME not in os.environ
