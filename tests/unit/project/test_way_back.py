@@ -241,10 +241,8 @@ def test_what_a_killed_deployer_left_writes_no_more(live: Scratch, phase: str) -
     else:
         assert ending.outcome == "refused", ending.error
         target.write_text("of version 1\n")
-    assert (
-        "2 processes that it left were ended"
-        in (live.paths.state / "logs" / "recovery.log").read_text()
-    )
+    log = (live.paths.state / "logs" / "recovery.log").read_text()
+    assert "processes that it left were ended" in log
 
 
 def _runs(pid: str) -> bool:
