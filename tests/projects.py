@@ -63,6 +63,7 @@ def place_at(folder: Path, host: Host | None = None) -> Place:
         socket=folder / "sock",
         etc=folder / "etc",
         units=folder / "units",
+        node_socket=folder / "node/sock",
         accounts=False,
         firewall=False,
         host=host or Local(),

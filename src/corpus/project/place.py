@@ -19,6 +19,7 @@ class Place:
     """The settings of one environment; every path can be moved, so that tests use scratch ones.
 
     ``accounts``: each project has a Unix account of its own; without, all runs as the caller.
+    ``node_socket``: where the node answers; no such directory means that there is no node.
     ``firewall``: traffic is held by nftables; without, only the services are stopped.
     """
 
@@ -26,6 +27,7 @@ class Place:
     socket: Path = Path("/run/corpus/deploy.sock")
     etc: Path = Path("/etc/corpus")
     units: Path = Path("/etc/systemd/system")
+    node_socket: Path = Path("/dev/corpus/sock")
     accounts: bool = True
     firewall: bool = True
     host: Host = field(default_factory=Local)

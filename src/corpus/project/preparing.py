@@ -12,7 +12,7 @@ from corpus.hosts import kernel
 from corpus.model.errors import DeploymentRefused, Unsupported
 from corpus.model.mode import Mode
 from corpus.model.size import format_size
-from corpus.project import claims, phases, releases, repository, trees
+from corpus.project import claims, phases, releases, repository, room, trees
 from corpus.project.work import Work
 
 _ROOM = 64 << 20
@@ -76,13 +76,7 @@ def preflight(work: Work) -> None:
     needed = _ROOM + 2 * int(work.former.get("size", 0))
     if trees.way_of(paths.root, work.project.host) is trees.Way.HARDLINK:
         needed += trees.size_of(paths.data)[0]
-    free = trees.free_bytes(paths.root)
-    if free < needed:
-        raise DeploymentRefused(
-            f"{format_size(free)} are free and this deployment needs {format_size(needed)}",
-            where=str(paths.root),
-            mend="enlarge the environment, or lower retention",
-        )
+    room.ensure(work.project, needed, work.log.line)
 
 
 # 5 -- build beside the live version
