@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from corpus.commands import accounts, git
@@ -15,9 +16,32 @@ from corpus.project.place import Project
 
 HOOK = Path(__file__).with_name("githook.py")
 GROUP = "corpus-projects"
+RECEIVE = {
+    "receive.denyDeletes": "true",
+    "receive.denyNonFastForwards": "true",
+    "receive.fsckObjects": "true",
+    "gc.auto": "0",
+}
+"""What both repositories are configured to."""
+HANDED = "receive.procReceiveRefs"
+"""The setting of the code repository whose values are the refs that the hook decides on."""
 _KEY_TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384",
               "ecdsa-sha2-nistp521", "sk-ssh-ed25519@openssh.com",
               "sk-ecdsa-sha2-nistp256@openssh.com")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A directory of the layout with the permissions and the account that it must have.
+
+    ``copied``: it is copied whole by the cheapest way and belongs to the project, so that
+    mode and owner are given once.
+    """
+
+    path: Path
+    mode: int
+    owner: str | None
+    copied: bool = False
 
 
 def public_key(text: str) -> str:
@@ -39,9 +63,9 @@ def initialise(project: Project, keys: Sequence[str] = ()) -> list[str]:
     Raises InvalidInput, Conflict.
     """
     accepted = [public_key(key) for key in keys]
-    made = _accounts(project)
-    made += _directories(project)
-    made += _repositories(project)
+    made = have_accounts(project)
+    made += [str(folder.path) for folder in folders(project) if put_right(project, folder)]
+    made += repositories(project)
     made += link(project)
     if accepted:
         _authorise(project, accepted)
@@ -49,7 +73,8 @@ def initialise(project: Project, keys: Sequence[str] = ()) -> list[str]:
     return made
 
 
-def _accounts(project: Project) -> list[str]:
+def have_accounts(project: Project) -> list[str]:
+    """Make the project's two accounts where each has some; return those made. Raises Conflict."""
     if project.user is None or project.application is None:
         return []
     git_home, data = str(project.paths.git), str(project.paths.data)
@@ -76,71 +101,74 @@ def _account(project: Project, name: str, home: str, command: list[str]) -> list
     return []
 
 
-def _directories(project: Project) -> list[str]:
+def folders(project: Project) -> list[Folder]:
+    """Return every directory of a project, parents first."""
     paths = project.paths
-    made = []
-    # Path, permissions, owner.
-    plain = [
-        (paths.root, 0o755, "root"),
-        (paths.git, 0o700, project.user),
-        (paths.project, 0o750, project.user),
-        (paths.pillar, 0o700, project.user),
-        (paths.build, 0o755, "root"),
-        (paths.build / "cache", 0o755, "root"),
-        (paths.deploy, 0o700, "root"),
-        (paths.releases, 0o700, "root"),
-        (paths.archives, 0o700, "root"),
+    return [
+        Folder(paths.root, 0o755, "root"),
+        Folder(paths.git, 0o700, project.user),
+        Folder(paths.project, 0o750, project.user),
+        Folder(paths.pillar, 0o700, project.user),
+        Folder(paths.build, 0o755, "root"),
+        Folder(paths.build / "cache", 0o755, "root"),
+        Folder(paths.deploy, 0o700, "root"),
+        Folder(paths.releases, 0o700, "root"),
+        Folder(paths.archives, 0o700, "root"),
+        Folder(paths.data, 0o750, project.application, copied=True),
+        Folder(paths.run, 0o755, "root", copied=True),
+        Folder(paths.state, 0o700, "root"),
     ]
-    for path, mode, owner in plain:
-        if not path.is_dir():
-            path.mkdir(parents=True, mode=mode)
-            made.append(str(path))
-        path.chmod(mode)
-        _own(project, path, owner)
-    for path, mode, owner in (
-        (paths.data, 0o750, project.application),
-        (paths.run, 0o755, "root"),
-    ):
-        if not path.is_dir():
-            trees.make(path, mode)
-            made.append(str(path))
-            _own(project, path, owner)
-    paths.state.mkdir(mode=0o700, exist_ok=True)
+
+
+def put_right(project: Project, folder: Folder) -> bool:
+    """Make the directory when it is absent, which is returned, and give it what it must have."""
+    made = not folder.path.is_dir()
+    if made and folder.copied:
+        trees.make(folder.path, folder.mode)
+    elif made:
+        folder.path.mkdir(parents=True, mode=folder.mode)
+    if made or not folder.copied:
+        folder.path.chmod(folder.mode)
+        owner = account_of(project, folder.owner)
+        if owner:
+            os.chown(folder.path, *owner)
     return made
 
 
-def _own(project: Project, path: Path, owner: str | None) -> None:
-    if project.place.accounts and owner is not None:
-        account = pwd.getpwnam(owner)
-        os.chown(path, account.pw_uid, account.pw_gid)
+def account_of(project: Project, name: str | None) -> tuple[int, int] | None:
+    """Return the ids of an account and its group; None where projects have no accounts."""
+    if not project.place.accounts or name is None:
+        return None
+    account = pwd.getpwnam(name)
+    return account.pw_uid, account.pw_gid
 
 
-def _repositories(project: Project) -> list[str]:
+def repositories(project: Project) -> list[str]:
+    """Make the bare repositories, their settings and the hook; return the repositories made."""
     paths = project.paths
     made = []
     for bare in (paths.project_git, paths.pillar_git):
         if not (bare / "HEAD").exists():
             made.append(str(bare))
         repository.run(project, git.init_bare(bare))
-        for key, value in (
-            ("receive.denyDeletes", "true"),
-            ("receive.denyNonFastForwards", "true"),
-            ("receive.fsckObjects", "true"),
-            ("gc.auto", "0"),
-        ):
+        for key, value in RECEIVE.items():
             repository.run(project, git.config(bare, key, value))
     for branch in git.DEPLOY_REFS:
-        repository.run(
-            project, git.config(paths.project_git, "receive.procReceiveRefs", branch, add=True)
-        )
-    hook = paths.project_git / "hooks" / "proc-receive"
+        repository.run(project, git.config(paths.project_git, HANDED, branch, add=True))
+    hook = hook_of(project)
     hook.parent.mkdir(exist_ok=True)
     # Root owns the hook and its directory: a push cannot replace what hands it over.
-    write_atomic(hook, _hook_text(project), 0o755)
+    write_atomic(hook, hook_text(project), 0o755)
     return made
 
 
-def _hook_text(project: Project) -> bytes:
+def hook_of(project: Project) -> Path:
+    """Return where the hook of the code repository lies."""
+    return project.paths.project_git / "hooks" / "proc-receive"
+
+
+def hook_text(project: Project) -> bytes:
+    """Return what the hook must hold."""
     body = HOOK.read_text().replace("/run/corpus/deploy.sock", str(project.place.socket))
     return f"#!/usr/bin/python3 -IS\n{body}".encode()
 
