@@ -23,14 +23,16 @@ from typing import Any, TypeVar
 from corpus.hosts import kernel
 from corpus.hosts.base import Host
 from corpus.hosts.local import Local
-from corpus.model.deployment import DeploymentId
+from corpus.model.deployment import DeploymentId, Kind
 from corpus.model.errors import PhaseFailed
 from corpus.project import deployment, journal, layout, lock
-from corpus.project.deployment import Ending, MakeRunner, Request
+from corpus.project.deployment import MakeRunner
+from corpus.project.ending import Ending
 from corpus.project.ledger import Entry, Ledger
 from corpus.project.log import Log
 from corpus.project.phases import Tally
 from corpus.project.place import Place, Project
+from corpus.project.request import Request
 
 BRANCH = "refs/heads/master"
 GIT = {
@@ -182,12 +184,22 @@ class Scratch:
 
     def deploy_here(self, commit: str, make_runner: MakeRunner, branch: str = BRANCH) -> Deployed:
         """Deploy in this process."""
+        return self.ask(Request(branch, commit, "ann"), make_runner)
+
+    def ask(self, asked: Request, make_runner: MakeRunner) -> Deployed:
+        """Have done what is asked for, in this process."""
         lines: list[str] = []
-        request = Request(branch, commit, "ann")
         ending = deployment.deploy(
-            self.project, request, make_runner, lines.append, deployment.new_id()
+            self.project, asked, make_runner, lines.append, deployment.new_id()
         )
         return Deployed(ending, lines)
+
+    def rollback(
+        self, make_runner: MakeRunner, target: str = "", *, with_data: bool = False
+    ) -> Deployed:
+        """Go back to a former deployment, in a child."""
+        asked = Request(BRANCH, by="ann", kind=Kind.ROLLBACK, target=target, with_data=with_data)
+        return in_child(lambda: self.ask(asked, make_runner))
 
     def start(self, commit: str, make_runner: MakeRunner) -> int:
         """Begin a deployment in a child and return its process id."""

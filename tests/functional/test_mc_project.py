@@ -20,6 +20,7 @@ from projects import BRANCH, Scratch, in_child
 from serving import serving
 
 FUNCTIONS = {"init_project", "settings", "get_configuration", "deploy", "report",
+    "rollback",
              "list_projects", "link", "unlink"}  # fmt: skip
 TOP = "{% macro build(common) %}\nx:\n  file.managed:\n    - name: {{ common.paths.run }}/x\n"
 TOP += "    - contents: {{ common.data.get('word', 'none') }}\n{% endmacro %}\n"

@@ -27,6 +27,18 @@ class Outcome(StrEnum):
         return {"live": 0, "refused": 10, "rolled_back": 12, "rollback_failed": 13}[self.value]
 
 
+class Kind(StrEnum):
+    """What brought a deployment about.
+
+    ``DEPLOY``: a commit was pushed. ``PROMOTE``: a release was chosen. ``ROLLBACK``: a former
+    deployment was.
+    """
+
+    DEPLOY = "deploy"
+    PROMOTE = "promote"
+    ROLLBACK = "rollback"
+
+
 @dataclass(frozen=True, order=True)
 class DeploymentId:
     """``<DATETIME>-<UUID>``; ids sort by time (UTC, seconds)."""

@@ -144,6 +144,11 @@ class ProjectPaths:
         return self.state / "ledger.jsonl"
 
     @property
+    def generated(self) -> Path:
+        """What the phases of the live deployment made in ``run/`` after it was unpacked."""
+        return self.state / "generated.json"
+
+    @property
     def salt_link(self) -> Path:
         """The project in Salt's file roots."""
         return self.prefix / "salt" / "makina-projects" / self.name

@@ -8,9 +8,11 @@ from corpus.hosts import kernel
 from corpus.model.deployment import DeploymentId, Outcome
 from corpus.model.errors import CorpusError
 from corpus.project import deployment, githook
-from corpus.project.deployment import Ending, MakeRunner, Request
+from corpus.project.deployment import MakeRunner
+from corpus.project.ending import Ending
 from corpus.project.log import Sink
 from corpus.project.place import Place, Project
+from corpus.project.request import Request
 
 
 def deploy(
@@ -24,7 +26,7 @@ def deploy(
     if not answers(project.place):
         kernel.become_subreaper()  # so that the way back ends what a phase left running
         return deployment.deploy(project, request, make_runner, sink, identity)
-    asked = {"project": project.name, "ref": request.branch, "new": request.new}
+    asked = request.as_dict() | {"project": project.name}
     verdict = githook.deploy(asked, str(project.place.socket))
     if verdict["outcome"] not in set(Outcome):
         raise CorpusError(

@@ -51,6 +51,11 @@ class Journal:
         """Record values that recovery needs."""
         self._append({"facts": facts}, durable=False)
 
+    def fact(self, name: str) -> Any:
+        """Return a value that was recorded, None when it was not."""
+        history = read(self.path)
+        return history.facts.get(name) if history else None
+
     def close(self) -> None:
         """End the journal: nothing is left to recover."""
         self.path.unlink(missing_ok=True)

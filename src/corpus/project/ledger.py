@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.hosts.files import append_line
-from corpus.model.deployment import DeploymentId, Outcome
+from corpus.model.deployment import DeploymentId, Kind, Outcome
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,8 @@ class Entry:
     """One ended deployment. Times are Unix seconds; ``runtime`` is what undoing it takes.
 
     ``steps`` are the seconds that each step took; ``held`` those that traffic was held.
+    ``release`` is the id of the release that was made or deployed; ``target`` the deployment
+    that a rollback went back to, ``replaces`` the one that it left, which is bad from then on.
     """
 
     id: str
@@ -30,6 +32,10 @@ class Entry:
     runtime: dict[str, Any] = field(default_factory=dict)
     steps: dict[str, float] = field(default_factory=dict)
     held: float = 0.0
+    kind: Kind = Kind.DEPLOY
+    release: str = ""
+    target: str = ""
+    replaces: str = ""
 
     @property
     def deployment(self) -> DeploymentId:
@@ -56,6 +62,7 @@ class Ledger:
             except ValueError:
                 continue
             values["outcome"] = Outcome(values["outcome"])
+            values["kind"] = Kind(values["kind"])
             found.append(Entry(**values))
         return found
 
@@ -63,6 +70,23 @@ class Ledger:
         """The deployment that runs now, or ran before that of the id ``besides``."""
         good = [entry for entry in self.entries() if entry.outcome is Outcome.LIVE]
         return next((entry for entry in reversed(good) if entry.id != besides), None)
+
+    def targets(self) -> list[Entry]:
+        """The deployments that a rollback may go back to, newest first.
+
+        Those that went live, without the one that is live now, what it is a copy of, and
+        every one that was rolled back from.
+        """
+        entries = self.entries()
+        now = self.live()
+        bad = {entry.replaces for entry in entries if entry.outcome is Outcome.LIVE}
+        bad |= {entry.target for entry in entries if entry.id in bad}  # of which it was a copy
+        left = {now.id, now.target} if now else set()
+        return [
+            entry
+            for entry in reversed(entries)
+            if entry.outcome is Outcome.LIVE and entry.id not in bad | left
+        ]
 
     def find(self, deployment: str) -> Entry | None:
         """The entry of one deployment, or None while it has not ended."""

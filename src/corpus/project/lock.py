@@ -21,7 +21,7 @@ def text(identity: object, commit: str, branch: str, by: str) -> str:
 
 def running(path: Path, commit: str, branch: str) -> str:
     """Return the id of the deployment of ``commit`` on ``branch`` that has the lock, or nothing."""
-    said = holder(path) if is_held(path) else ""
+    said = holder(path) if commit and is_held(path) else ""
     identity = said.split()[1] if len(said.split()) > 1 else ""
     same = said.startswith(text(identity, commit, branch, "").removesuffix("somebody"))
     return identity if identity and same else ""

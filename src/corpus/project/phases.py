@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 from corpus.hosts import processes
 from corpus.model.errors import PhaseTimeout
+from corpus.model.mode import Mode
 from corpus.project.log import Log
 
 PHASES: Final = (
@@ -31,6 +32,17 @@ PHASES: Final = (
 )
 EXTRA: Final = ("stop", "start", "backup", "restore", "health", "notify")
 BUILD: Final = ("configure", "build", "post_build")
+NOT_CALLED: Final = {
+    Mode.EDITABLE: ("bundle", "deploy", "backup", "restore"),
+    Mode.COOKING: (),
+    Mode.FINAL: ("build", "post_build", "bundle"),
+}
+"""What a mode leaves out: no copies and artifacts in the first, no building in the last."""
+
+
+def called(mode: Mode) -> list[str]:
+    """Return the phases that a deployment in ``mode`` may call, in their order."""
+    return [name for name in (*PHASES, *EXTRA) if name not in NOT_CALLED[mode]]
 
 
 @dataclass(frozen=True)

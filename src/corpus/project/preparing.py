@@ -1,4 +1,4 @@
-"""Steps 2 to 6: check out, preflight, build, bundle. The live version goes on serving.
+"""Steps 2 to 6 of a build: check out, preflight, build, bundle. The live version goes on serving.
 
 A failure here is ``refused``: nothing was touched.
 """
@@ -6,16 +6,18 @@ A failure here is ``refused``: nothing was touched.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from copy import deepcopy
+from pathlib import Path
 
 from corpus.hosts import kernel
+from corpus.model.deployment import Kind
 from corpus.model.errors import DeploymentRefused, Unsupported
 from corpus.model.mode import Mode
 from corpus.model.size import format_size
-from corpus.project import claims, phases, releases, repository, room, trees
+from corpus.project import claims, copies, hotfixes, phases, releases, repository, room, trees
 from corpus.project.work import Work
 
-_ROOM = 64 << 20
 _CONFIGURE = 300  # seconds: a pillar may run commands
 
 
@@ -24,11 +26,8 @@ _CONFIGURE = 300  # seconds: a pillar may run commands
 
 def check_out(work: Work) -> None:
     """Check out code and pillar, configure, run the first two phases."""
-    project, paths = work.project, work.project.paths
-    repository.check_out(project, paths.project_git, paths.project, work.commit)
-    if work.pillar_commit:
-        repository.check_out(project, paths.pillar_git, paths.pillar, work.pillar_commit)
-    if not (paths.salt / "top.sls").is_file():
+    _check_out(work, work.commit, work.pillar_commit)
+    if not (work.project.paths.salt / "top.sls").is_file():
         raise DeploymentRefused(
             "the project has no .salt/top.sls",
             where=f"commit {work.commit[:10]}",
@@ -36,23 +35,42 @@ def check_out(work: Work) -> None:
         )
     with phases.limited("configuration", _CONFIGURE):
         work.configure()
+    _settle_mode(work)
+    work.phase("gather_variables")
+    work.phase("pre_install")
+
+
+def _settle_mode(work: Work) -> None:
+    """Leave editable mode when the project asks for another one; refuse what it cannot do."""
+    editable = work.mode is Mode.EDITABLE
+    if editable and work.kind is not Kind.DEPLOY:
+        raise DeploymentRefused(
+            f"there is no {work.kind} in editable mode, where run/ is the checkout itself",
+            mend="check out the commit that you want in the project's directory",
+        )
+    if work.kind is Kind.PROMOTE and work.mode is not Mode.FINAL:
+        raise DeploymentRefused(
+            f"releases are deployed in final mode, and this project runs in {work.mode} mode",
+            mend="promote in the environment of type prod, or set mode: final",
+        )
     if work.mode is not Mode.COOKING:
         raise Unsupported(
             f"this version deploys in cooking mode only, not {work.mode}",
             mend="set mode: cooking in the project's pillar",
         )
-    work.phase("gather_variables")
-    work.phase("pre_install")
+
+
+def _check_out(work: Work, commit: str, pillar_commit: str) -> None:
+    project, paths = work.project, work.project.paths
+    repository.check_out(project, paths.project_git, paths.project, commit)
+    if pillar_commit:
+        repository.check_out(project, paths.pillar_git, paths.pillar, pillar_commit)
 
 
 def undo_check_out(work: Work) -> None:
-    """Put the checkout back to the version that is live."""
-    if not work.previous:
-        return
-    project, paths = work.project, work.project.paths
-    repository.check_out(project, paths.project_git, paths.project, work.previous.commit)
-    if work.previous.pillar_commit:
-        repository.check_out(project, paths.pillar_git, paths.pillar, work.previous.pillar_commit)
+    """Put the checkouts back to the version that is live."""
+    if work.previous:
+        _check_out(work, work.previous.commit, work.previous.pillar_commit)
 
 
 # 4 -- preflight
@@ -61,11 +79,7 @@ def undo_check_out(work: Work) -> None:
 def preflight(work: Work) -> None:
     """Refuse what cannot end well: a phase that does not render, a disk without room."""
     claims.check(work.project, work.common["services"], work.common["ports"])
-    rehearsal = deepcopy(work.common) | {"outcome": "live", "error": ""}  # what notify finds
-    for name in (*phases.PHASES[2:], *phases.EXTRA):
-        if work.runner.has(name):
-            with phases.limited(name, phases.seconds(work.common, name)):
-                work.runner.check(name, rehearsal)
+    rehearse(work)
     paths = work.project.paths
     if trees.hides_something(paths.data):
         raise DeploymentRefused(
@@ -73,13 +87,20 @@ def preflight(work: Work) -> None:
             where=str(paths.data),
             mend="replace them by directories (btrfs subvolume list -o shows them)",
         )
-    needed = _ROOM + 2 * int(work.former.get("size", 0))
-    if trees.way_of(paths.root, work.project.host) is trees.Way.HARDLINK:
-        needed += trees.size_of(paths.data)[0]
-    room.ensure(work.project, needed, work.log.line)
+    hotfixes.tell(work)
+    room.ensure(work.project, sum(copy.size for copy in copies.of(work)), work.log.line)
 
 
-# 5 -- build beside the live version
+def rehearse(work: Work) -> None:
+    """Render and compile every phase that this deployment may call. Raises PhaseFailed."""
+    rehearsal = deepcopy(work.common) | {"outcome": "live", "error": ""}  # what notify finds
+    for name in phases.called(work.mode)[2:]:
+        if work.runner.has(name):
+            with phases.limited(name, phases.seconds(work.common, name)):
+                work.runner.check(name, rehearsal)
+
+
+# 5 -- build
 
 
 def build(work: Work) -> None:
@@ -88,9 +109,14 @@ def build(work: Work) -> None:
     new = paths.new_run(work.id)
     trees.clear(new)
     trees.set_label(new, str(work.id))
-    if any(work.runner.has(name) for name in phases.BUILD):
-        with kernel.private_bind(new, paths.run):
-            for name in phases.BUILD:
+    build_at(work, new, phases.BUILD)
+
+
+def build_at(work: Work, new: Path, names: Sequence[str]) -> None:
+    """Run phases that address ``run/`` while ``new`` is mounted there for them alone."""
+    if any(work.runner.has(name) for name in names):
+        with kernel.private_bind(new, work.project.paths.run):
+            for name in names:
                 work.phase(name)
 
 
@@ -104,19 +130,22 @@ def undo_build(work: Work) -> None:
         new.rename(failed)
 
 
-# 6 -- the deployment and its release
+# 6 -- bundle
 
 
 def bundle(work: Work) -> None:
-    """Keep the new ``run/`` as ``deploy/<id>`` and make the release archive of it."""
+    """Call ``bundle``, keep the result as this deployment's directory, make the release of it.
+
+    The macro comes first: what it changes in ``run/`` goes live, and a release is what
+    staging ran.
+    """
     project, paths = work.project, work.project.paths
     new, unpacked = paths.new_run(work.id), paths.deployment(work.id)
+    build_at(work, new, ("bundle",))
     trees.remove(unpacked)
-    former = paths.current.resolve() if paths.current.exists() else None
-    trees.copy(new, unpacked, trees.way_of(paths.root, project.host), project.host, former)
-    if work.runner.has("bundle"):
-        with kernel.private_bind(new, paths.run):
-            work.phase("bundle")
+    former = paths.deployment(work.previous.deployment) if work.previous else None
+    reference = former if former and former.is_dir() else None
+    trees.copy(new, unpacked, trees.way_of(paths.root, project.host), project.host, reference)
     commit = repository.describe(project, work.commit)
     facts = {
         "commit": work.commit,
@@ -125,9 +154,9 @@ def bundle(work: Work) -> None:
         "made_at": int(time.time()),
         "by": work.by,
     }
-    work.release = releases.make(project, work.id, unpacked, facts)
-    archive = work.release["archive"]
-    work.log.line(f"release {archive} ({format_size(work.release['archive_size'])})")
+    made = releases.make(project, work.id, unpacked, facts)
+    work.release, work.size = str(work.id), int(made["size"])
+    work.log.line(f"release {made['archive']} ({format_size(made['archive_size'])})")
     work.note_runtime()
 
 

@@ -27,17 +27,18 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from corpus.commands import accounts, git
+from corpus.commands import accounts
 from corpus.hosts import kernel, processes
 from corpus.model.deployment import DeploymentId, Outcome
 from corpus.model.errors import CorpusError, InvalidInput
 from corpus.model.names import project_name
 from corpus.project import deployment, lock
-from corpus.project.deployment import MakeRunner, Request
+from corpus.project.deployment import MakeRunner
 from corpus.project.layout import GROUP
 from corpus.project.ledger import Ledger
 from corpus.project.log import Log
 from corpus.project.place import Place, Project
+from corpus.project.request import Request
 
 MOST_CHILDREN = 64
 LONGEST_REQUEST = 4096
@@ -158,15 +159,15 @@ class Service:
         connection.settimeout(10)
         stream = _Stream(connection)
         try:
-            project, asked = self._request(connection)
+            project, request, attach = self._request(connection)
         except (CorpusError, OSError, ValueError, RecursionError) as error:
             stream.send(log=f" !     {error}")
             stream.send(outcome=str(Outcome.REFUSED), error=str(error))
             return
-        if asked.get("attach"):
-            follow(project, str(asked["attach"]), stream)
+        if attach:
+            follow(project, attach, stream)
             return
-        running = lock.running(project.paths.lock, asked["new"], asked["ref"])
+        running = lock.running(project.paths.lock, request.new, request.branch)
         if running:
             stream.send(id=running)
             stream.send(log=f"-----> attached to the deployment {running} of the same commit")
@@ -176,26 +177,22 @@ class Service:
         stream.send(id=str(identity))
         ending = deployment.deploy(
             project,
-            Request(asked["ref"], asked["new"], asked["by"]),
+            request,
             self.make_runner,
             lambda line: stream.send(log=line),
             identity,
         )
         stream.send(outcome=str(ending.outcome), error=ending.error)
 
-    def _request(self, connection: socket.socket) -> tuple[Project, dict[str, Any]]:
+    def _request(self, connection: socket.socket) -> tuple[Project, Request, str]:
         asked = json.loads(_line(connection))
         if not isinstance(asked, dict):
             raise InvalidInput("not a request")
         project = Project.existing(self.place, project_name(asked.get("project")))
-        asked["by"] = _caller(connection, project)
         if asked.get("attach"):
             DeploymentId.parse(str(asked["attach"]))
-        git.ref(asked.get("ref"))
-        if asked["ref"] not in git.DEPLOY_REFS:
-            raise InvalidInput(f"{asked['ref']} does not deploy", mend="push to master or main")
-        git.sha(asked.get("new"))
-        return project, asked
+        request = Request.parse(asked, _caller(connection, project))
+        return project, request, str(asked.get("attach", ""))
 
 
 class _Stream:

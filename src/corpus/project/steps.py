@@ -1,4 +1,4 @@
-"""The steps of a cooking deployment, each with its undoing beside it.
+"""The steps of a deployment in each mode, each with its undoing beside it.
 
 Every undo may be called after a crash in the middle of its step, and twice: it looks at
 what is there (labels of directories, not memory) and ends right.
@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from corpus.project import preparing, window
+from corpus.model.deployment import Kind
+from corpus.model.mode import Mode
+from corpus.project import preparing, taking, window
 from corpus.project.work import Work
 
 
@@ -17,40 +19,49 @@ from corpus.project.work import Work
 class Step:
     """One step: its name in the journal, how to do it, how to undo it.
 
-    ``undo_once``: the step after whose beginning undoing makes sense; the step's own by default.
+    ``undo_once``: the steps after the beginning of one of which undoing makes sense; the
+    step's own by default.
     """
 
     name: str
     do: Callable[[Work], None]
     undo: Callable[[Work], None] | None = None
-    undo_once: str = ""
+    undo_once: tuple[str, ...] = ()
 
 
-COOKING = (
-    Step("checkout", preparing.check_out, preparing.undo_check_out),
-    Step("preflight", preparing.preflight),
-    Step("build", preparing.build, preparing.undo_build),
-    Step("bundle", preparing.bundle, preparing.undo_bundle),
-    Step("hold", window.hold, window.resume),
-    Step("data", window.back_up_data, window.restore_data),
-    Step("dump", window.dump, window.reload_dumps, undo_once="start"),
-    Step("swap", window.swap, window.swap_back),
-    Step("start", window.start, window.stop_failed),
-    Step("health", window.check_health),
-)
+CHECKOUT = Step("checkout", preparing.check_out, preparing.undo_check_out)
+PREFLIGHT = Step("preflight", preparing.preflight)
+BUILD = Step("build", preparing.build, preparing.undo_build)
+BUNDLE = Step("bundle", preparing.bundle, preparing.undo_bundle)
+TAKE = Step("take", taking.take, taking.undo_unpack)
+HOLD = Step("hold", window.hold, window.resume)
+DATA = Step("data", window.back_up_data, window.restore_data)
+DUMP = Step("dump", window.dump, window.reload_dumps, undo_once=("revert", "start"))
+SWAP = Step("swap", window.swap, window.swap_back)
+REVERT = Step("revert", taking.revert)
+START = Step("start", window.start, window.stop_failed)
+HEALTH = Step("health", window.check_health)
 
-HELD = frozenset({"hold", "data", "dump", "swap", "start"})
+COOKING = (CHECKOUT, PREFLIGHT, BUILD, BUNDLE, HOLD, DATA, DUMP, SWAP, START, HEALTH)
+ROLLBACK = (CHECKOUT, PREFLIGHT, TAKE, HOLD, DATA, DUMP, SWAP, REVERT, START, HEALTH)
+
+OF_MODE = {Mode.COOKING: COOKING}
+EVERY = {step.name: step for way in (COOKING, ROLLBACK) for step in way}
+"""Every step by its name, as the journal has it."""
+
+HELD = frozenset({"hold", "data", "dump", "swap", "bind", "revert", "start"})
 """The steps whose undoing ends with traffic let in again."""
 
 
-def plan(common: dict[str, object]) -> tuple[Step, ...]:
-    """Return the steps after ``checkout`` and ``preflight`` in the order that the project asks.
+def plan(work: Work) -> tuple[Step, ...]:
+    """Return the steps after ``checkout`` in the order that mode, kind and project ask for.
 
     ``stop_before: build`` is the RFC's literal order: the services stop before the build.
     """
-    rest = list(COOKING[2:])
-    if common.get("stop_before") == "build":
-        held = next(step for step in rest if step.name == "hold")
-        rest.remove(held)
-        rest.insert(0, held)
-    return tuple(rest)
+    chosen = list(ROLLBACK if work.kind is Kind.ROLLBACK else OF_MODE[work.mode])[1:]
+    if work.common.get("stop_before") == "build" and BUILD in chosen:
+        chosen.remove(HOLD)
+        chosen.insert(chosen.index(BUILD), HOLD)
+    if work.kind is Kind.ROLLBACK and not work.with_data:
+        chosen.remove(REVERT)
+    return tuple(chosen)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from corpus.hosts import kernel, processes
+from corpus.model.mode import Mode
 from corpus.project import health, journal, maintenance, preparing, services, traffic, trees
 from corpus.project.work import Work
 
@@ -99,21 +100,27 @@ def back_up_data(work: Work) -> None:
 
 def restore_data(work: Work) -> None:
     """Put ``data/`` back from its backup; keep what the failed version left of it."""
-    paths = work.project.paths
+    archive = work.project.paths.archive(work.id)
+    if archive.data.exists():
+        put_data(work, archive.data, f"restored-{work.id}", archive.data_failed.name)
+
+
+def put_data(work: Work, source: Path, mark: str, aside: str) -> None:
+    """Put a copy of ``source`` in the place of ``data/``, once for each ``mark``.
+
+    What was there goes to this deployment's archive as ``aside``.
+    """
+    project, paths = work.project, work.project.paths
     archive = paths.archive(work.id)
     spare = archive.root / "data.restoring"
-    mark = f"restored-{work.id}"
-    if not archive.data.exists():
-        return
     if trees.label(paths.data) != mark:
-        way = trees.way_of(paths.root, work.project.host)
         trees.remove(spare)
-        trees.copy(archive.data, spare, way, work.project.host)
+        trees.copy(source, spare, trees.way_of(paths.root, project.host), project.host)
         trees.set_label(spare, mark)
         kernel.exchange(spare, paths.data)
     if spare.exists():
-        trees.remove(archive.data_failed)
-        spare.rename(archive.data_failed)
+        trees.remove(archive.root / aside)
+        spare.rename(archive.root / aside)
 
 
 # 9 -- dumps of what is not a file
@@ -172,7 +179,8 @@ def swap_back(work: Work) -> None:
 
 def start(work: Work) -> None:
     """Install, start the services, migrate."""
-    work.phase("deploy")
+    if work.mode is not Mode.EDITABLE:
+        work.phase("deploy")
     units = list(work.common["services"])
     before = _unit_texts(work)
     services.link(work.project, units, before)

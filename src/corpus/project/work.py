@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from corpus.model.deployment import DeploymentId
+from corpus.model.deployment import DeploymentId, Kind
 from corpus.model.mode import Mode
 from corpus.project import configuration, phases
 from corpus.project.journal import Journal
@@ -24,7 +24,9 @@ class Work:
     """One deployment under way, or one that recovery takes up again.
 
     ``runtime`` is what stopping and starting it takes (units, ports, checks); ``common``
-    is empty until the project is configured.
+    is empty until the project is configured. ``target`` is the former deployment of a
+    rollback, or the release that a promotion asks for; ``release`` is the id of the one that
+    was made or taken, ``size`` the bytes of the new ``run/``.
     """
 
     project: Project
@@ -38,7 +40,12 @@ class Work:
     started: float = field(default_factory=time.time)
     common: dict[str, Any] = field(default_factory=dict)
     runtime: dict[str, Any] = field(default_factory=dict)
-    release: dict[str, Any] = field(default_factory=dict)
+    kind: Kind = Kind.DEPLOY
+    mode: Mode = Mode.COOKING  # known once it is configured
+    target: str = ""
+    with_data: bool = False
+    release: str = ""
+    size: int = 0
     steps: dict[str, float] = field(default_factory=dict)
     held_since: float = 0.0
     page: int | None = None
@@ -55,11 +62,6 @@ class Work:
         if self._runner is None:
             self._runner = self.make_runner(self.project, self.id)
         return self._runner
-
-    @property
-    def mode(self) -> Mode:
-        """The mode of this deployment, known once it is configured."""
-        return Mode(self.common.get("mode", Mode.COOKING))
 
     def configure(self) -> None:
         """Fill ``common`` from the layers of configuration. Raises InvalidInput."""
@@ -88,7 +90,13 @@ class Work:
             pillar_commit=self.pillar_commit,
         )
         self.common["paths"]["dumps"] = str(self.project.paths.archive(self.id).dumps)
+        self.mode = Mode(self.common["mode"])
+        self.note(mode=self.mode)
         self.note_runtime()
+
+    def note(self, **facts: Any) -> None:
+        """Write into the journal what recovery needs to know."""
+        self.journal.facts(**facts)
 
     def phase(self, name: str) -> None:
         """Run one phase of the project. Raises PhaseFailed."""
@@ -98,12 +106,12 @@ class Work:
     def note_runtime(self) -> None:
         """Write into the journal what undoing takes; macros may have changed it."""
         runtime = {key: self.common[key] for key in RUNTIME_KEYS}
-        runtime["size"] = self.release.get("size", 0)
+        runtime["size"] = self.size
         runtime["starts_itself"] = self.runner.has("start")
         runtime["stops_itself"] = self.runner.has("stop")
         if runtime != self.runtime:
             self.runtime = runtime
-            self.journal.facts(runtime=runtime)
+            self.note(runtime=runtime)
 
     @property
     def former(self) -> dict[str, Any]:
@@ -137,4 +145,7 @@ class Work:
             "branch": self.branch,
             "by": self.by,
             "started": self.started,
+            "kind": self.kind,
+            "target": self.target,
+            "with_data": self.with_data,
         }

@@ -418,7 +418,7 @@ def test_killed_while_it_rolls_back(live: Scratch, step: str, moment: str) -> No
                 return one
             return replace(one, undo=die if moment == "before" else after(one.undo, lambda _: True))
 
-        steps.COOKING = tuple(map(deadly, steps.COOKING))  # type: ignore[assignment]
+        steps.EVERY = {name: deadly(one) for name, one in steps.EVERY.items()}
 
     runner = Phases(build=copy_to_run, post_install=damage_and_fail)
     assert armed(live, arm, runner) == signal.SIGKILL

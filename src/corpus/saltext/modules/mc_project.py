@@ -23,12 +23,14 @@ from salt.exceptions import CommandExecutionError
 
 from corpus.commands.git import sha
 from corpus.hosts import isolated
-from corpus.model.deployment import DeploymentId, Outcome
-from corpus.model.errors import CorpusError
+from corpus.model.deployment import DeploymentId, Kind, Outcome
+from corpus.model.errors import CorpusError, InvalidInput
 from corpus.model.paths import DEFAULT_PREFIX
-from corpus.project import asking, configuration, deployment, layout, repository
+from corpus.project import asking, configuration, layout, repository, targets
 from corpus.project import report as reports
+from corpus.project.deployment import new_id
 from corpus.project.place import Place, Project
+from corpus.project.request import Request
 from corpus.saltext.engine import Engine
 from corpus.saltext.phases import SaltPhases
 
@@ -137,7 +139,7 @@ def _configured(project: Project) -> dict[str, Any]:
     engine a process, the newest."""
 
     def compiled() -> dict[str, Any]:
-        runner = _runner(project, deployment.new_id())
+        runner = _runner(project, new_id())
         try:
             return configuration.configure(
                 project.name,
@@ -171,8 +173,42 @@ def deploy(name: str, commit: str | None = None) -> dict[str, Any]:
     """
     project = Project.existing(_place(), name)
     branch, tip = repository.deploy_branch(project)
-    request = deployment.Request(branch, sha(commit) if commit else tip, by="mc_project")
-    identity = deployment.new_id()
+    return _asked(project, Request(branch, sha(commit) if commit else tip, by="mc_project"))
+
+
+@_edge
+def rollback(
+    name: str, deployment: str = "", code_only: bool = False, with_data: bool = False
+) -> dict[str, Any]:
+    """Go back to a former good deployment: a deployment too, which backs the present up first.
+
+    deployment
+        The id to go back to; by default the last good one before the live one.
+    code_only
+        Keep the data as they are.
+    with_data
+        Put the data back as that deployment left them; what was written since is put aside.
+
+    With neither of the two nothing is done: what was written since is told.
+
+    .. code-block:: console
+
+        # salt-call --local mc_project.rollback guestbook
+        # salt-call --local mc_project.rollback guestbook with_data=True
+    """
+    project = Project.existing(_place(), name)
+    if code_only and with_data:
+        raise InvalidInput("code_only and with_data exclude one another", mend="choose one")
+    if not code_only and not with_data:
+        return targets.preview(project, deployment)
+    branch, _tip = repository.deploy_branch(project)
+    asked = Request(branch, "", "mc_project", Kind.ROLLBACK, deployment, bool(with_data))
+    return _asked(project, asked)
+
+
+def _asked(project: Project, request: Request) -> dict[str, Any]:
+    """Have done what is asked for, and return how it ended."""
+    identity = new_id()
     ending = asking.deploy(
         project,
         request,

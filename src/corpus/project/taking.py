@@ -1,0 +1,52 @@
+"""The new ``run/`` of a deployment that builds nothing: from a release, or from a former one.
+
+In final mode a release that staging baked is fetched, verified and unpacked. A rollback
+takes what the target's deployment left. The live version goes on serving meanwhile.
+"""
+
+from __future__ import annotations
+
+from corpus.model.deployment import DeploymentId
+from corpus.model.mode import Mode
+from corpus.project import preparing, targets, trees, window
+from corpus.project.work import Work
+
+
+def undo_unpack(work: Work) -> None:
+    """Keep what would have gone live for inspection, remove what it was copied from."""
+    preparing.undo_build(work)
+    trees.remove(work.project.paths.deployment(work.id))
+
+
+def _new_run(work: Work) -> None:
+    project, paths = work.project, work.project.paths
+    new, way = paths.new_run(work.id), trees.way_of(paths.root, work.project.host)
+    trees.remove(new)
+    trees.copy(paths.deployment(work.id), new, way, project.host)
+    trees.set_label(new, str(work.id))
+
+
+# A rollback's
+
+
+def take(work: Work) -> None:
+    """Make the new ``run/`` of what the target's deployment unpacked or built."""
+    project, paths = work.project, work.project.paths
+    source = paths.deployment(DeploymentId.parse(work.target))
+    trees.remove(paths.deployment(work.id))
+    way = trees.way_of(paths.root, project.host)
+    trees.copy(source, paths.deployment(work.id), way, project.host, source)
+    _new_run(work)
+    if work.mode is Mode.FINAL:
+        preparing.build_at(work, paths.new_run(work.id), ("configure",))
+
+
+def revert(work: Work) -> None:
+    """Put the data in place that the target left, its dumps included."""
+    kept = work.project.paths.archive(targets.data_of(work.project, work.target))
+    window.put_data(work, kept.data, f"reverted-{work.id}", "data.replaced")
+    if work.runner.has("restore"):
+        own = work.common["paths"]["dumps"]
+        work.common["paths"]["dumps"] = str(kept.dumps)
+        work.phase("restore")
+        work.common["paths"]["dumps"] = own
