@@ -21,3 +21,12 @@ def add_application(name: str, home: str) -> list[str]:
     """Return the command that makes an account that nobody logs in to."""
     return ["useradd", "--system", "--home-dir", home, "--no-create-home", "--user-group",
             "--shell", "/usr/sbin/nologin", name]  # fmt: skip
+
+
+def add_reader(name: str) -> list[str]:
+    """Return the command that makes a system account for forced commands over SSH.
+
+    sshd starts them by the account's shell, so there is one; no key is without a command.
+    """
+    return ["useradd", "--system", "--home-dir", "/", "--no-create-home", "--user-group",
+            "--shell", "/bin/sh", "--password", "*", name]  # fmt: skip

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+_TO_PAIR = "dnat ip to ip saddr . tcp dport map @pairs4"
+
 
 @dataclass(frozen=True)
 class Guest:
-    """What the rules know of one environment."""
+    """What the rules know of one environment; ``reaches`` are SSH ports of others, for it too."""
 
     interface: str
     mac: str
     address: str
     ssh_port: int
+    reaches: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Rules:
     bridge: str
     interfaces: str
     subnet: str
+    gateway: str
     guests: Sequence[Guest]
     open_ports: Sequence[int] = ()
 
@@ -63,9 +67,14 @@ def ruleset(rules: Rules) -> str:
 
     Only ``table`` is touched. Chains accept what is not about the bridge, so that foreign
     forwarding on a server goes on; towards the guests everything but SSH is closed, and the
-    proxy reaches them from the node itself.
+    proxy reaches them from the node itself. A guest reaches another one in one way alone: the
+    SSH port of one that it ``reaches``, at the gateway, from which the other sees it come.
     """
     forwards = [f"{g.ssh_port} : {g.address} . 22" for g in rules.guests]
+    places = {g.ssh_port: g.address for g in rules.guests}
+    pairs = [
+        f"{g.address} . {port} : {places[port]} . 22" for g in rules.guests for port in g.reaches
+    ]
     ports = ", ".join(str(port) for port in rules.open_ports)
     accept_ports = f"iifname {rules.bridge} tcp dport {{ {ports} }} accept" if ports else ""
     return f"""{_fresh("inet", rules.table)}
@@ -74,8 +83,13 @@ table inet {rules.table} {{
         type inet_service : ipv4_addr . inet_service
         {_elements(forwards)}
     }}
+    map pairs4 {{
+        type ipv4_addr . inet_service : ipv4_addr . inet_service
+        {_elements(pairs)}
+    }}
     chain prerouting {{
         type nat hook prerouting priority dstnat; policy accept;
+        iifname {rules.bridge} ip daddr {rules.gateway} {_TO_PAIR}
         iifname != {rules.bridge} fib daddr type local dnat ip to tcp dport map @ssh4
     }}
     chain output {{
@@ -86,11 +100,13 @@ table inet {rules.table} {{
         type nat hook postrouting priority srcnat; policy accept;
         ip saddr 127.0.0.0/8 oifname {rules.bridge} masquerade
         ip saddr {rules.subnet} oifname != {rules.bridge} masquerade
+        ip saddr {rules.subnet} oifname {rules.bridge} ct status dnat masquerade
     }}
     chain forward {{
         type filter hook forward priority filter; policy accept;
         iifname != {rules.bridge} oifname != {rules.bridge} accept
         ct state established,related accept
+        iifname {rules.bridge} oifname {rules.bridge} ct status dnat accept
         iifname {rules.bridge} oifname {rules.bridge} drop
         iifname {rules.bridge} accept
         ct status dnat accept

@@ -24,7 +24,7 @@ class Local(Host):
         environment = {**os.environ, **command.env}
         become: list[str] = []
         if command.user is not None:
-            become, names = _identity(command.user)
+            become, names = identity(command.user)
             environment |= names
         try:
             process = subprocess.Popen(
@@ -80,7 +80,7 @@ class Local(Host):
             raise NotFound(f"no such file: {path}") from None
 
 
-def _identity(user: str) -> tuple[list[str], dict[str, str]]:
+def identity(user: str) -> tuple[list[str], dict[str, str]]:
     """Return what a command begins with to run as ``user``, and the names for its environment.
 
     By setpriv(1): Popen's own ``user`` forks the whole of this process, where it else uses

@@ -15,7 +15,8 @@ _LAB = re.compile(r"[a-z][a-z0-9]{0,7}", re.ASCII)
 # Accounts and groups of a Debian system that a project must not be confused with.
 RESERVED = frozenset(
     "root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc gnats "
-    "nobody sshd messagebus systemd-network systemd-resolve systemd-timesync corpus salt git "
+    "nobody sshd messagebus systemd-network systemd-resolve systemd-timesync corpus "
+    "corpus-projects corpus-releases salt git "
     "adm tty disk sudo audio video staff users nogroup shadow utmp kmem dialout plugdev".split()
 )
 

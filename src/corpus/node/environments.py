@@ -17,7 +17,7 @@ from corpus.commands import lxc
 from corpus.model.errors import Conflict, CorpusError, InvalidInput
 from corpus.model.mode import parse_platform
 from corpus.model.names import environment_id
-from corpus.node import guest, images, leftovers, network, proxy, rootfs
+from corpus.node import guest, images, leftovers, network, pairing, proxy, rootfs
 from corpus.node import limits as bounds
 from corpus.node.context import Node
 from corpus.node.lifecycle import bring_up, state, wait_for_ssh
@@ -186,6 +186,7 @@ def _remove(node: Node, record: Record) -> None:
         (settings.lxcpath / record.id).rmdir()
     with node.lock():
         node.records.remove(record.id)
+        pairing.forget(node, record.id)
         network.apply(node)
         if not node.records.damaged():  # whose groups are not known
             volumes.prune({other.group for other in node.records.all()})
@@ -221,6 +222,7 @@ def _describe(node: Node, record: Record, usage: dict[str, Any]) -> dict[str, An
         "cpu": record.limits.cpu,
         "pids": record.limits.pids,
         "routes": [vars(route) for route in record.routes],
+        "pairs": [vars(pair) for pair in record.pairs],
         "made": record.made,
         "rootfs": str(guest.rootfs(node.settings, record.id)),
         "srv": str(guest.srv(node.settings, record.id)),

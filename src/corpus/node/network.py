@@ -54,13 +54,26 @@ def _external(node: Node) -> list[str]:
 
 def apply(node: Node) -> None:
     """Replace the firewall by what the records say, in one transaction. Hold the node's lock."""
-    settings = node.settings
+    settings, records = node.settings, node.records.all()
+    ports = {record.id: record.ssh_port for record in records}
     guests = [
-        nft.Guest(record.interface, record.mac, record.address, record.ssh_port)
-        for record in node.records.all()
+        nft.Guest(
+            record.interface,
+            record.mac,
+            record.address,
+            record.ssh_port,
+            sorted({ports[pair.staging] for pair in record.pairs if pair.staging in ports}),
+        )
+        for record in records
     ]
     rules = nft.Rules(
-        settings.bridge, settings.bridge, INTERFACES, settings.subnet, guests, (settings.http_port,)
+        settings.bridge,
+        settings.bridge,
+        INTERFACES,
+        settings.subnet,
+        str(settings.gateway),
+        guests,
+        (settings.http_port,),
     )
     try:
         node.host.run(nft.load(), stdin=nft.ruleset(rules))

@@ -34,6 +34,14 @@ class Route:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """A project whose releases come from the environment ``staging`` of this node."""
+
+    project: str
+    staging: str
+
+
+@dataclass(frozen=True)
 class Limits:
     """What an environment may use: bytes of disk and memory, CPUs, processes. None: no limit."""
 
@@ -55,6 +63,7 @@ class Record:
     slot: int
     limits: Limits
     routes: tuple[Route, ...] = ()
+    pairs: tuple[Pair, ...] = ()
     stage: Stage = Stage.READY
     wanted: bool = True
     made: str = ""
@@ -98,6 +107,7 @@ def parse(text: str, where: str) -> Record:
         given["stage"] = Stage(given["stage"])
         given["limits"] = Limits(**given["limits"])
         given["routes"] = tuple(Route(**route) for route in given["routes"])
+        given["pairs"] = tuple(Pair(**pair) for pair in given["pairs"])
         return Record(**given)
     except (ValueError, KeyError, TypeError) as error:
         raise CorpusError(

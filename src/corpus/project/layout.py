@@ -12,7 +12,7 @@ from corpus.commands import accounts, git
 from corpus.hosts.files import write_atomic
 from corpus.model.errors import Conflict, InvalidInput
 from corpus.project import repository, reserve, services, trees
-from corpus.project.place import Project
+from corpus.project.place import RELEASES, Project
 
 HOOK = Path(__file__).with_name("githook.py")
 GROUP = "corpus-projects"
@@ -34,14 +34,15 @@ _KEY_TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp
 class Folder:
     """A directory of the layout with the permissions and the account that it must have.
 
-    ``copied``: it is copied whole by the cheapest way and belongs to the project, so that
-    mode and owner are given once.
+    ``group``: another one than the account's own. ``copied``: it is copied whole by the cheapest
+    way and belongs to the project, so that mode and owner are given once.
     """
 
     path: Path
     mode: int
     owner: str | None
     copied: bool = False
+    group: str | None = None
 
 
 def public_key(text: str) -> str:
@@ -74,13 +75,15 @@ def initialise(project: Project, keys: Sequence[str] = ()) -> list[str]:
 
 
 def have_accounts(project: Project) -> list[str]:
-    """Make the project's two accounts where each has some; return those made. Raises Conflict."""
+    """Make the accounts where each project has some; return those made. Raises Conflict."""
     if project.user is None or project.application is None:
         return []
     git_home, data = str(project.paths.git), str(project.paths.data)
     project.paths.root.mkdir(parents=True, exist_ok=True)
     project.host.run(accounts.add_group(GROUP))
-    made = _account(project, project.user, git_home, accounts.add(project.user, git_home, GROUP))
+    made = _account(project, RELEASES, "/", accounts.add_reader(RELEASES))
+    wanted = accounts.add(project.user, git_home, GROUP)
+    made += _account(project, project.user, git_home, wanted)
     wanted = accounts.add_application(project.application, data)
     return made + _account(project, project.application, data, wanted)
 
@@ -106,13 +109,13 @@ def folders(project: Project) -> list[Folder]:
     paths = project.paths
     return [
         Folder(paths.root, 0o755, "root"),
-        Folder(paths.git, 0o700, project.user),
+        Folder(paths.git, 0o750, project.user, group=RELEASES),
         Folder(paths.project, 0o750, project.user),
         Folder(paths.pillar, 0o700, project.user),
         Folder(paths.build, 0o755, "root"),
         Folder(paths.build / "cache", 0o755, "root"),
         Folder(paths.deploy, 0o700, "root"),
-        Folder(paths.releases, 0o700, "root"),
+        Folder(paths.releases, 0o750, "root", group=RELEASES),
         Folder(paths.archives, 0o700, "root"),
         Folder(paths.data, 0o750, project.application, copied=True),
         Folder(paths.run, 0o755, "root", copied=True),
@@ -129,18 +132,22 @@ def put_right(project: Project, folder: Folder) -> bool:
         folder.path.mkdir(parents=True, mode=folder.mode)
     if made or not folder.copied:
         folder.path.chmod(folder.mode)
-        owner = account_of(project, folder.owner)
+        owner = account_of(project, folder.owner, folder.group)
         if owner:
             os.chown(folder.path, *owner)
     return made
 
 
-def account_of(project: Project, name: str | None) -> tuple[int, int] | None:
-    """Return the ids of an account and its group; None where projects have no accounts."""
+def account_of(
+    project: Project, name: str | None, group: str | None = None
+) -> tuple[int, int] | None:
+    """Return the ids of an account and a group, its own or that of the account ``group``.
+
+    None where projects have no accounts.
+    """
     if not project.place.accounts or name is None:
         return None
-    account = pwd.getpwnam(name)
-    return account.pw_uid, account.pw_gid
+    return pwd.getpwnam(name).pw_uid, pwd.getpwnam(group or name).pw_gid
 
 
 def repositories(project: Project) -> list[str]:
@@ -155,6 +162,7 @@ def repositories(project: Project) -> list[str]:
             repository.run(project, git.config(bare, key, value))
     for branch in git.DEPLOY_REFS:
         repository.run(project, git.config(paths.project_git, HANDED, branch, add=True))
+    paths.pillar_git.chmod(0o700)  # who serves the code to paired environments passes git/ too
     hook = hook_of(project)
     hook.parent.mkdir(exist_ok=True)
     # Root owns the hook and its directory: a push cannot replace what hands it over.

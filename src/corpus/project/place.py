@@ -13,6 +13,9 @@ from corpus.model.mode import Platform, parse_platform
 from corpus.model.names import project_name
 from corpus.model.paths import DEFAULT_PREFIX, ProjectPaths
 
+RELEASES = "corpus-releases"
+"""The account, and its group, that paired environments read releases and commits as."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -28,6 +31,7 @@ class Place:
     etc: Path = Path("/etc/corpus")
     units: Path = Path("/etc/systemd/system")
     node_socket: Path = Path("/dev/corpus/sock")
+    host_key: Path = Path("/etc/ssh/ssh_host_ed25519_key.pub")
     accounts: bool = True
     firewall: bool = True
     host: Host = field(default_factory=Local)
@@ -54,8 +58,13 @@ class Place:
 
     @property
     def peers(self) -> Path:
-        """The environments that this one is paired with."""
+        """The environments that this one is paired with, a file a project."""
         return self.etc / "peers"
+
+    @property
+    def fetch_keys(self) -> Path:
+        """A key a project, to fetch from its staging environment, with what is known of that."""
+        return self.etc / "fetch_keys"
 
     def platform(self) -> Platform:
         """The platform type that the node gave this environment; staging where none did."""

@@ -6,7 +6,8 @@ from dataclasses import replace
 from corpus.commands import nft
 
 GUEST = nft.Guest("cenv11111111222", "02:c0:0a:58:00:0a", "10.88.0.10", 22001)
-RULES = nft.Rules("corpus0", "corpus0", "cenv", "10.88.0.0/16", [GUEST], (80,))
+RULES = nft.Rules("corpus0", "corpus0", "cenv", "10.88.0.0/16", "10.88.0.1", [GUEST], (80,))
+OTHER = nft.Guest("cenv99999999222", "02:c0:0a:58:00:0b", "10.88.0.11", 22002)
 
 
 def test_only_tables_of_our_own_are_named() -> None:
@@ -29,3 +30,12 @@ def test_an_ssh_port_leads_to_its_guest_and_frames_are_bound_to_it() -> None:
 
 def test_without_guests_there_are_no_elements() -> None:
     assert "elements" not in nft.ruleset(replace(RULES, guests=[]))
+
+
+def test_a_guest_reaches_the_ssh_port_of_its_pair_alone() -> None:
+    text = nft.ruleset(replace(RULES, guests=[GUEST, replace(OTHER, reaches=(22001,))]))
+    assert "elements = { 10.88.0.11 . 22001 : 10.88.0.10 . 22 }" in text
+    assert "10.88.0.10 . 22002" not in text
+    lines = [line.strip() for line in text.splitlines()]
+    accept = lines.index("iifname corpus0 oifname corpus0 ct status dnat accept")
+    assert lines[accept + 1] == "iifname corpus0 oifname corpus0 drop"

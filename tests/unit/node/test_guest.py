@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from corpus.model.errors import InvalidInput
 from corpus.model.mode import Platform
 from corpus.node import guest, settings
-from corpus.node.records import Limits, Record, Route, dump, parse
+from corpus.node.records import Limits, Pair, Record, Route, dump, parse
 from corpus.node.settings import Settings
 
 ID = "11111111-2222-4333-8444-555555555555"
@@ -64,7 +64,8 @@ def test_records_come_back_as_they_were_written(
     size: int, cpu: float | None, ports: list[int]
 ) -> None:
     routes = tuple(Route(f"h{port}.example", port) for port in ports)
-    record = RECORD.changed(limits=Limits(size, None, cpu), routes=routes)
+    pairs = tuple(Pair(f"p{port}", ID) for port in ports)
+    record = RECORD.changed(limits=Limits(size, None, cpu), routes=routes, pairs=pairs)
     assert parse(dump(record).decode(), "here") == record
 
 

@@ -26,11 +26,12 @@ def test_the_tree(project: Project) -> None:
     made = layout.initialise(project)
     paths = project.paths
     modes = {
-        "git": 0o700, "project": 0o750, "pillar": 0o700, "data": 0o750, "build": 0o755,
-        "run": 0o755, "deploy": 0o700, "releases": 0o700, "archives": 0o700, ".corpus": 0o700,
+        "git": 0o750, "project": 0o750, "pillar": 0o700, "data": 0o750, "build": 0o755,
+        "run": 0o755, "deploy": 0o700, "releases": 0o750, "archives": 0o700, ".corpus": 0o700,
     }  # fmt: skip
     found = {p.name: p.stat().st_mode & 0o777 for p in paths.root.iterdir()}
     assert found == modes
+    assert paths.pillar_git.stat().st_mode & 0o777 == 0o700
     assert str(paths.data) in made
     assert paths.salt_link.readlink() == paths.salt
     assert paths.pillar_link.readlink() == paths.pillar

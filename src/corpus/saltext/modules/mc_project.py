@@ -66,7 +66,7 @@ def _place() -> Place:
     values = {
         key: (Path(value) if isinstance(value, str) else value)
         for key, value in asked.items()
-        if key in ("prefix", "socket", "etc", "units", "accounts", "firewall")
+        if key in ("prefix", "socket", "etc", "units", "host_key", "accounts", "firewall")
     }
     return Place(**({"prefix": DEFAULT_PREFIX} | values))
 

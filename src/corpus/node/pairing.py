@@ -1,0 +1,113 @@
+"""Pair a staging and a production environment of this node for one project.
+
+Each tells what it is; this node, which both of them trust, checks that and tells the other.
+What an environment says is hostile: its root may have replaced what answers there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from corpus.model import peer
+from corpus.model.errors import CorpusError, InvalidInput
+from corpus.model.mode import Platform
+from corpus.model.names import project_name
+from corpus.model.peer import Peer
+from corpus.node import lifecycle, network
+from corpus.node.context import Node
+from corpus.node.records import Pair, Record
+
+_SECONDS = 60.0
+
+
+def pair(node: Node, staging: str, prod: str, project: str) -> dict[str, Any]:
+    """Let ``prod`` fetch the releases and commits of ``project`` from ``staging``.
+
+    Both run, and the project is initialised in both. May be called again. Returns what each
+    was told of the other. Raises InvalidInput, NotFound, Conflict, CorpusError.
+    """
+    name = project_name(project)
+    source, target = _record(node, staging, Platform.STAGING), _record(node, prod, Platform.PROD)
+    offer = replace(
+        _identity(node, source, name),
+        address=str(node.settings.gateway),
+        port=source.ssh_port,
+    )
+    reader = replace(_identity(node, target, name), address=None, port=None)
+    _call(node, source, "mc_project.pair", name, f"peer={json.dumps(reader.as_dict())}")
+    _change(node, target.id, lambda pairs: {*pairs, Pair(name, source.id)})
+    _call(node, target, "mc_project.pair", name, f"peer={json.dumps(offer.as_dict())}")
+    return {"staging": offer.as_dict(), "prod": reader.as_dict()}
+
+
+def unpair(node: Node, staging: str, prod: str, project: str) -> bool:
+    """Take back what ``pair`` did; False when there was nothing. Both run."""
+    name = project_name(project)
+    source, target = _record(node, staging, Platform.STAGING), _record(node, prod, Platform.PROD)
+    told = [
+        _call(node, here, "mc_project.unpair", name, f"environment={there.id}")
+        for here, there in ((source, target), (target, source))
+    ]
+    gone = _change(node, target.id, lambda pairs: pairs - {Pair(name, source.id)})
+    return gone or any(answer is True for answer in told)
+
+
+def forget(node: Node, id: str) -> None:
+    """Take a destroyed environment out of the others' records. Hold the node's lock."""
+    for record in node.records.all():
+        rest = tuple(pair for pair in record.pairs if pair.staging != id)
+        if rest != record.pairs:
+            node.records.save(record.changed(pairs=rest))
+
+
+def _record(node: Node, id: str, platform: Platform) -> Record:
+    record = lifecycle.ready(node, node.records.resolve(id))
+    if record.platform is not platform:
+        raise InvalidInput(
+            f"environment {record.name} is no {platform} environment",
+            mend="name a staging environment first, then a prod one",
+        )
+    return record
+
+
+def _change(node: Node, id: str, change: Callable[[set[Pair]], set[Pair]]) -> bool:
+    """Change the pairs of a record, and the firewall with them; tell whether they did."""
+    with node.lock():
+        record = node.records.get(id)
+        pairs = change(set(record.pairs))
+        if pairs == set(record.pairs):
+            return False
+        ordered = tuple(sorted(pairs, key=lambda pair: (pair.project, pair.staging)))
+        node.records.save(record.changed(pairs=ordered))
+        network.apply(node)
+    return True
+
+
+def _identity(node: Node, record: Record, project: str) -> Peer:
+    """Return what an environment says of itself. Raises InvalidInput when it says another."""
+    found = peer.parse(_call(node, record, "mc_project.identity", project))
+    said = (found.environment, found.platform, found.project)
+    if said != (record.id, record.platform, project):
+        raise InvalidInput(
+            f"environment {record.name} says that it is another one",
+            where=" ".join(str(part) for part in said),
+            mend="compare its /etc/corpus/environment.json with the node's record",
+        )
+    return found
+
+
+def _call(node: Node, record: Record, *words: str) -> Any:
+    """Return what a function of Salt returns inside an environment. Raises CorpusError."""
+    argv = ["salt-call", "--local", "--out=json", "--retcode-passthrough", "--log-level=quiet"]
+    done = lifecycle.execute(node, record.id, [*argv, *words], timeout=_SECONDS)
+    try:
+        answer = json.loads(done.out)["local"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        answer = None
+    if done.code != 0 or answer is None:
+        said = answer if isinstance(answer, str) else done.err or done.out
+        raise CorpusError(f"{words[0]} failed\n{said.strip()[:2000]}", where=record.name)
+    return answer
