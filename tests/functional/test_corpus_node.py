@@ -15,8 +15,8 @@ from salt.exceptions import CommandExecutionError  # noqa: E402
 import corpus.saltext  # noqa: E402
 
 FUNCTIONS = {
-    "boot", "create", "destroy", "exec", "facts", "image_import", "image_list", "inspect", "limit",
-    "list", "prepare", "route", "start", "stop", "unroute",
+    "boot", "create", "destroy", "enlarge", "exec", "facts", "image_import", "image_list",
+    "inspect", "limit", "list", "prepare", "route", "start", "stop", "unroute",
 }  # fmt: skip
 ID = "11111111-2222-4333-8444-555555555555"
 

@@ -76,3 +76,14 @@ def parse_listeners(text: str) -> dict[int, str]:
         name = re.search(r'\(\("([^"]+)"', line)
         found[int(fields[3].rpartition(":")[2])] = name[1] if name else "a process"
     return found
+
+
+def resolve(name: str) -> list[str]:
+    """Return the command that prints the IPv4 addresses of a host name (getent(1))."""
+    return ["getent", "ahostsv4", name]
+
+
+def parse_resolved(text: str) -> str | None:
+    """Return the first address that ``resolve`` printed; None when there is none."""
+    words = text.split()
+    return words[0] if words else None

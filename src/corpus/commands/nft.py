@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _TO_PAIR = "dnat ip to ip saddr . tcp dport map @pairs4"
+RELAY_PORT = 25  # of the gateway, where guests find the mail relay
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Rules:
     """The network that the rules guard.
 
     ``interfaces`` is what the guests' interface names begin with (not every kernel can match
-    the bridge itself); ``open_ports`` are the node's own, for its guests.
+    the bridge itself); ``open_ports`` are the node's own, for its guests. ``relay`` is the
+    address and port of the mail server that guests reach at the ``gateway``, and at it alone.
     """
 
     table: str
@@ -34,6 +36,7 @@ class Rules:
     gateway: str
     guests: Sequence[Guest]
     open_ports: Sequence[int] = ()
+    relay: tuple[str, int] | None = None
 
 
 def load() -> list[str]:
@@ -77,6 +80,7 @@ def ruleset(rules: Rules) -> str:
     ]
     ports = ", ".join(str(port) for port in rules.open_ports)
     accept_ports = f"iifname {rules.bridge} tcp dport {{ {ports} }} accept" if ports else ""
+    led, passed, taken = _relay(rules)
     return f"""{_fresh("inet", rules.table)}
 table inet {rules.table} {{
     map ssh4 {{
@@ -90,6 +94,7 @@ table inet {rules.table} {{
     chain prerouting {{
         type nat hook prerouting priority dstnat; policy accept;
         iifname {rules.bridge} ip daddr {rules.gateway} {_TO_PAIR}
+        {led}
         iifname != {rules.bridge} fib daddr type local dnat ip to tcp dport map @ssh4
     }}
     chain output {{
@@ -108,6 +113,7 @@ table inet {rules.table} {{
         ct state established,related accept
         iifname {rules.bridge} oifname {rules.bridge} ct status dnat accept
         iifname {rules.bridge} oifname {rules.bridge} drop
+        {passed}
         iifname {rules.bridge} accept
         ct status dnat accept
         drop
@@ -118,10 +124,24 @@ table inet {rules.table} {{
         ct state established,related accept
         icmp type echo-request accept
         {accept_ports}
+        {taken}
         drop
     }}
 }}
 {_bridge(rules)}"""
+
+
+def _relay(rules: Rules) -> tuple[str, str, str]:
+    """Return the rules that lead to the relay, that let it be forwarded to, and be local."""
+    if rules.relay is None:
+        return "", "", ""
+    address, port = rules.relay
+    ours = f"iifname {rules.bridge} ip daddr"
+    return (
+        f"{ours} {rules.gateway} tcp dport {RELAY_PORT} dnat ip to {address}:{port}",
+        f"{ours} {address} ct status dnat accept; {ours} {address} drop",
+        f"{ours} {address} tcp dport {port} ct status dnat accept",
+    )
 
 
 def _bridge(rules: Rules) -> str:

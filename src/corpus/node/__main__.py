@@ -1,14 +1,15 @@
-"""``python -m corpus.node boot|halt|facts``: what the node's systemd units call."""
+"""``python -m corpus.node boot|halt|facts|answer``: what the node's systemd units call."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import socket
 import sys
 from pathlib import Path
 
 from corpus.model.errors import CorpusError
-from corpus.node import boot
+from corpus.node import ask, boot
 from corpus.node.context import this_node
 from corpus.node.settings import DEFAULT_FILE
 
@@ -17,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m corpus.node", description=__doc__)
     parser.add_argument("--settings", type=Path, default=DEFAULT_FILE)
-    parser.add_argument("command", choices=["boot", "halt", "facts", "prepare"])
+    parser.add_argument("command", choices=["boot", "halt", "facts", "prepare", "answer"])
     given = parser.parse_args(arguments)
     try:
         node = this_node(given.settings)
@@ -26,7 +27,10 @@ def main(arguments: list[str] | None = None) -> int:
             for id, what in outcome.items():
                 print(f"{id}: {what}")
             return 1 if any(what.startswith("failed") for what in outcome.values()) else 0
-        if given.command == "halt":
+        if given.command == "answer":
+            with socket.socket(fileno=sys.stdin.fileno()) as line:
+                print(ask.answer(node, line))
+        elif given.command == "halt":
             boot.halt(node)
         else:
             found = boot.prepare(node) if given.command == "prepare" else boot.facts(node)

@@ -6,7 +6,6 @@ what a crash left half-way is removed by the next one or at boot.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from corpus.commands import lxc
 from corpus.model.errors import Conflict, CorpusError, InvalidInput
 from corpus.model.mode import parse_platform
 from corpus.model.names import environment_id
-from corpus.node import guest, images, leftovers, network, pairing, proxy, rootfs
+from corpus.node import guest, images, leftovers, network, pairing, proxy, room, rootfs, sockets
 from corpus.node import limits as bounds
 from corpus.node.context import Node
 from corpus.node.lifecycle import bring_up, state, wait_for_ssh
@@ -34,6 +33,7 @@ def create(
     memory: str | int | None = None,
     cpu: float | str | None = None,
     pids: int | None = None,
+    size_limit: str | int | None = None,
     image: str | None = None,
     hosts: Sequence[str] = (),
     keys: Sequence[str] = (),
@@ -50,7 +50,7 @@ def create(
     Unsupported, CommandFailed.
     """
     id = str(uuid4()) if id is None else environment_id(id)
-    given = bounds.parse(size, memory, cpu, pids)
+    given = bounds.parse(size, memory, cpu, pids, size_limit)
     routes = proxy.parse_routes(hosts)
     public = rootfs.public_keys(keys)
     with _alone(node, id):
@@ -144,13 +144,7 @@ def _make(node: Node, record: Record, keys: Sequence[str]) -> None:
     volumes.clone(source, root, record.group)
     volumes.create(guest.srv(settings, record.id), record.group)
     guest.srv(settings, record.id).chmod(0o755)
-    texts = rootfs.files(
-        record,
-        node=socket.gethostname(),
-        keys=keys,
-        nameservers=network.nameservers(node),
-    )
-    rootfs.write(root, texts)
+    rootfs.write(root, rootfs.files(node, record, keys))
     with node.lock():
         network.apply(node)
     bring_up(node, record)
@@ -176,6 +170,7 @@ def _remove(node: Node, record: Record) -> None:
     if state(node, record)[0] != "STOPPED":
         node.host.run(lxc.stop(settings.lxcpath, record.id, kill=True), timeout=60)
     leftovers.clear(record.id)
+    sockets.withdraw(node, record)
     volumes.unlimit(record.group)
     for path in (guest.srv(settings, record.id), guest.rootfs(settings, record.id)):
         volumes.delete(path)
@@ -217,6 +212,7 @@ def _describe(node: Node, record: Record, usage: dict[str, Any]) -> dict[str, An
         "ssh_port": record.ssh_port,
         "image": record.image,
         "size": record.limits.size,
+        "size_limit": room.limit(node, record),
         "used": used.used if used else None,
         "memory": record.limits.memory,
         "cpu": record.limits.cpu,

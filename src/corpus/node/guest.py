@@ -27,6 +27,16 @@ def srv(settings: Settings, id: str) -> Path:
     return home(settings, id) / "srv"
 
 
+def asks(settings: Settings, id: str) -> Path:
+    """Return the directory of an environment's socket, which it has at /dev/corpus."""
+    return settings.asks / id
+
+
+def root(settings: Settings, record: Record) -> int:
+    """Return the user id that an environment's root has on the node."""
+    return settings.idmap_base + record.slot * IDS
+
+
 def shut(settings: Settings, record: Record) -> None:
     """Let only root and the guest's own root pass into an environment's directory.
 
@@ -34,7 +44,7 @@ def shut(settings: Settings, record: Record) -> None:
     and its first account's files are those of the node's first account. LXC, for idmapped
     mounts, passes as the guest's root.
     """
-    place, owner = home(settings, record.id), settings.idmap_base + record.slot * IDS
+    place, owner = home(settings, record.id), root(settings, record)
     if place.is_dir():
         place.chmod(0o700)
         os.chown(place, owner, owner)
@@ -60,7 +70,7 @@ def config(settings: Settings, record: Record, mtu: int) -> str:
     ``:force`` makes control groups delegated (CPUQuota= works inside); a writable /sys makes
     networkd hang, hence ``sys:ro``; idmapped mounts keep ids on disk 0-based.
     """
-    base = settings.idmap_base + record.slot * IDS
+    base = root(settings, record)
     share = "/usr/share/lxc/config"
     lines = [
         "# Made from the environment's record; changes are lost.",
@@ -74,6 +84,8 @@ def config(settings: Settings, record: Record, mtu: int) -> str:
         "lxc.rootfs.options = idmap=container",
         f"lxc.mount.entry = {srv(settings, record.id)} srv none "
         "bind,create=dir,idmap=container 0 0",
+        f"lxc.mount.entry = {asks(settings, record.id)} dev/corpus none "
+        "bind,ro,nosuid,nodev,noexec,create=dir 0 0",
         "lxc.mount.auto =",
         "lxc.mount.auto = cgroup:mixed:force proc:mixed sys:ro",
         "lxc.signal.halt = SIGRTMIN+3",

@@ -12,7 +12,7 @@ from corpus.hosts.base import Result
 from corpus.hosts.container import Container
 from corpus.hosts.files import write_atomic
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput
-from corpus.node import guest, network
+from corpus.node import guest, network, rootfs, sockets
 from corpus.node import limits as bounds
 from corpus.node.context import Node
 from corpus.node.pool import Volumes
@@ -21,9 +21,11 @@ from corpus.node.records import Limits, Record, Stage
 
 def bring_up(node: Node, record: Record) -> None:
     """Start a guest unless it runs; an error tells LXC's reasons. Hold the environment's lock."""
+    sockets.offer(node, record)
     if state(node, record)[0] != "STOPPED":
         return
     guest.shut(node.settings, record)
+    rootfs.identify(node, record)
     folder = node.settings.lxcpath / record.id
     text = guest.config(node.settings, record, network.mtu(node))
     write_atomic(folder / "config", text.encode(), 0o600, durable=False)
@@ -109,6 +111,7 @@ def limit(
     memory: str | int | None = None,
     cpu: float | str | None = None,
     pids: int | None = None,
+    size_limit: str | int | None = None,
 ) -> Record:
     """Change limits, at once when the guest runs; what is None stays. Raises InvalidInput."""
     id = node.records.resolve(id)
@@ -120,6 +123,7 @@ def limit(
             old.memory if memory is None else memory,
             old.cpu if cpu is None else cpu,
             old.pids if pids is None else pids,
+            old.size_limit if size_limit is None else size_limit,
         )
         volumes = Volumes(node)
         used = volumes.usage().get(record.group)

@@ -16,10 +16,12 @@ def parse(
     memory: str | int | None = None,
     cpu: float | str | None = None,
     pids: int | None = None,
+    size_limit: str | int | None = None,
 ) -> Limits:
     """Return the limits; None means none. Raises InvalidInput.
 
-    ``size`` and ``memory`` are sizes such as ``5G``, ``cpu`` a number of CPUs such as 0.5.
+    ``size``, ``size_limit`` and ``memory`` are sizes such as ``5G``, ``cpu`` a number of CPUs
+    such as 0.5.
     """
     bytes_, ram = parse_size(size), None if memory is None else parse_size(memory)
     _at_least("size", bytes_, _LEAST_SIZE)
@@ -27,7 +29,13 @@ def parse(
         _at_least("memory", ram, _LEAST_MEMORY)
     if pids is not None and (isinstance(pids, bool) or int(pids) < _LEAST_PIDS):
         raise InvalidInput(f"too few processes: {pids}", mend=f"give {_LEAST_PIDS} or more")
-    return Limits(bytes_, ram, _cpus(cpu), None if pids is None else int(pids))
+    most = None if size_limit is None else parse_size(size_limit)
+    if most is not None and most < bytes_:
+        raise InvalidInput(
+            f"the size {format_size(bytes_)} is above the size_limit {format_size(most)}",
+            mend="give a larger size_limit too, or a smaller size",
+        )
+    return Limits(bytes_, ram, _cpus(cpu), None if pids is None else int(pids), most)
 
 
 def _at_least(what: str, value: int, least: int) -> None:

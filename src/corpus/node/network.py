@@ -13,6 +13,7 @@ from corpus.node.context import Node
 from corpus.node.records import INTERFACES, Record
 
 _RESOLV = PurePath("/etc/resolv.conf")
+_RESOLVE = 3  # seconds to look up the name of the mail relay
 _FIRST_GUEST = 10  # the addresses below are kept for the node's own services
 
 # LXC calls it with: container, "net", "up", type, bridge, interface.
@@ -67,13 +68,14 @@ def apply(node: Node) -> None:
         for record in records
     ]
     rules = nft.Rules(
-        settings.bridge,
-        settings.bridge,
-        INTERFACES,
-        settings.subnet,
-        str(settings.gateway),
-        guests,
-        (settings.http_port,),
+        table=settings.bridge,
+        bridge=settings.bridge,
+        interfaces=INTERFACES,
+        subnet=settings.subnet,
+        guests=guests,
+        open_ports=(settings.http_port,),
+        gateway=str(settings.gateway),
+        relay=_relay(node),
     )
     try:
         node.host.run(nft.load(), stdin=nft.ruleset(rules))
@@ -83,6 +85,26 @@ def apply(node: Node) -> None:
             mend="the kernel needs nf_tables with NAT, fib and bridge support; there is no "
             "fallback: without it environments would see each other",
         ) from None
+
+
+def _relay(node: Node) -> tuple[str, int] | None:
+    """Return the mail relay's address; None where there is none, or its name is not known now.
+
+    Mail is not worth an environment that does not start.
+    """
+    if node.settings.relay_address is None:
+        return None
+    name, port = node.settings.relay_address
+    try:
+        return str(IPv4Address(name)), port
+    except ValueError:
+        pass
+    try:
+        found = node.host.run(ip.resolve(name), check=False, timeout=_RESOLVE)
+    except CommandFailed:
+        return None
+    address = ip.parse_resolved(found.out)
+    return (address, port) if address else None
 
 
 def free_port(node: Node, records: list[Record], asked: int | None) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corpus.commands import btrfs
-from corpus.hosts import subvolumes
+from corpus.hosts import quota, subvolumes
 from corpus.hosts.base import Host
 from corpus.model.errors import CommandFailed, CorpusError, Unsupported
 from corpus.model.size import parse_size
@@ -124,6 +124,10 @@ class Volumes:
             return {}
         result = self._host.run(btrfs.groups(self._pool), check=False)
         return btrfs.parse_groups(result.out)
+
+    def used(self, group: str) -> btrfs.Usage | None:
+        """Return what one group uses, at once; None where there are no quotas."""
+        return quota.usage(self._pool, group) if self._btrfs else None
 
     def prune(self, kept: set[str]) -> None:
         """Remove the quota groups of environments that are gone.

@@ -43,12 +43,17 @@ class Pair:
 
 @dataclass(frozen=True)
 class Limits:
-    """What an environment may use: bytes of disk and memory, CPUs, processes. None: no limit."""
+    """What an environment may use: bytes of disk and memory, CPUs, processes. None: no limit.
+
+    ``size_limit`` is what ``size`` may be raised to by the environment itself; None: what the
+    node's setting says.
+    """
 
     size: int
     memory: int | None = None
     cpu: float | None = None
     pids: int | None = None
+    size_limit: int | None = None
 
 
 @dataclass(frozen=True)

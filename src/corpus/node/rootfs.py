@@ -1,4 +1,4 @@
-"""The files that the node writes into a new environment.
+"""The files that the node writes into an environment.
 
 Ids on disk are the guest's own (its mounts are idmapped), so root's files belong to 0.
 """
@@ -8,12 +8,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
-from corpus.model.errors import InvalidInput
+from corpus.commands.nft import RELAY_PORT
+from corpus.model.errors import InvalidInput, NotFound
+from corpus.node import guest, images, network
+from corpus.node.context import Node
 from corpus.node.records import Record
 
+IDENTITY = "etc/corpus/environment.json"
 _KEY = re.compile(
     r"(ssh-(ed25519|rsa)|ecdsa-sha2-nistp\d+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/]+=*( [^\r\n]*)?"
 )
@@ -31,21 +38,65 @@ def public_keys(keys: Sequence[str]) -> list[str]:
     return found
 
 
-def files(
-    record: Record, *, node: str, keys: Sequence[str], nameservers: Sequence[str]
-) -> dict[str, tuple[str, int]]:
-    """Return the text and the permissions of each file, by its path in the environment.
+def identity(node: Node, record: Record) -> dict[str, Any]:
+    """Return what an environment is told of itself and of its node: environment.json."""
+    settings = node.settings
+    try:
+        image = images.find(node, record.image).digest
+    except NotFound:
+        image = record.image
+    return {
+        **_lasting(record),
+        "image": image,
+        "gateway": str(settings.gateway),
+        "ssh_port": record.ssh_port,
+        "relay": f"{settings.gateway}:{RELAY_PORT}" if settings.relay else "",
+    }
 
-    Both address families of the own name are in /etc/hosts: Salt looks them up at every start
-    and waits 25 s when no name server answers.
-    """
-    facts = {
+
+def _lasting(record: Record) -> dict[str, Any]:
+    return {
         "id": record.id,
         "platform": str(record.platform),
         "address": record.address,
         "name": record.name,
-        "node": node,
+        "node": socket.gethostname(),
     }
+
+
+def identify(node: Node, record: Record) -> None:
+    """Write environment.json anew into an environment that is about to start.
+
+    Its root may have put links or anything else in the way, and may have filled its disk:
+    none is followed, and what cannot be written stays as it was.
+    """
+    text = json.dumps(identity(node, record), indent=2) + "\n"
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    with suppress(OSError), ExitStack() as opened:
+        folder: int | None = None
+        for part in (str(guest.rootfs(node.settings, record.id)), *IDENTITY.split("/")[:-1]):
+            folder = os.open(part, flags, dir_fd=folder)
+            opened.callback(os.close, folder)
+        _replace(folder, Path(IDENTITY).name, text)
+
+
+def _replace(folder: int | None, name: str, text: str) -> None:
+    new = f".{name}.new"
+    with suppress(FileNotFoundError):
+        os.unlink(new, dir_fd=folder)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(new, flags, 0o644, dir_fd=folder), "w") as file:
+        file.write(text)
+        os.fchmod(file.fileno(), 0o644)
+    os.rename(new, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def files(node: Node, record: Record, keys: Sequence[str]) -> dict[str, tuple[str, int]]:
+    """Return the text and the permissions of each file, by its path in the environment.
+
+    Both address families of the own name are in /etc/hosts: Salt looks them up at every start
+    and waits 25 s when no name server answers. Its grains hold what stays as it is.
+    """
     hosts = (
         f"127.0.0.1 localhost\n127.0.1.1 {record.name}\n{record.address} {record.name}\n"
         f"::1 localhost ip6-localhost {record.name}\n"
@@ -53,11 +104,11 @@ def files(
     found = {
         "etc/hostname": (f"{record.name}\n", 0o644),
         "etc/hosts": (hosts, 0o644),
-        "etc/corpus/environment.json": (json.dumps(facts, indent=2) + "\n", 0o644),
+        IDENTITY: (json.dumps(identity(node, record), indent=2) + "\n", 0o644),
         "etc/salt/minion_id": (f"{record.id}\n", 0o644),
-        "etc/salt/grains": (json.dumps({"corpus": facts}) + "\n", 0o644),
+        "etc/salt/grains": (json.dumps({"corpus": _lasting(record)}) + "\n", 0o644),
     }
-    if nameservers:
+    if nameservers := network.nameservers(node):
         lines = "".join(f"nameserver {server}\n" for server in nameservers)
         found["etc/resolv.conf"] = (lines, 0o644)
     if keys:

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from corpus.model.errors import InvalidInput
-from corpus.model.names import lab_name
+from corpus.model.names import host_name, lab_name
 from corpus.model.size import parse_size
 
 DEFAULT_FILE = Path("/etc/corpus/node.toml")
@@ -30,6 +30,10 @@ class Settings:
     ``idmap_slots``   how many environments the node can hold
     ``external``      interface that leads out (default: that of the default route)
     ``nameservers``   written into new environments (default: the node's own)
+    ``size_limit``    what an environment may grow to by itself, where it has no limit of its own
+    ``minimum_free``  what the pool keeps free when an environment is enlarged
+    ``relay``         ``host:port`` of the mail relay, which environments reach as gateway:25
+    ``asks``          directory of the sockets at which environments ask
     """
 
     prefix: Path = Path("/var/lib/corpus")
@@ -45,10 +49,15 @@ class Settings:
     idmap_slots: int = 1000
     external: str = ""
     nameservers: tuple[str, ...] = ()
+    size_limit: str = "20G"
+    minimum_free: str = "2G"
+    relay: str = ""
+    asks: Path = Path("/run/corpus-ask")
 
     def __post_init__(self) -> None:
         lab_name(self.bridge)
-        parse_size(self.pool_size)
+        for size in (self.pool_size, self.size_limit, self.minimum_free):
+            parse_size(size)
         if self.storage not in ("btrfs", "plain"):
             raise InvalidInput(f"not a storage: {self.storage!r}", mend="use btrfs or plain")
         try:
@@ -59,6 +68,7 @@ class Settings:
             raise InvalidInput(f"not a port: {self.http_port}")
         if not 1024 <= self.ssh_base <= 65535 - self.ssh_ports or self.ssh_ports < 2:
             raise InvalidInput("the SSH ports must lie between 1024 and 65535")
+        _check_relay(self.relay)
 
     @property
     def pool(self) -> Path:
@@ -95,6 +105,20 @@ class Settings:
         """The node's own address in it."""
         return self.network[1]
 
+    @property
+    def relay_address(self) -> tuple[str, int] | None:
+        """Host and port of the mail relay, where there is one."""
+        host, _, port = self.relay.rpartition(":")
+        return (host, int(port)) if host else None
+
+
+def _check_relay(text: str) -> None:
+    host, colon, port = text.rpartition(":")
+    if text and not (colon and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise InvalidInput(f"not a mail relay: {text!r:.80}", mend="write mail.example.org:25")
+    if text:
+        host_name(host)
+
 
 def load(path: Path = DEFAULT_FILE) -> Settings:
     """Return the settings of the file ``path``, or the defaults when it is absent."""
@@ -112,7 +136,7 @@ def load(path: Path = DEFAULT_FILE) -> Settings:
             )
     if "nameservers" in given:
         given["nameservers"] = tuple(given["nameservers"])
-    for name in ("prefix", "proxy"):
+    for name in ("prefix", "proxy", "asks"):
         if name in given:
             given[name] = Path(given[name])
     try:

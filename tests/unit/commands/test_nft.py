@@ -39,3 +39,14 @@ def test_a_guest_reaches_the_ssh_port_of_its_pair_alone() -> None:
     lines = [line.strip() for line in text.splitlines()]
     accept = lines.index("iifname corpus0 oifname corpus0 ct status dnat accept")
     assert lines[accept + 1] == "iifname corpus0 oifname corpus0 drop"
+
+
+def test_guests_reach_the_mail_relay_at_the_gateway_and_nothing_else_of_it() -> None:
+    assert "dport 25" not in nft.ruleset(RULES)
+    lines = nft.ruleset(replace(RULES, relay=("192.0.2.25", 587))).splitlines()
+    text = "\n".join(line.strip() for line in lines)
+    ours = "iifname corpus0 ip daddr"
+    assert f"{ours} 10.88.0.1 tcp dport 25 dnat ip to 192.0.2.25:587\n" in text
+    assert f"{ours} 192.0.2.25 ct status dnat accept; {ours} 192.0.2.25 drop\n" in text
+    assert f"{ours} 192.0.2.25 tcp dport 587 ct status dnat accept\n" in text
+    assert text.index(f"{ours} 192.0.2.25 drop") < text.index("iifname corpus0 accept")

@@ -28,8 +28,15 @@ def _info(host: Fake, argv: Sequence[str]) -> str:
 def make(folder: Path, **changes: object) -> tuple[Node, Fake]:
     """Return a prepared node under ``folder`` with one image, and its host."""
     values = {"prefix": folder / "corpus", "proxy": folder / "proxy", "storage": "plain"}
+    values["asks"] = folder / "asks"
     settings = Settings(**{**values, **changes})  # type: ignore[arg-type]
-    for path in (settings.images, settings.pool / "env", settings.records, settings.lxcpath):
+    for path in (
+        settings.images,
+        settings.pool / "env",
+        settings.records,
+        settings.lxcpath,
+        settings.asks,
+    ):
         path.mkdir(parents=True, exist_ok=True)
     host = Fake()
     host.answer("df", "1B-blocks Avail\n 107374182400 53687091200\n")
@@ -50,7 +57,7 @@ def reload(folder: Path) -> tuple[Node, Fake]:
 def left(node: Node) -> list[str]:
     """Return what is left of environments: records, volumes, configuration, locks."""
     settings = node.settings
-    places = [settings.records, settings.pool / "env", settings.lxcpath]
+    places = [settings.records, settings.pool / "env", settings.lxcpath, settings.asks]
     locks = list(settings.locks.glob("*-*"))
     return sorted(str(p) for place in places for p in place.iterdir() if p.name != "isolate") + [
         str(path) for path in locks

@@ -51,7 +51,10 @@ def test_the_files_of_a_new_environment(node: Node) -> None:
         "staging",
         "10.88.0.10",
     )
-    assert json.loads((root / "etc/salt/grains").read_text()) == {"corpus": facts}
+    assert (facts["image"], facts["ssh_port"]) == ("ab" * 32, 22001)
+    assert (facts["gateway"], facts["relay"]) == ("10.88.0.1", "")
+    lasting = {name: facts[name] for name in ("id", "platform", "address", "name", "node")}
+    assert json.loads((root / "etc/salt/grains").read_text()) == {"corpus": lasting}
     assert (root / "etc/resolv.conf").read_text() == "nameserver 10.9.9.9\n"
     keys = root / "root/.ssh/authorized_keys"
     assert keys.read_text() == nodes.KEY + "\n"
@@ -72,7 +75,7 @@ def test_create_again_with_other_values_is_a_conflict(node: Node) -> None:
         environments.create(node, id=nodes.ID, platform="prod", wait=0)
 
 
-@pytest.mark.parametrize("word", ["cp", "nft", "lxc-start", "haproxy", "systemctl"])
+@pytest.mark.parametrize("word", ["cp", "nft", "lxc-start", "haproxy", "reload-or-restart"])
 def test_a_failure_leaves_nothing_and_the_next_create_works(node: Node, word: str) -> None:
     _host(node).prepare_failure(word, err="it broke")
     with pytest.raises(CorpusError, match=r"it broke|no network"):

@@ -34,6 +34,13 @@ def test_a_guest_is_unprivileged_with_ids_of_its_own_and_idmapped_mounts() -> No
     )
 
 
+def test_a_guest_sees_the_directory_of_its_socket_and_cannot_write_there() -> None:
+    assert (
+        f"lxc.mount.entry = /run/corpus-ask/{ID} dev/corpus none "
+        "bind,ro,nosuid,nodev,noexec,create=dir 0 0"
+    ) in guest.config(Settings(), RECORD, 1400).splitlines()
+
+
 def test_limits_are_written_for_both_layouts() -> None:
     text = guest.config(Settings(), RECORD, 1400)
     for line in (
@@ -81,7 +88,9 @@ def test_settings_come_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     ["x = 1", "bridge = 'far-too-long-name'", "storage = 'zfs'", "ssh_base = 80", "= 3",
-     "pool_size = 'big'", "subnet = '10.88.0.0/33'", "ssh_base = 'x'", "http_port = 0"],
+     "pool_size = 'big'", "subnet = '10.88.0.0/33'", "ssh_base = 'x'", "http_port = 0",
+     "size_limit = 'x'", "minimum_free = '-1'", "relay = 'mail'", "relay = 'mail:0'",
+     "relay = 'a b:25'", "relay = ':25'", "relay = '1.2.3.4:25; drop'"],
 )  # fmt: skip
 def test_wrong_settings_are_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "node.toml"

@@ -16,7 +16,7 @@ from salt.exceptions import CommandExecutionError
 
 from corpus.model.errors import CorpusError
 from corpus.node import boot as _boot
-from corpus.node import environments, images, lifecycle, proxy
+from corpus.node import environments, images, lifecycle, proxy, room
 from corpus.node.context import Node, this_node
 
 __virtualname__ = "corpus_node"
@@ -114,6 +114,7 @@ def create(
     memory: str | int | None = None,
     cpu: float | str | None = None,
     pids: int | None = None,
+    size_limit: str | int | None = None,
     image: str | None = None,
     hosts: str | list[str] | None = None,
     keys: str | list[str] | None = None,
@@ -136,6 +137,7 @@ def create(
         memory=memory,
         cpu=cpu,
         pids=pids,
+        size_limit=size_limit,
         image=image,
         hosts=_words(hosts),
         keys=_words(keys),
@@ -172,14 +174,29 @@ def limit(
     memory: str | int | None = None,
     cpu: float | str | None = None,
     pids: int | None = None,
+    size_limit: str | int | None = None,
 ) -> dict[str, Any]:
     """Change limits of an environment while it runs; what is left out stays.
 
     CLI Example: ``salt-call --local corpus_node.limit ID memory=1G``
     """
     node = _node()
-    record = lifecycle.limit(node, id, size=size, memory=memory, cpu=cpu, pids=pids)
+    record = lifecycle.limit(
+        node, id, size=size, memory=memory, cpu=cpu, pids=pids, size_limit=size_limit
+    )
     return environments.inspect(node, record.id)
+
+
+@_edge
+def enlarge(id: str, size: str | int | None = None) -> dict[str, Any]:
+    """Raise the size of an environment to ``size``, by default by 5G, as it can itself.
+
+    Refused past its ``size_limit``, and when the pool would be left with too little.
+
+    CLI Example: ``salt-call --local corpus_node.enlarge ID size=20G``
+    """
+    node = _node()
+    return environments.inspect(node, room.enlarge(node, id, size).id)
 
 
 @_edge

@@ -1,0 +1,38 @@
+"""The socket of each environment, at which it asks its node (``corpus.node.ask``)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from corpus.commands import systemctl
+from corpus.node import guest
+from corpus.node.context import Node
+from corpus.node.records import Record
+
+
+def offer(node: Node, record: Record) -> None:
+    """Have an environment's socket listened at; one that cannot be starts without.
+
+    The directory stays the same whatever becomes of the socket, so that a running guest, which
+    has it mounted, finds the new one. It belongs to the node's root: the guest's may pass it
+    (LXC mounts it as that one) and, being a stranger to its owner, write nothing into it.
+    """
+    place = guest.asks(node.settings, record.id)
+    place.mkdir(parents=True, exist_ok=True)
+    node.settings.asks.chmod(0o711)
+    os.chown(place, 0, guest.root(node.settings, record))
+    place.chmod(0o710)
+    node.host.run(systemctl.command("start", [_unit(record)]), check=False, timeout=10)
+
+
+def withdraw(node: Node, record: Record) -> None:
+    """Remove an environment's socket."""
+    place = guest.asks(node.settings, record.id)
+    if place.exists():
+        node.host.run(systemctl.command("stop", [_unit(record)]), check=False, timeout=10)
+        shutil.rmtree(place)
+
+
+def _unit(record: Record) -> str:
+    return f"corpus-ask@{record.id}.socket"

@@ -1,0 +1,320 @@
+"""More room: in steps, up to the limit, never more than the pool has; by whom it may be asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from queue import SimpleQueue
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from corpus.commands.btrfs import Usage
+from corpus.hosts import quota
+from corpus.hosts.fake import Fake
+from corpus.model.errors import Conflict, CorpusError, InvalidInput, Unsupported
+from corpus.node import ask, environments, guest, lifecycle, room, sockets
+from corpus.node import limits as bounds
+from corpus.node.context import Node
+from corpus.node.records import Record
+from unit.node import nodes
+
+GIB = 1 << 30
+
+
+@pytest.fixture
+def used(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """What the kernel accounts to the one environment; taken away: no quotas."""
+    found = {"used": GIB}
+
+    def usage(pool: Path, group: str) -> Usage | None:
+        return Usage(found["used"], None) if found else None
+
+    monkeypatch.setattr(quota, "usage", usage)
+    return found
+
+
+@pytest.fixture
+def node(tmp_path: Path, used: dict[str, int]) -> Node:
+    """A node on btrfs with one environment of 5 GiB; the pool has 50 GiB free."""
+    plain, _ = nodes.make(tmp_path)
+    environments.create(plain, id=nodes.ID, wait=0)
+    return Node(replace(plain.settings, storage="btrfs"), plain.host)
+
+
+def record(node: Node) -> Record:
+    return node.records.get(nodes.ID)
+
+
+def limited(node: Node) -> list[str]:
+    """The sizes that the quota group was given, as btrfs was told."""
+    assert isinstance(node.host, Fake)
+    return [argv[3] for argv in nodes.ran(node.host, "btrfs") if argv[1:3] == ("qgroup", "limit")]
+
+
+def test_room_is_what_record_and_kernel_say(node: Node, used: dict[str, int]) -> None:
+    assert room.room(node, record(node)) == room.Room(5 * GIB, GIB, 20 * GIB)
+    used.clear()
+    assert room.room(node, record(node)).used is None
+
+
+@pytest.mark.parametrize(
+    ("needed", "size"),
+    [(1, 5), (4 * GIB, 5), (4 * GIB + 1, 10), (9 * GIB, 10), (10 * GIB, 15), (19 * GIB, 20)],
+)
+def test_steps_until_what_is_needed_is_free(node: Node, needed: int, size: int) -> None:
+    for _ in range(2):  # asking again changes nothing
+        assert room.make_room(node, nodes.ID, needed).limits.size == size * GIB
+        assert record(node).limits.size == size * GIB
+    assert set(limited(node)) == {str(size * GIB)}
+
+
+def test_up_to_the_limit_where_a_step_would_pass_it(node: Node) -> None:
+    lifecycle.limit(node, nodes.ID, size="6G", size_limit="8G")
+    assert room.make_room(node, nodes.ID, 6 * GIB).limits.size == 8 * GIB
+    with pytest.raises(Conflict, match="9G are needed and this environment may have 8G"):
+        room.make_room(node, nodes.ID, 8 * GIB)
+    with pytest.raises(Conflict, match="may have 8G at the most"):
+        room.enlarge(node, nodes.ID)
+    assert record(node).limits.size == 8 * GIB
+
+
+def test_an_admin_names_a_size_or_takes_a_step(node: Node) -> None:
+    assert room.enlarge(node, nodes.ID[:8]).limits.size == 10 * GIB
+    assert room.enlarge(node, nodes.ID, "12G").limits.size == 12 * GIB
+    for wrong in ("11G", "much"):
+        with pytest.raises(InvalidInput):
+            room.enlarge(node, nodes.ID, wrong)
+    with pytest.raises(Conflict, match="20G at the most"):
+        room.enlarge(node, nodes.ID, "21G")
+
+
+def test_the_pool_keeps_its_minimum(node: Node) -> None:
+    assert isinstance(node.host, Fake)
+    node.host.answer("df", f"1B-blocks Avail\n {100 * GIB} {10 * GIB}\n")
+    with pytest.raises(Conflict, match="has 10G free and keeps 2G"):
+        room.make_room(node, nodes.ID, 5 * GIB)
+    assert record(node).limits.size == 5 * GIB
+    node.host.answer("df", f"1B-blocks Avail\n {100 * GIB} {11 * GIB}\n")
+    assert room.make_room(node, nodes.ID, 5 * GIB).limits.size == 10 * GIB
+
+
+def test_without_quotas_it_is_said(node: Node, used: dict[str, int], tmp_path: Path) -> None:
+    used.clear()
+    plain, _ = nodes.reload(tmp_path)
+    with pytest.raises(Unsupported, match="sizes are not enforced on this node: the setting"):
+        room.make_room(plain, nodes.ID, 50 * GIB)
+
+
+def test_a_kill_between_record_and_quota_is_put_right(node: Node) -> None:
+    assert isinstance(node.host, Fake)
+    for _ in range(2):
+        node.host.prepare_failure("limit")
+    node.host.prepare_failure("create")
+    room.make_room(node, nodes.ID, 5 * GIB)
+    node.host.calls.clear()
+    room.make_room(node, nodes.ID, 5 * GIB)
+    assert limited(node) == [str(10 * GIB)]
+
+
+def test_a_size_limit_below_the_size_is_refused(node: Node) -> None:
+    with pytest.raises(InvalidInput, match="above the size_limit"):
+        bounds.parse("5G", size_limit="4G")
+    assert bounds.parse("5G", size_limit="5G").size_limit == 5 * GIB
+    with pytest.raises(InvalidInput, match="above the size_limit"):
+        lifecycle.limit(node, nodes.ID, size_limit="1G")
+    assert environments.inspect(node, nodes.ID)["size_limit"] == 20 * GIB
+
+
+# -- the socket
+
+
+@pytest.fixture
+def caller(node: Node, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
+    """A process of this machine in the place of the environment's root."""
+    monkeypatch.setattr(guest, "root", lambda settings, record: os.getuid())
+    with TemporaryDirectory() as short:  # the path of a socket may have 107 bytes
+        made = Caller(Node(replace(node.settings, asks=Path(short)), node.host))
+        yield made
+        made.close()
+
+
+class Caller:
+    """Listens where systemd does, and answers each connection in a thread."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.told: SimpleQueue[str] = SimpleQueue()  # what its journal would say
+        self.path = guest.asks(node.settings, nodes.ID) / "sock"
+        self.path.parent.mkdir()
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.bind(str(self.path))
+        self._server.listen()
+        self._over = False
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            line, _ = self._server.accept()
+            if self._over:
+                line.close()
+                return
+            with line:
+                self.told.put(ask.answer(self.node, line))
+
+    def say(self, said: bytes, *, end: bool = True) -> dict[str, Any]:
+        with socket.socket(socket.AF_UNIX) as line:
+            line.connect(str(self.path))
+            line.sendall(said)
+            if end:
+                line.shutdown(socket.SHUT_WR)
+            found: dict[str, Any] = json.loads(line.makefile().read())
+            return found
+
+    def close(self) -> None:
+        self._over = True
+        with socket.socket(socket.AF_UNIX) as line:
+            line.connect(str(self.path))
+        self._thread.join()
+        self._server.close()
+
+
+def test_usage_and_enlarge(caller: Caller) -> None:
+    assert caller.say(b'{"ask": "usage"}\n') == {"size": 5 * GIB, "used": GIB, "limit": 20 * GIB}
+    asked = json.dumps({"ask": "enlarge", "bytes": 5 * GIB}).encode() + b"\n"
+    assert caller.say(asked) == {"size": 10 * GIB}
+    caller.told.get(timeout=5)
+    assert caller.told.get(timeout=5) == f'{nodes.ID} was told {{"size": {10 * GIB}}}'
+    refused = caller.say(json.dumps({"ask": "enlarge", "bytes": 50 * GIB}).encode() + b"\n")
+    assert "51G are needed" in refused["error"]
+    assert "size_limit" in refused["mend"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"", b"\n", b"usage\n", b'{"ask": "usage"}', b'{"ask": "usage", "id": "x"}\n', b"[]\n",
+        b'{"ask": "enlarge"}\n', b'{"ask": "enlarge", "bytes": -1}\n', b"\xff\n", b"null\n",
+        b'{"ask": "enlarge", "bytes": true}\n', b'{"ask": "enlarge", "bytes": 1e9}\n',
+        b'{"ask": "enlarge", "bytes": NaN}\n', b'{"ask": "enlarge", "bytes": "5G"}\n',
+        b'{"ask": "enlarge", "bytes": 1' + b"0" * 400 + b"}\n", b"[" * 1000 + b"\n",
+        b'{"ask": "usage"}\n{"ask": "usage"}\n', b'{"ask": ["usage"]}\n', b"x" * 900 + b"\n",
+        b'{"ask": "usage"' + b" " * 1100 + b"}\n", b'{"ask": "destroy"}\n',
+    ],
+)  # fmt: skip
+def test_hostile_questions_are_refused(caller: Caller, said: bytes) -> None:
+    told = caller.say(said)
+    assert set(told) == {"error", "mend"}
+    assert record(caller.node).limits.size == 5 * GIB
+
+
+def test_a_question_without_end_is_bounded(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ask, "_SECONDS", 0.3)
+    begun = time.monotonic()
+    assert caller.say(b'{"ask":', end=False)["error"] == "the question took too long"
+    assert time.monotonic() - begun < 2
+
+
+def test_who_goes_away_does_no_harm(caller: Caller) -> None:
+    for said in (b"", b'{"ask": "usage"}\n'):
+        with socket.socket(socket.AF_UNIX) as line:
+            line.connect(str(caller.path))
+            line.sendall(said)
+    assert caller.say(b'{"ask": "usage"}\n')["size"] == 5 * GIB
+
+
+def test_another_user_is_refused(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guest, "root", lambda settings, record: os.getuid() + 1)
+    assert "only the environment's root" in caller.say(b'{"ask": "usage"}\n')["error"]
+
+
+def test_what_breaks_on_the_node_is_for_its_journal(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(node: Node, record: Record) -> None:
+        raise CorpusError("of no concern to a tenant", "/secret/place")
+
+    monkeypatch.setattr(ask, "room", broken)
+    told = caller.say(b'{"ask": "usage"}\n')
+    assert told["error"] == "the node could not do it"
+    assert "secret" not in json.dumps(told)
+    assert "/secret/place" in caller.told.get(timeout=5)
+
+
+def test_the_socket_comes_with_each_start_and_goes_with_the_environment(node: Node) -> None:
+    assert isinstance(node.host, Fake)
+    unit = f"corpus-ask@{nodes.ID}.socket"
+    place = guest.asks(node.settings, nodes.ID)
+    assert (place.stat().st_uid, place.stat().st_gid) == (0, 1_000_000)
+    assert place.stat().st_mode & 0o777 == 0o710
+    inode = place.stat().st_ino
+    started = [a for a in nodes.ran(node.host, "systemctl") if a[-1] == unit]
+    assert started[-1][-3] == "start"
+    sockets.offer(node, record(node))
+    assert place.stat().st_ino == inode
+    sockets.withdraw(node, record(node))
+    assert not place.exists()
+    assert next(reversed(nodes.ran(node.host, "systemctl")))[-3:] == ("stop", "--", unit)
+
+
+# -- the identity
+
+
+def start_again(node: Node) -> None:
+    lifecycle.stop(node, nodes.ID)
+    lifecycle.start(node, nodes.ID)
+
+
+def identity(node: Node) -> Path:
+    return guest.rootfs(node.settings, nodes.ID) / "etc/corpus/environment.json"
+
+
+def test_the_identity_is_written_anew_at_every_start(node: Node, tmp_path: Path) -> None:
+    later, _ = nodes.make(tmp_path, relay="192.0.2.25:587")
+    identity(node).write_text("{}")
+    start_again(later)
+    told = json.loads(identity(node).read_text())
+    assert (told["relay"], told["gateway"]) == ("10.88.0.1:25", "10.88.0.1")
+    assert identity(node).stat().st_mode & 0o777 == 0o644
+
+
+Trap = Callable[[Path, Path], object]
+TRAPS: dict[str, Trap] = {
+    "link": lambda file, victim: (file.unlink(), file.symlink_to(victim)),
+    "directory": lambda file, victim: (file.unlink(), file.mkdir(), (file / "x").touch()),
+    "link above": lambda file, victim: (
+        file.unlink(), file.parent.rmdir(), file.parent.symlink_to(victim.parent)
+    ),
+    "link of the new one": lambda file, victim: (
+        file.with_name(".environment.json.new").symlink_to(victim)
+    ),
+    "directory of the new one": lambda file, victim: (
+        (file.with_name(".environment.json.new") / "x").mkdir(parents=True)
+    ),
+    "pipe": lambda file, victim: (file.unlink(), os.mkfifo(file)),
+    "file above": lambda file, victim: (file.unlink(), file.parent.rmdir(), file.parent.touch()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_traps_of_a_guest_do_not_lead_out_nor_keep_it_from_starting(
+    tmp_path: Path, trap: str
+) -> None:
+    plain, _ = nodes.make(tmp_path)
+    environments.create(plain, id=nodes.ID, wait=0)
+    victim = tmp_path / "of-the-node/environment.json"
+    victim.parent.mkdir()
+    victim.write_text("mine")
+    TRAPS[trap](identity(plain), victim)
+    start_again(plain)
+    assert victim.read_text() == "mine"
+    assert [path.name for path in victim.parent.iterdir()] == ["environment.json"]
+    assert environments.inspect(plain, nodes.ID)["state"] == "running"
