@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from corpus.hosts import kernel
+from corpus.hosts import kernel, mounts
 from corpus.hosts.base import Host
 from corpus.hosts.local import Local
 from corpus.model.deployment import DeploymentId, Kind
@@ -68,6 +68,7 @@ def place_at(folder: Path, host: Host | None = None) -> Place:
         node_socket=folder / "node/sock",
         accounts=False,
         firewall=False,
+        systemd=False,
         host=host or Local(),
     )
 
@@ -241,6 +242,18 @@ class Scratch:
         ]
         assert left == []
         assert list((self.work / ".git").glob("*.lock")) == []
+
+
+@contextlib.contextmanager
+def unmounted(folder: Path) -> Iterator[None]:
+    """See to it that nothing is mounted below ``folder`` after the block."""
+    try:
+        yield
+    finally:
+        points = mounts.parse(Path("/proc/self/mountinfo").read_text())
+        for point in reversed(points):
+            if point.is_relative_to(folder):
+                kernel.unmount(point)
 
 
 def digest(folder: Path) -> str:

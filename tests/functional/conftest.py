@@ -36,6 +36,7 @@ corpus:
   units: {folder}/units
   accounts: false
   firewall: false
+  systemd: false
 """
 
 

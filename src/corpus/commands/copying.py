@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -14,6 +15,28 @@ def reflink_tree(source: Path, target: Path) -> list[str]:
     """Return the command that copies what is in ``source`` into the directory ``target``."""
     return ["cp", "--archive", "--reflink=auto", "--no-target-directory", "--", str(source),
             str(target)]  # fmt: skip
+
+
+def mirror(
+    source: Path,
+    target: Path,
+    *,
+    aside: Path | None = None,
+    keep: Sequence[str] = (),
+    compare: bool = False,
+) -> list[str]:
+    """Return the command that makes ``target`` hold exactly what ``source`` holds, by content.
+
+    Times and sizes are not trusted: a build may set both. What is overwritten or removed goes
+    to ``aside``. The names ``keep`` directly below are left as they are. ``compare`` prints a
+    line for each difference instead and changes nothing.
+    """
+    spared = [f"--exclude=/{name}" for name in keep]
+    backup = ["--backup", f"--backup-dir={aside}"] if aside else []
+    only = ["--dry-run", "--itemize-changes"] if compare else []
+    return ["rsync", "--archive", "--hard-links", "--acls", "--xattrs", "--numeric-ids",
+            "--checksum", "--delete", "--force", *spared, *backup, *only,
+            f"{source}/", f"{target}/"]  # fmt: skip
 
 
 def rsync(source: Path, target: Path, *, link_dest: Path | None = None) -> list[str]:

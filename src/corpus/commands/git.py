@@ -56,6 +56,90 @@ def clean(target: Path) -> list[str]:
     return ["git", "-C", str(target), "clean", "--quiet", "-ffdx"]
 
 
+# What a work tree in which somebody edits is asked: no daemon, no lock, no hook of its own.
+_TREE = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
+
+
+def _in_tree(target: Path, *words: str) -> list[str]:
+    return ["git", "--no-optional-locks", "-C", str(target), *_TREE, *words]
+
+
+def status(target: Path) -> list[str]:
+    """Return the command that lists the tracked files that differ from HEAD, NUL-separated."""
+    return _in_tree(target, "status", "--porcelain=v1", "-z", "--untracked-files=no",
+                    "--no-renames", "--ignore-submodules=none")  # fmt: skip
+
+
+def parse_status(text: str) -> list[str]:
+    """Return the paths that ``status`` lists, sorted."""
+    return sorted(entry[3:] for entry in text.split("\0") if len(entry) > 3)
+
+
+def switch(target: Path, commit: str) -> list[str]:
+    """Return the command that checks ``commit`` out and fails before it overwrites an edit.
+
+    Ignored files count as edits too.
+    """
+    return _in_tree(target, "checkout", "--quiet", "--detach", "--no-overwrite-ignore",
+                    sha(commit))  # fmt: skip
+
+
+def changes(target: Path, old: str, new: str) -> list[str]:
+    """Return the command that prints how the files of two commits differ, for ``parse_changes``."""
+    return _in_tree(target, "diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev",
+                    sha(old), sha(new))  # fmt: skip
+
+
+def parse_changes(text: str) -> dict[str, tuple[str, str]]:
+    """Return by path what the file is in the old and in the new commit, as ``MODE OBJECT``.
+
+    The text is empty where a commit has no such file.
+    """
+    fields = text.split("\0")
+    found = {}
+    for facts, path in zip(fields[::2], fields[1::2], strict=False):
+        modes = facts.removeprefix(":").split(" ")
+        sides = (f"{mode} {name}" for mode, name in zip(modes[:2], modes[2:4], strict=True))
+        old, new = ("" if side.startswith("000000 ") else side for side in sides)
+        found[path] = (old, new)
+    return found
+
+
+def object_of(target: Path, path: str, *, link: bool = False) -> list[str]:
+    """Return the command that prints the object that a file would be; a link's text is given."""
+    return _in_tree(target, "hash-object", *(["--stdin"] if link else ["--", path]))
+
+
+def read_tree(target: Path, commit: str) -> list[str]:
+    """Return the command that makes the index that of ``commit`` and touches no file."""
+    return _in_tree(target, "read-tree", "--reset", sha(commit))
+
+
+def set_head(target: Path, commit: str) -> list[str]:
+    """Return the command that points a detached HEAD at ``commit`` and touches no file."""
+    return _in_tree(target, "update-ref", "--no-deref", "HEAD", sha(commit))
+
+
+def restore(target: Path) -> list[str]:
+    """Return the command that writes the files whose paths it is given, NUL-separated, anew."""
+    return _in_tree(target, "checkout-index", "--quiet", "--force", "-z", "--stdin")
+
+
+def refresh(target: Path) -> list[str]:
+    """Return the command that notes which files are unchanged; it fails when some are not."""
+    return _in_tree(target, "update-index", "-q", "--refresh")
+
+
+def holds(repository: Path, commit: str) -> list[str]:
+    """Return the command that succeeds when ``repository`` has the commit."""
+    return ["git", f"--git-dir={repository}", "cat-file", "-e", f"{sha(commit)}^{{commit}}"]
+
+
+def branches_with(target: Path, commit: str) -> list[str]:
+    """Return the command that prints the branches of a work tree that hold ``commit``."""
+    return _in_tree(target, "for-each-ref", f"--contains={sha(commit)}", "refs/heads")
+
+
 def tip(repository: Path, branch: str) -> list[str]:
     """Return the command that prints the commit of ``branch``; it fails when there is none."""
     return ["git", f"--git-dir={repository}", "rev-parse", "--quiet", "--verify",

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
+from pathlib import PurePath
+
+_PLAIN = re.compile(rb"[A-Za-z0-9:_.]")
 
 
 def command(verb: str, units: Sequence[str] = ()) -> list[str]:
@@ -19,6 +24,37 @@ def show(units: Sequence[str]) -> list[str]:
     """Return the command that prints each unit's name and state, in paragraphs."""
     return ["systemctl", "--no-pager", "show", "--property=Id,ActiveState,Result,LoadState", "--",
             *units]  # fmt: skip
+
+
+def mount_unit(path: PurePath) -> str:
+    """Return the name that the unit mounting ``path`` must bear (systemd-escape(1)).
+
+    Slashes become hyphens; any other byte that is no letter, digit or one of ``:_.``, and a
+    dot at the beginning, becomes ``\\xNN``.
+    """
+    text = "/".join(part for part in str(path).split("/") if part)
+    return f"{_escape(text) if text else '-'}.mount"
+
+
+def _escape(text: str) -> str:
+    found = ""
+    for place, byte in enumerate(bytes((code,)) for code in os.fsencode(text)):
+        plain = _PLAIN.fullmatch(byte) and not (place == 0 and byte == b".")
+        found += "-" if byte == b"/" else byte.decode() if plain else f"\\x{byte[0]:02x}"
+    return found
+
+
+def mount_text(description: str, source: PurePath, target: PurePath) -> str:
+    """Return the unit that shows ``source`` at ``target`` from each boot on (systemd.mount(5)).
+
+    It is up before ``local-fs.target``, so before every ordinary service. It is unmounted
+    lazily: a process that works in ``target`` does not keep it.
+    """
+    what, where = (str(path).replace("%", "%%") for path in (source, target))
+    return (
+        f"[Unit]\nDescription={description}\n\n"
+        f"[Mount]\nWhat={what}\nWhere={where}\nType=none\nOptions=bind\nLazyUnmount=yes\n"
+    )
 
 
 def parse_show(text: str) -> dict[str, dict[str, str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from corpus.commands import accounts, git
 from corpus.hosts.files import write_atomic
 from corpus.model.errors import Conflict, InvalidInput
-from corpus.project import repository, reserve, services, trees
+from corpus.project import binding, repository, reserve, services, trees
 from corpus.project.place import RELEASES, Project
 
 HOOK = Path(__file__).with_name("githook.py")
@@ -105,9 +105,14 @@ def _account(project: Project, name: str, home: str, command: list[str]) -> list
 
 
 def folders(project: Project) -> list[Folder]:
-    """Return every directory of a project, parents first."""
+    """Return every directory of a project, parents first.
+
+    In editable mode ``run/`` is ``project/`` too; one that the developer shares is as he has it.
+    """
     paths = project.paths
-    return [
+    bound, shared = binding.is_bound(project), binding.is_shared(project)
+    edited = {path for path, by in ((paths.project, bound or shared), (paths.run, bound)) if by}
+    found = [
         Folder(paths.root, 0o755, "root"),
         Folder(paths.git, 0o750, project.user, group=RELEASES),
         Folder(paths.project, 0o750, project.user),
@@ -121,6 +126,7 @@ def folders(project: Project) -> list[Folder]:
         Folder(paths.run, 0o755, "root", copied=True),
         Folder(paths.state, 0o700, "root"),
     ]
+    return [folder for folder in found if folder.path not in edited]
 
 
 def put_right(project: Project, folder: Folder) -> bool:

@@ -24,6 +24,7 @@ class Place:
     ``accounts``: each project has a Unix account of its own; without, all runs as the caller.
     ``node_socket``: where the node answers; no such directory means that there is no node.
     ``firewall``: traffic is held by nftables; without, only the services are stopped.
+    ``systemd``: a bind mount is a unit of its own; without, it is made and ended directly.
     """
 
     prefix: Path = DEFAULT_PREFIX
@@ -34,6 +35,7 @@ class Place:
     host_key: Path = Path("/etc/ssh/ssh_host_ed25519_key.pub")
     accounts: bool = True
     firewall: bool = True
+    systemd: bool = True
     host: Host = field(default_factory=Local)
 
     @property

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corpus.commands import git
+from corpus.hosts import mounts
 from corpus.hosts.base import Result
 from corpus.model.errors import CommandFailed, DeploymentRefused
 from corpus.project import trees
@@ -24,10 +25,13 @@ class Commit:
     subject: str
 
 
-def run(project: Project, argv: list[str], *, check: bool = True) -> Result:
+def run(
+    project: Project, argv: list[str], *, check: bool = True, stdin: str | None = None
+) -> Result:
     """Run git as the project's account, deaf to the configuration of others."""
     return project.host.run(
         argv,
+        stdin=stdin,
         user=project.user,
         env={"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"},
         cwd=project.paths.root,
@@ -93,7 +97,16 @@ def move_branch(project: Project, branch: str, new: str) -> None:
 
 
 def check_out(project: Project, repository: Path, target: Path, commit: str) -> None:
-    """Make the clone ``target`` hold exactly the files of ``commit``."""
+    """Make the clone ``target`` hold exactly the files of ``commit``.
+
+    Raises DeploymentRefused for a directory of the developer's, of which nothing is removed.
+    """
+    if mounts.is_point(target):
+        raise DeploymentRefused(
+            "files are edited here: a clone made anew would lose them",
+            where=str(target),
+            mend="set mode: editable",
+        )
     if not (target / ".git").exists():
         run(project, git.clone_shared(repository, target))
     try:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -66,7 +67,7 @@ def _place() -> Place:
     values = {
         key: (Path(value) if isinstance(value, str) else value)
         for key, value in asked.items()
-        if key in ("prefix", "socket", "etc", "units", "host_key", "accounts", "firewall")
+        if key in {field.name for field in fields(Place)} - {"host"}
     }
     return Place(**({"prefix": DEFAULT_PREFIX} | values))
 

@@ -1,0 +1,25 @@
+"""The command that mirrors a directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from corpus.commands import copying
+
+ONE, TWO = Path("/one"), Path("/two")
+
+
+def test_a_mirror_compares_contents_and_removes_the_rest() -> None:
+    command = copying.mirror(ONE, TWO)
+    assert {"--checksum", "--delete", "--hard-links", "--acls", "--xattrs"} < {*command}
+    assert command[-2:] == ["/one/", "/two/"]
+    assert not {"--dry-run", "--backup"} & {*command}
+
+
+def test_what_is_overwritten_can_be_kept_and_names_spared() -> None:
+    command = copying.mirror(ONE, TWO, aside=Path("/aside"), keep=[".git"])
+    assert {"--backup", "--backup-dir=/aside", "--exclude=/.git"} < {*command}
+
+
+def test_a_comparison_changes_nothing() -> None:
+    assert {"--dry-run", "--itemize-changes"} < {*copying.mirror(ONE, TWO, compare=True)}
