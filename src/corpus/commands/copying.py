@@ -49,12 +49,23 @@ def rsync(source: Path, target: Path, *, link_dest: Path | None = None) -> list[
             "--modify-window=-1", *shared, f"{source}/", f"{target}/"]  # fmt: skip
 
 
-def archive(folder: Path, target: Path, *, mtime: int) -> list[str]:
-    """Return the command that writes ``folder`` as a zstd tar: sorted, times clamped to ``mtime``.
+def archive(folder: Path, *, mtime: int) -> list[str]:
+    """Return the command that writes the members of ``folder`` that it reads as a tar.
 
-    Same content, same bytes: no access times, no account names.
+    Their names are in its input, each ended by a NUL byte. Same content, same bytes: every
+    member bears the time ``mtime``.
     """
-    return ["tar", "--create", f"--file={target}", f"--directory={folder}", "--sort=name",
-            "--format=posix", "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
-            f"--mtime=@{mtime}", "--clamp-mtime", "--numeric-owner", "--acls",
-            "--use-compress-program=zstd -3 -T0 --quiet", "."]  # fmt: skip
+    return ["tar", "--create", "--file=-", f"--directory={folder}", "--format=posix",
+            "--blocking-factor=128",
+            "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
+            f"--mtime=@{mtime}", "--no-recursion", "--null", "--files-from=-"]  # fmt: skip
+
+
+def compress() -> list[str]:
+    """Return the filter that compresses; its output does not depend on the number of cores."""
+    return ["zstd", "-3", "-T0", "--quiet", "--stdout"]
+
+
+def decompress() -> list[str]:
+    """Return the filter that undoes it, in 128 MiB of memory at most."""
+    return ["zstd", "--decompress", "--quiet", "--stdout", "--memory=128MB"]

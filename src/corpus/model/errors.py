@@ -10,6 +10,7 @@
     ├── Unsupported             5   the kernel or a package lacks what is asked
     ├── CommandFailed           6   a process ended non-zero, or ran past its time
     ├── DeploymentRefused       10  nothing was touched, the live version never stopped
+    │   └── ReleaseRefused      10  a release is not what was signed, or not fit to be one
     ├── PhaseFailed             11  a phase's template, state or command failed
     │   └── PhaseTimeout        11  it ran past its time
     ├── RolledBack              12  a deployment failed; code and data are those of before
@@ -106,6 +107,10 @@ class DeploymentRefused(CorpusError):
     """The deployment was refused before anything was touched."""
 
     exit_code = 10
+
+
+class ReleaseRefused(DeploymentRefused):
+    """A release is damaged, signed by nobody trusted, hostile, or made for another system."""
 
 
 class PhaseFailed(CorpusError):

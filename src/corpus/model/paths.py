@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corpus.model.deployment import DeploymentId
+from corpus.model.manifest import MAIN, archive_name, stem
 from corpus.model.names import project_name
 
 DEFAULT_PREFIX = Path("/srv")
@@ -174,10 +175,14 @@ class ProjectPaths:
         """Return the archive of one deployment."""
         return Archive(self.archives / str(deployment))
 
-    def release(self, deployment: DeploymentId) -> Path:
-        """Return the release archive of one deployment; its manifest lies beside it."""
-        return self.releases / f"{self.name}-{deployment}.tar.zst"
+    def release(self, deployment: DeploymentId, part: str = MAIN) -> Path:
+        """Return one archive of a deployment's release; its manifest lies beside it."""
+        return self.releases / archive_name(self.name, deployment, part)
 
     def manifest(self, deployment: DeploymentId) -> Path:
         """Return the manifest of one deployment's release."""
-        return self.releases / f"{self.name}-{deployment}.manifest.json"
+        return self.releases / f"{stem(self.name, deployment)}.manifest.json"
+
+    def signature(self, deployment: DeploymentId) -> Path:
+        """Return the signature of that manifest."""
+        return self.releases / f"{stem(self.name, deployment)}.manifest.json.sig"

@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from copy import deepcopy
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 from corpus.model.errors import InvalidInput
+from corpus.model.manifest import MAIN, MAX_PARTS, part_name
 from corpus.model.mode import Mode, Platform, parse_mode
 from corpus.model.secret import Secret, masked
 from corpus.project.phases import EXTRA, PHASES
@@ -28,6 +30,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "timeouts": {"default": 600, "build": 1800},
     "retention": {"good": 5, "failed": 2},
     "stop_before": "swap",
+    "parts": {},
 }
 _UNIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.@-]{0,200}\.(service|socket|timer|target)", re.ASCII)
 _SECRET = re.compile(r"pass|secret|token|key|credential|private", re.IGNORECASE)
@@ -200,6 +203,27 @@ def _check(settings: Mapping[str, Any], where: str) -> None:
     if settings["stop_before"] not in ("swap", "build"):
         _fail(where, "stop_before", "swap or build")
     _check_health(settings["health"], where)
+    _check_parts(settings["parts"], where)
+
+
+def _check_parts(parts: Any, where: str) -> None:
+    """Raise InvalidInput unless every path of ``run/`` belongs to one part, plainly."""
+    if not isinstance(parts, Mapping) or len(parts) >= MAX_PARTS:
+        _fail(where, "parts", f"a mapping of up to {MAX_PARTS - 1} names to lists of paths")
+    known: list[PurePosixPath] = []
+    for name, prefixes in parts.items():
+        if part_name(name) == MAIN:
+            _fail(where, "parts", f"names other than {MAIN}, which holds the rest")
+        if not isinstance(prefixes, list) or not prefixes:
+            _fail(where, f"parts.{name}", "a list of paths below run/")
+        for prefix in prefixes:
+            path = PurePosixPath(prefix) if isinstance(prefix, str) else PurePosixPath()
+            plain = isinstance(prefix, str) and str(path) == prefix.rstrip("/")
+            if not plain or path.is_absolute() or not path.parts or ".." in path.parts:
+                _fail(where, f"parts.{name}", "a list of paths below run/, as static or media/big")
+            if any(path.is_relative_to(one) or one.is_relative_to(path) for one in known):
+                _fail(where, f"parts.{name}", "paths that lie in no other path of a part")
+            known.append(path)
 
 
 def _check_health(checks: Any, where: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from corpus.hosts.base import Host
 from corpus.hosts.local import Local
@@ -70,11 +71,15 @@ class Place:
 
     def platform(self) -> Platform:
         """The platform type that the node gave this environment; staging where none did."""
+        return parse_platform(str(self.facts().get("platform", "staging")))
+
+    def facts(self) -> dict[str, Any]:
+        """What the node says this environment is; nothing where no node made it."""
         try:
             found = json.loads(self.identity.read_text())
         except FileNotFoundError:
-            return Platform.STAGING
-        return parse_platform(str(found.get("platform", "staging")))
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def names(self) -> list[str]:
         """The names of the projects that were initialised here, sorted."""

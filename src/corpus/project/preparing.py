@@ -154,9 +154,9 @@ def bundle(work: Work) -> None:
         "made_at": int(time.time()),
         "by": work.by,
     }
-    made = releases.make(project, work.id, unpacked, facts)
-    work.release, work.size = str(work.id), int(made["size"])
-    work.log.line(f"release {made['archive']} ({format_size(made['archive_size'])})")
+    made = releases.make(project, work.id, unpacked, facts, work.common["parts"])
+    work.release, work.size = str(work.id), made.size
+    work.log.line(f"release {made.parts[0].archive} ({format_size(made.archive_size)})")
     work.note_runtime()
 
 

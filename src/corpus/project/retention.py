@@ -54,11 +54,7 @@ def _on_disk(project: Project) -> set[DeploymentId]:
     names = [entry.name for folder in (paths.deploy, paths.archives) for entry in _entries(folder)]
     names += [entry.name.removeprefix("run-") for entry in _entries(paths.build)]
     names += [entry.name.removesuffix(".log") for entry in _entries(paths.state / "logs")]
-    names += [
-        entry.name.removeprefix(f"{project.name}-").removesuffix(".manifest.json")
-        for entry in _entries(paths.releases)
-    ]
-    found = set()
+    found = releases.deployments(project)
     for name in names:
         try:
             found.add(DeploymentId.parse(name))

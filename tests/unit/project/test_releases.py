@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 import subprocess
 from pathlib import Path
@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from corpus.model.errors import CommandFailed
+from corpus.model.manifest import Manifest
 from corpus.project import releases
 from projects import Scratch, ids
 
-FACTS = {"commit": "c" * 40, "time": 1_700_000_000, "by": "ann"}
+FACTS = {"commit": "c" * 40, "time": 1_700_000_000, "made_at": 1_700_000_009, "by": "ann"}
 A, B = ids(2)
 
 
@@ -28,8 +28,12 @@ def tree(folder: Path, names: list[str]) -> Path:
     return folder
 
 
-def make(scratch: Scratch, source: Path, identity: Any = A) -> dict[str, Any]:
-    return releases.make(scratch.project, identity, source, FACTS)
+def make(scratch: Scratch, source: Path, identity: Any = A, **parts: list[str]) -> Manifest:
+    return releases.make(scratch.project, identity, source, FACTS, parts)
+
+
+def digest(manifest: Manifest) -> str:
+    return manifest.parts[0].sha256
 
 
 def test_the_same_files_the_same_digest(scratch: Scratch, tmp_path: Path) -> None:
@@ -39,8 +43,8 @@ def test_the_same_files_the_same_digest(scratch: Scratch, tmp_path: Path) -> Non
     for path in other.rglob("*"):  # made at another time, read meanwhile
         os.utime(path, (1_800_000_000, 1_900_000_000), follow_symlinks=False)
     two = make(scratch, other, B)
-    assert one["sha256"] == two["sha256"]
-    assert one["archive"] != two["archive"]
+    assert digest(one) == digest(two)
+    assert one.parts[0].archive != two.parts[0].archive
 
 
 def test_the_order_is_not_the_directorys(scratch: Scratch, tmp_path: Path) -> None:
@@ -57,26 +61,27 @@ def test_the_order_is_not_the_directorys(scratch: Scratch, tmp_path: Path) -> No
 @pytest.mark.parametrize("change", ["content", "mode", "name"])
 def test_other_files_another_digest(scratch: Scratch, tmp_path: Path, change: str) -> None:
     source = tree(tmp_path / "one", ["a", "b"])
-    before = make(scratch, source)["sha256"]
+    before = digest(make(scratch, source))
     if change == "content":
         (source / "a").write_text("other\n")
     elif change == "mode":
         (source / "a").chmod(0o755)
     else:
         (source / "a").rename(source / "aa")
-    assert make(scratch, source, B)["sha256"] != before
+    assert digest(make(scratch, source, B)) != before
 
 
 def test_the_manifest_tells_the_truth(scratch: Scratch, tmp_path: Path) -> None:
     manifest = make(scratch, tree(tmp_path / "one", ["a", "b/c"]))
     archive = scratch.paths.release(A)
-    assert json.loads(scratch.paths.manifest(A).read_text()) == manifest
-    assert manifest["sha256"] == releases.digest(archive)
-    assert manifest["archive_size"] == archive.stat().st_size
-    assert manifest["files"] == 3
-    assert manifest["project"] == "demo"
-    assert manifest["commit"] == "c" * 40
-    assert manifest["archive"] == f"demo-{A}.tar.zst"
+    (part,) = manifest.parts
+    assert scratch.paths.manifest(A).read_bytes() == manifest.to_bytes()
+    assert part.sha256 == hashlib.sha256(archive.read_bytes()).hexdigest()
+    assert part.archive_size == archive.stat().st_size
+    assert part.archive == f"demo-{A}.tar.zst"
+    assert manifest.files == 5  # two files, the link, two directories
+    assert manifest.size == len("content of a\n") + len("content of b/c\n")
+    assert (manifest.project, manifest.commit) == ("demo", "c" * 40)
     listed = subprocess.run(
         ["tar", "--list", "--zstd", "-f", str(archive)], capture_output=True, text=True, check=True
     ).stdout
@@ -84,12 +89,12 @@ def test_the_manifest_tells_the_truth(scratch: Scratch, tmp_path: Path) -> None:
 
 
 def test_a_release_half_made_is_none(scratch: Scratch, tmp_path: Path) -> None:
-    with pytest.raises(CommandFailed):
+    with pytest.raises(FileNotFoundError):
         make(scratch, tmp_path / "absent")
     assert not scratch.paths.release(A).exists()
     assert not scratch.paths.manifest(A).exists()
     releases.remove(scratch.project, A)
-    assert list(scratch.paths.releases.iterdir()) == []
+    assert not scratch.paths.releases.exists() or not list(scratch.paths.releases.iterdir())
 
 
 def test_remove(scratch: Scratch, tmp_path: Path) -> None:
@@ -99,5 +104,6 @@ def test_remove(scratch: Scratch, tmp_path: Path) -> None:
     releases.remove(scratch.project, A)
     assert sorted(p.name for p in scratch.paths.releases.iterdir()) == [
         f"demo-{B}.manifest.json",
+        f"demo-{B}.manifest.json.sig",
         f"demo-{B}.tar.zst",
     ]

@@ -1,0 +1,164 @@
+"""Reading the archive of a release, member by member, and strictly.
+
+Only what ``make`` writes is understood: POSIX headers of files, directories, symbolic and hard
+links, with the few extended records that long names need. All else ends the reading: what no
+part of this code knows cannot surprise it. Source: POSIX.1-2017, pax(1), ustar and pax formats.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, Final
+
+from corpus.project.releases.rules import Unfit
+
+BLOCK: Final = 512
+_ZERO = bytes(BLOCK)
+_MAX_EXTENDED = 64 << 10
+_MAX_PADDING = 1 << 20
+_OCTAL = re.compile(rb"[0-7]+[ \0]*|\0*")
+_RECORD = re.compile(rb"([1-9][0-9]{0,5}) ([A-Za-z]+)=")
+_NUMBER = re.compile(rb"[0-9]{1,18}", re.ASCII)
+_TEXTS = (b"path", b"linkpath", b"uname", b"gname")
+_NUMBERS = (b"size", b"uid", b"gid")
+
+FILE, HARD_LINK, LINK, FOLDER = b"0", b"1", b"2", b"5"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member: ``kind`` is one of the four above, ``size`` the bytes that follow it."""
+
+    path: bytes
+    kind: bytes
+    target: bytes
+    mode: int
+    uid: int
+    gid: int
+    user: bytes
+    group: bytes
+    size: int
+    time: int
+
+
+def members(stream: IO[bytes]) -> Iterator[Member]:
+    """Yield the members of ``stream``; after each, the caller reads its bytes and padding.
+
+    Raises Unfit for what is not understood, and for an archive that ends too early.
+    """
+    extended: dict[bytes, bytes] = {}
+    while True:
+        header = exactly(stream, BLOCK)
+        if header == _ZERO:
+            break
+        _check(header)
+        kind = header[156:157]
+        if kind == b"x":
+            if extended:
+                raise Unfit("two extended headers in a row")
+            extended = _extended(stream, _octal(header, 124, 12))
+            continue
+        if kind not in (FILE, HARD_LINK, LINK, FOLDER):
+            raise Unfit(f"a member of a kind that no release has: {kind!r}")
+        yield _member(header, kind, extended)
+        extended = {}
+    if extended:
+        raise Unfit("an extended header of nothing")
+    _end(stream)
+
+
+def padding(size: int) -> int:
+    """Return how many bytes follow the ``size`` bytes of a file to the next header."""
+    return -size % BLOCK
+
+
+def exactly(stream: IO[bytes], size: int) -> bytes:
+    """Return the next ``size`` bytes. Raises Unfit when there are fewer."""
+    data = stream.read(size)
+    if len(data) != size:
+        raise Unfit("the archive ends too early")
+    return data
+
+
+def _end(stream: IO[bytes]) -> None:
+    """Read to the end, where nothing but zeros may be."""
+    rest = stream.read(_MAX_PADDING + 1)
+    if len(rest) > _MAX_PADDING or rest.strip(b"\0"):
+        raise Unfit("something follows the end of the archive")
+
+
+def _member(header: bytes, kind: bytes, extended: dict[bytes, bytes]) -> Member:
+    def number(key: bytes, at: int, width: int) -> int:
+        return int(extended[key]) if key in extended else _octal(header, at, width)
+
+    def text(key: bytes, at: int, width: int) -> bytes:
+        return extended[key] if key in extended else _text(header, at, width)
+
+    path = extended.get(b"path")
+    if path is None:
+        prefix, path = _text(header, 345, 155), _text(header, 0, 100)
+        path = prefix + b"/" + path if prefix else path
+    size = number(b"size", 124, 12)
+    if size and kind != FILE:
+        raise Unfit("a member that is no file and has bytes")
+    return Member(
+        path=_plain(path, kind),
+        kind=kind,
+        target=text(b"linkpath", 157, 100),
+        mode=_octal(header, 100, 8),
+        uid=number(b"uid", 108, 8),
+        gid=number(b"gid", 116, 8),
+        user=text(b"uname", 265, 32),
+        group=text(b"gname", 297, 32),
+        size=size,
+        time=_octal(header, 136, 12),
+    )
+
+
+def _plain(path: bytes, kind: bytes) -> bytes:
+    """Return a path without the ``./`` that it must begin with; that of the root is empty."""
+    if not path.startswith(b"./"):
+        raise Unfit("a member whose name does not begin with ./")
+    return path[2:].removesuffix(b"/") if kind == FOLDER else path[2:]
+
+
+def _check(header: bytes) -> None:
+    if header[257:265] != b"ustar\00000":
+        raise Unfit("a header that is not POSIX's")
+    told = _octal(header, 148, 8)
+    if told != sum(header[:148]) + sum(header[156:]) + 8 * 32:
+        raise Unfit("a header whose checksum is wrong")
+
+
+def _octal(header: bytes, at: int, width: int) -> int:
+    found = header[at : at + width]
+    if not _OCTAL.fullmatch(found):
+        raise Unfit("a header with a number that is none")
+    return int(found.rstrip(b" \0") or b"0", 8)
+
+
+def _text(header: bytes, at: int, width: int) -> bytes:
+    return header[at : at + width].partition(b"\0")[0]
+
+
+def _extended(stream: IO[bytes], size: int) -> dict[bytes, bytes]:
+    """Return the records of an extended header."""
+    if size > _MAX_EXTENDED:
+        raise Unfit("an extended header that is too long")
+    data = exactly(stream, size + padding(size))[:size]
+    found: dict[bytes, bytes] = {}
+    at = 0
+    while at < size:
+        head = _RECORD.match(data, at)
+        end = at + int(head[1]) if head else 0
+        if not head or not head.end() < end <= size or data[end - 1 : end] != b"\n":
+            raise Unfit("a malformed extended header")
+        key, value = head[2], data[head.end() : end - 1]
+        known = key in _TEXTS or (key in _NUMBERS and _NUMBER.fullmatch(value))
+        if not known or key in found:
+            raise Unfit(f"an extended header that no release has: {key[:40]!r}")
+        found[key] = value
+        at = end
+    return found

@@ -1,0 +1,102 @@
+"""Whether a release is what a trusted environment made, and made for a system like this one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from corpus.model.deployment import DeploymentId
+from corpus.model.errors import InvalidInput, NotFound, ReleaseRefused
+from corpus.model.manifest import Manifest, Part
+from corpus.project.place import Project
+from corpus.project.releases import shelf, signing, system
+
+_AGAIN = "fetch or copy the release again"
+
+
+def verify(project: Project, deployment: DeploymentId, *, archives: bool = True) -> Manifest:
+    """Return the manifest of a release that may be deployed here. Raises ReleaseRefused, NotFound.
+
+    A trusted environment signed it; it was made for this architecture and base; every archive
+    has its size and, unless ``archives`` is false, its digest. ``unpack`` looks at the digests
+    in any case: who unpacks at once saves reading the archives twice.
+    """
+    where = str(project.paths.manifest(deployment))
+    try:
+        manifest, text = shelf.read(project, deployment)
+        signature = project.paths.signature(deployment).read_bytes()[:8192]
+    except FileNotFoundError as error:
+        raise NotFound(
+            f"no release {deployment} of {project.name}, or not all of it: {error.filename}",
+            mend="mc_project.releases lists those that are here",
+        ) from None
+    except InvalidInput as error:
+        raise ReleaseRefused(error.what, where=where, mend=_AGAIN) from None
+    signing.check(project.place, text, signature, manifest.signer)
+    _check_system(manifest, where)
+    for part in manifest.parts:
+        with opened(project, part) as handle:
+            if archives:
+                check_digest(part, digest_of(handle), project.paths.releases / part.archive)
+    return manifest
+
+
+def _check_system(manifest: Manifest, where: str) -> None:
+    for what, made, here in (
+        ("architecture", manifest.architecture, system.architecture()),
+        ("base", manifest.base, system.base()),
+    ):
+        if made != here:
+            raise ReleaseRefused(
+                f"the release was made for another {what}: {made}, and this is {here}",
+                where=where,
+                mend="make the release in an environment of the same image as this one",
+            )
+
+
+@contextmanager
+def opened(project: Project, part: Part) -> Iterator[int]:
+    """Yield a descriptor of an archive that has the size it should. Raises ReleaseRefused."""
+    path = project.paths.releases / part.archive
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise ReleaseRefused(
+            f"an archive of the release cannot be read: {error.strerror}",
+            where=str(path),
+            mend=_AGAIN,
+        ) from None
+    try:
+        state = os.fstat(handle)
+        if not stat.S_ISREG(state.st_mode) or state.st_size != part.archive_size:
+            raise ReleaseRefused(
+                f"an archive of the release is not whole: {state.st_size} bytes "
+                f"and not {part.archive_size}",
+                where=str(path),
+                mend=_AGAIN,
+            )
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def digest_of(handle: int) -> str:
+    """Return the SHA-256 of an open file in hex."""
+    with os.fdopen(os.dup(handle), "rb") as file:
+        file.seek(0)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_digest(part: Part, digest: str, path: Path) -> None:
+    """Raise ReleaseRefused unless ``digest`` is that of the manifest."""
+    if digest != part.sha256:
+        raise ReleaseRefused(
+            f"an archive of the release is damaged or not the one that was signed: "
+            f"its SHA-256 is {digest} and not {part.sha256}",
+            where=str(path),
+            mend=_AGAIN,
+        )
