@@ -98,7 +98,7 @@ def test_a_first_deployment(scratch: Scratch) -> None:
     (entry,) = scratch.ledger
     assert (entry.outcome, entry.commit, entry.by) == ("live", commit, "ann")
     assert entry.runtime["retention"] == {"good": 5, "failed": 2}
-    assert len(list(scratch.paths.releases.iterdir())) == 2
+    assert len(list(scratch.paths.releases.iterdir())) == 3  # archive, manifest, signature
     log = scratch.paths.log(entry.deployment).read_text().splitlines()
     assert log == done.lines
     scratch.assert_clean()
@@ -524,5 +524,5 @@ def test_retention_prunes_what_is_past(scratch: Scratch) -> None:
     kept = sorted(entry.id for entry in scratch.ledger[-2:])
     assert sorted(p.name for p in scratch.paths.deploy.iterdir() if not p.is_symlink()) == kept
     assert sorted(p.name for p in scratch.paths.archives.iterdir()) == kept
-    assert len(list(scratch.paths.releases.iterdir())) == 4
+    assert len(list(scratch.paths.releases.iterdir())) == 6
     assert len(scratch.ledger) == 4
