@@ -162,5 +162,5 @@ def bundle(work: Work) -> None:
 
 def undo_bundle(work: Work) -> None:
     """Remove the deployment's directory and its release."""
-    trees.remove(work.project.paths.deployment(work.id))
+    trees.remove_copy(work.project.paths.deployment(work.id))
     releases.remove(work.project, work.id)

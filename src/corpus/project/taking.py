@@ -15,7 +15,8 @@ from corpus.project.work import Work
 def undo_unpack(work: Work) -> None:
     """Keep what would have gone live for inspection, remove what it was copied from."""
     preparing.undo_build(work)
-    trees.remove(work.project.paths.deployment(work.id))
+    for copy in (work.project.paths.new_run(work.id), work.project.paths.deployment(work.id)):
+        trees.remove_copy(copy)
 
 
 def _new_run(work: Work) -> None:

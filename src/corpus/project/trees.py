@@ -71,6 +71,12 @@ def copy(source: Path, target: Path, way: Way, host: Host, reference: Path | Non
     partial.rename(target)
 
 
+def remove_copy(path: Path) -> None:
+    """Remove what ``copy`` made, whole or half."""
+    remove(path.with_name(f"{path.name}.partial"))
+    remove(path)
+
+
 def hides_something(path: Path) -> bool:
     """Tell whether a snapshot of ``path`` would lack a part of it: subvolumes within."""
     return subvolumes.is_subvolume(path) and subvolumes.children(path) > 0

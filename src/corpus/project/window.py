@@ -103,6 +103,8 @@ def restore_data(work: Work) -> None:
     archive = work.project.paths.archive(work.id)
     if archive.data.exists():
         put_data(work, archive.data, f"restored-{work.id}", archive.data_failed.name)
+    else:
+        trees.remove_copy(archive.data)
 
 
 def put_data(work: Work, source: Path, mark: str, aside: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from corpus.hosts import kernel
 from corpus.project import lock, traffic, trees
 from corpus.project.journal import Journal
 from corpus.project.ledger import Ledger
@@ -292,3 +293,24 @@ def test_templates_that_hang_are_ended_too(live: Scratch) -> None:
     done = live.deploy(version(live), Hanging({"timeouts": {"build": 1}}, build=copy_to_run))
     assert done.outcome == "refused"
     assert "the phase build ran for more than 1 s" in done.text
+
+
+@pytest.mark.parametrize("fault", ["death", "full"])
+@pytest.mark.parametrize("folder", ["deploy", "archives"])
+def test_a_copy_that_is_cut_off_leaves_nothing(live: Scratch, folder: str, fault: str) -> None:
+    before = live.digests()
+
+    def arm() -> None:
+        def cut_off(path: Path) -> None:
+            if folder in path.parts:
+                if fault == "full":
+                    raise FULL
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        kernel.sync = cut_off
+
+    armed(live, arm, Phases(build=copy_to_run))
+    live.recover(Phases(build=copy_to_run))
+    assert live.ledger[-1].outcome in ("refused", "rolled_back")
+    assert live.digests() == before
+    live.assert_clean()

@@ -1,0 +1,127 @@
+"""Faults at any instant of a process: its death, a full disk, a command that fails.
+
+An instant is a change that the process is about to make to the files below a folder, a
+command that it is about to run or has run, or a mark of its own (``pass_through``). Python
+tells of the former by its audit events, so that no code has to be prepared for it. A hook
+cannot be taken off again: arm it in a forked child.
+
+Source: the audit events table of Python's library reference, PEP 578.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+MARK = "tests.mark"
+_CHANGES = frozenset(
+    "os.rename os.mkdir os.remove os.rmdir os.symlink os.setxattr os.removexattr os.truncate "
+    "os.chmod os.link".split()
+)
+_ALLOCATES = frozenset("os.mkdir os.symlink os.setxattr os.link".split())
+_WRITES = os.O_WRONLY | os.O_RDWR
+
+Kind = Literal["death", "full", "overfull", "command"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong ``count`` instants after the mark ``point`` was passed.
+
+    ``full``: nothing can be written until something large is unlinked; ``overfull``: nothing
+    until a person makes room; ``command``: the next command fails.
+    """
+
+    kind: Kind
+    point: str = ""
+    count: int = 0
+
+
+def pass_through(point: str) -> None:
+    """Say that the process passes ``point``."""
+    sys.audit(MARK, point)
+
+
+class Instants:
+    """Count the instants of this process, and have the fault come at its own."""
+
+    def __init__(
+        self, folder: Path, fault: Fault | None, *, each: Callable[[], None], large: Path
+    ) -> None:
+        self._folder = str(folder)
+        self._fault = fault
+        self._each = each
+        self._large = str(large)
+        self._count = -1 if fault and fault.point else 0
+        self._aside = False
+        self.full = ""
+        self.failing = False
+        self.on_full: Callable[[], None] = lambda: None
+        self.last = ""
+
+    def arm(self) -> None:
+        """Begin; there is no end to it but that of the process."""
+        sys.addaudithook(self._hook)
+
+    def _hook(self, event: str, args: tuple[Any, ...]) -> None:
+        if self._aside:
+            return
+        if event == MARK:
+            self._passed(str(args[0]))
+        elif event in _CHANGES or (event == "open" and _is_writing(args)):
+            path = os.fspath(args[1 if event == "os.symlink" else 0]) if _named(args) else ""
+            if str(path).startswith(self._folder):
+                self._instant(event, str(path), args)
+
+    def _passed(self, point: str) -> None:
+        if self._fault and self._count < 0 and point == self._fault.point:
+            self._count = 0
+        self._instant(MARK, point, ())
+
+    def _instant(self, event: str, path: str, args: tuple[Any, ...]) -> None:
+        self.last = f"{event} {path}"
+        self._aside = True
+        try:
+            self._each()
+            self._come()
+        finally:
+            self._aside = False
+        if event == "os.remove" and path == self._large and self.full == "full":
+            self.full = ""
+        if self.full and (event in _ALLOCATES or (event == "open" and _is_allocating(path, args))):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    def _come(self) -> None:
+        fault = self._fault
+        if fault is None or self._count < 0:
+            return
+        self._count += 1
+        if self._count != fault.count + 1:
+            return
+        if fault.kind == "death":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif fault.kind == "command":
+            self.failing = True
+        else:
+            self.full = fault.kind
+            self.on_full()
+
+
+def _named(args: tuple[Any, ...]) -> bool:
+    return isinstance(args[0], str | os.PathLike)
+
+
+def _is_writing(args: tuple[Any, ...]) -> bool:
+    return _named(args) and bool(args[2] & _WRITES)
+
+
+def _is_allocating(path: str, args: tuple[Any, ...]) -> bool:
+    flags = args[2]
+    new = flags & os.O_CREAT and not os.path.lexists(path)
+    return bool(new or flags & (os.O_TRUNC | os.O_APPEND))

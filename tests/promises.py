@@ -1,0 +1,150 @@
+"""What must hold of a ``World`` after whatever happened to it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from corpus.model.deployment import DeploymentId, Outcome
+from corpus.project import lock, repository, retention
+from corpus.project.ledger import Ledger
+from machine import PORT, Version
+from projects import BRANCH
+from transactions import RETENTION, World
+
+EXCLUSIVE = {"phase", "phase ended", "started", "stopped", "held", "admitted"}
+TOLD = {"live in": "live", "rolled back": "rolled_back", "refused": "refused"}
+
+
+def keep(world: World) -> None:
+    """Fail when a promise of the transaction is broken."""
+    events = world.machine.events()
+    one_at_a_time(events)
+    only_healthy_versions_answer(events)
+    live_is_said_of_healthy_versions(world, events)
+    if not world.unfinished:
+        as_told(world, events)
+        as_recorded(world)
+        nothing_left(world)
+
+
+def one_at_a_time(events: list[list[Any]]) -> None:
+    """Fail when two deployments were at work at the same time."""
+    ended: set[int] = set()
+    current = 0
+    for pid, what, *_ in events:
+        if what in EXCLUSIVE and pid != current:
+            assert pid not in ended, f"{pid} goes on after {current} began"
+            ended.add(current)
+            current = pid if pid != os.getpid() else 0
+
+
+def only_healthy_versions_answer(events: list[list[Any]]) -> None:
+    """Fail when a visitor met a version that was not healthy, or not all that is acknowledged."""
+    well = False
+    for pid, what, *about in events:
+        assert what != "violation", about
+        if what == "started":
+            well = pid == os.getpid()  # by a boot: that is no deployment
+        elif what == "healthy":
+            well = True
+        assert what != "visit" or well, f"version {about[0]} answered before it was healthy"
+
+
+def live_is_said_of_healthy_versions(world: World, events: list[list[Any]]) -> None:
+    """Fail when ``live`` was printed or recorded and the health check did not pass."""
+    healthy: dict[str, int] = {}
+    subject = ""
+    for _pid, what, *about in events:
+        if what == "phase":
+            subject = about[0]
+        elif what == "healthy":
+            healthy[subject] = int(about[0])
+        elif what == "said" and about[1].startswith("live in"):
+            entry = Ledger(world.paths.ledger).find(about[0])
+            assert entry, "live was said before it was recorded"
+            assert healthy.get(about[0]) == world.version_of(entry).number, about
+    for entry in Ledger(world.paths.ledger).entries():
+        assert entry.outcome != Outcome.LIVE or entry.id in healthy
+
+
+def as_told(world: World, events: list[list[Any]]) -> None:
+    """Fail when a deployment was told to have ended otherwise than it did."""
+    known = {entry.id: str(entry.outcome) for entry in Ledger(world.paths.ledger).entries()}
+    for _pid, what, *about in events:
+        told = ""
+        if what == "ended":
+            told = about[1]
+        elif what == "said":
+            told = next((TOLD[text] for text in TOLD if about[1].startswith(text)), "")
+        if not told or (told == "refused" and about[0] not in known):
+            continue
+        assert known[about[0]] == told or told == "rollback_failed", (about, known[about[0]])
+
+
+def as_recorded(world: World) -> None:
+    """Fail when what runs is not exactly what the ledger says is live."""
+    machine, paths, live = world.machine, world.paths, world.live
+    tip = repository.branch_tip(world.project, paths.project_git, BRANCH)
+    assert machine.read("held") == []
+    if live is None:
+        assert machine.version is None
+        assert tip is None
+        assert not paths.current.exists()
+        assert not Version.of(paths.run)
+        return
+    version = world.version_of(live)
+    assert machine.version == version
+    assert not machine.trouble(version), machine.trouble(version)
+    assert tip == live.commit
+    assert repository.checked_out(world.project) == live.commit
+    assert paths.current.readlink() == Path(live.id)
+    wanted = version.files()
+    assert files_of(paths.project) == wanted
+    del wanted[".salt/top.sls"]
+    assert files_of(paths.run) == wanted
+    assert files_of(paths.current) == wanted
+    if live.release:
+        release = DeploymentId.parse(live.release)
+        assert paths.release(release).exists()
+        assert paths.manifest(release).exists()
+
+
+def nothing_left(world: World) -> None:
+    """Fail when something lies about that no deployment needs."""
+    paths = world.paths
+    assert not lock.is_held(paths.lock)
+    assert str(paths.root) not in Path("/proc/self/mountinfo").read_text()
+    assert list(paths.build.iterdir()) == [paths.build / "cache"]
+    left = [path for path in paths.root.rglob("*") if is_left(path)]
+    assert left == [], left
+    assert PORT not in world.machine.read("held")
+
+
+def only_what_is_kept(world: World) -> None:
+    """Fail when more is kept than the retention says; a death puts that off to the next push."""
+    paths = world.paths
+    entries = Ledger(paths.ledger).entries()
+    kept = retention.kept(entries, RETENTION["good"], RETENTION["failed"])
+    kept |= {entry.release for entry in entries if entry.id in kept}
+    for folder in (paths.deploy, paths.archives, paths.releases):
+        for path in folder.iterdir():
+            named = any(name and name in path.name for name in kept)
+            assert named or path.name == "current", path
+
+
+def is_left(path: Path) -> bool:
+    """Tell whether a path is a half-made one."""
+    name = path.name
+    temporary = name.startswith(".") and name not in (".git", ".salt", ".corpus")
+    return temporary or name.endswith((".partial", ".restoring", ".lock", "-twin"))
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    """Return the text of every file below ``folder``, without git's own."""
+    return {
+        str(path.relative_to(folder)): path.read_text()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and ".git" not in path.relative_to(folder).parts
+    }

@@ -1,0 +1,326 @@
+"""A project on the machine of ``machine.py``, deployed, broken and looked at, fast.
+
+What is real: all of ``corpus.project`` from the lock to the ledger, the directories, labels,
+mounts and processes. What is played: the commands, and the project's phases.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from corpus.hosts import kernel, processes
+from corpus.model.deployment import DeploymentId, Kind
+from corpus.model.errors import PhaseFailed
+from corpus.project import (
+    __main__ as boot,
+)
+from corpus.project import (
+    deployment,
+    health,
+    journal,
+    layout,
+    lock,
+    maintenance,
+    reserve,
+    steps,
+    targets,
+)
+from corpus.project.ledger import Entry, Ledger
+from corpus.project.log import Log
+from corpus.project.phases import EXTRA, PHASES, Tally
+from corpus.project.place import Project
+from corpus.project.request import Request
+from gitlike import Git
+from instants import Fault, Instants, pass_through
+from machine import PORT, UNIT, Machine, Version, entries_of
+from projects import BRANCH, copy_to_run, fork, place_at, wait_until
+
+RETENTION = {"good": 2, "failed": 1}
+POINTS = ("", *steps.EVERY, "live", journal.ROLLBACK, journal.RESUME)
+
+def unheard(line: str) -> None:
+    """Be a listener that hears nothing."""
+
+
+class Macros:
+    """The phases of the application: they do, then fail where its version says so."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+
+    def __call__(self, project: Project, identity: DeploymentId) -> Macros:
+        self.project, self.identity = project, identity
+        return self
+
+    @property
+    def version(self) -> Version:
+        return Version.of(self.project.paths.project) or Version(0)
+
+    def pillar(self) -> Mapping[str, Any]:
+        settings = {
+            "services": [UNIT],
+            "ports": [PORT],
+            "health": [{"url": "http://127.0.0.1/", "timeout": 0.01}],
+            "drain": 0,
+            "retention": RETENTION,
+            "stop_before": self.version.stop_before,
+        }
+        return {f"makina-projects.{self.project.name}": settings}
+
+    def sample(self) -> Mapping[str, Any]:
+        return {}
+
+    def overrides(self) -> Mapping[str, Any]:
+        return {}
+
+    def has(self, phase: str) -> bool:
+        return phase != "start" or self.version.starts
+
+    def check(self, phase: str, common: dict[str, Any]) -> None:
+        pass
+
+    def run(self, phase: str, common: dict[str, Any], progress: Callable[[str], None]) -> Tally:
+        self.machine.tell("phase", self.identity, phase)
+        pass_through(f"phase {phase}")
+        if work := getattr(self, f"_{phase}", None):
+            work(common)
+        if self.version.fails == phase or self.machine.is_broken(phase):
+            raise PhaseFailed(f"{phase} was told to fail")
+        pass_through(f"end of {phase}")
+        self.machine.tell("phase ended", self.identity, phase)
+        return Tally(1, 1)
+
+    def _build(self, common: dict[str, Any]) -> None:
+        if self.machine.waits_for:
+            wait_until(self.machine.waits_for.exists)
+        copy_to_run(common)
+
+    def _start(self, _common: dict[str, Any]) -> None:
+        self.machine.run(["systemctl", "start", "--", UNIT])
+
+    def _backup(self, common: dict[str, Any]) -> None:
+        database = self.machine.stores[1]
+        if database.exists():
+            shutil.copyfile(database, Path(common["paths"]["dumps"], "database"))
+
+    def _restore(self, common: dict[str, Any]) -> None:
+        dump, database = Path(common["paths"]["dumps"], "database"), self.machine.stores[1]
+        database.unlink(missing_ok=True)
+        pass_through("the database is gone")
+        if dump.exists():
+            shutil.copyfile(dump, database)
+
+    def _post_install(self, _common: dict[str, Any]) -> None:
+        """Migrate, in place and bit by bit, as nobody should; never back."""
+        for store in self.machine.stores:
+            if entries_of(store)[1] > self.version.schema:
+                return
+            lines = store.read_text().splitlines() if store.exists() else ["schema 0"]
+            half = len(lines) // 2
+            for part in (range(half), range(half, len(lines))):
+                for number in part:
+                    lines[number] = f"{lines[number].split()[0]} {self.version.schema}"
+                store.write_text("\n".join(lines) + "\n")
+                pass_through(f"migrated a half of {store.name}")
+
+
+class World:
+    """One project and all that happens to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.machine = Machine(folder / "machine")
+        place = place_at(folder, self.machine)
+        self.place = replace(place, units=self.machine.folder / "units", firewall=True)
+        self.project = Project.at(self.place, "demo")
+        self.paths = self.project.paths
+        self.machine.write("data", str(self.paths.data))
+        reserve.SIZE = 4096
+        layout.initialise(self.project)
+        self.number = 0
+        self.count = 0
+
+    # What can be done
+
+    def version(self, *, migrates: bool = False, **more: Any) -> str:
+        """Commit a new version and return its commit."""
+        live = self.live
+        former = self.version_of(live) if live else Version(0)
+        self.number += 1
+        version = Version(self.number, former.schema + migrates, **more)
+        return self.machine.git.commit(version.files(), live.commit if live else None)
+
+    def push(
+        self, commit: str, fault: Fault | None = None, sink: Callable[[str], None] = unheard
+    ) -> int:
+        """Begin a deployment of a commit in a child."""
+        return self._ask(Request(BRANCH, commit, "ann"), fault, sink)
+
+    def roll_back(self, target: Entry, with_data: bool, fault: Fault | None = None) -> int:
+        """Begin to go back to a former deployment, in a child; nothing may be unfinished."""
+        if with_data:
+            kept = self.paths.archive(targets.data_of(self.project, target.id)).data
+            self.machine.write("reverted", entries_of(kept / "entries")[0])
+        asked = Request(BRANCH, "", "ann", Kind.ROLLBACK, target.id, with_data)
+        return self._ask(asked, fault, unheard)
+
+    def _ask(self, asked: Request, fault: Fault | None, sink: Callable[[str], None]) -> int:
+        self.count += 1
+        identity = DeploymentId(
+            f"20260101T{self.count:06}", f"{self.count:08}-0000-4000-8000-{0:012}"
+        )
+
+        def work() -> None:
+            ear, macros = self._ear(sink), Macros(self.machine)
+            ending = deployment.deploy(self.project, asked, macros, ear, identity)
+            self.machine.tell("ended", identity, ending.outcome)
+
+        return self._child(work, fault)
+
+    def push_both(self, one: str, two: str, fault: Fault | None) -> tuple[int, int]:
+        """Begin two deployments of which the second finds the first under way, or dead."""
+        queued = self.machine.folder / "queued"
+        queued.unlink(missing_ok=True)
+        self.machine.waits_for = queued
+        first = self.push(one, fault)
+        self.machine.waits_for = None
+        wait_until(lambda: lock.is_held(self.paths.lock) or is_dead(first))
+
+        def said(line: str) -> None:
+            if "queued behind" in line:
+                queued.touch()
+
+        second = self.push(two, sink=said)
+        return first, second
+
+    def recover(self, fault: Fault | None = None) -> int:
+        """Begin what the service does when it starts, in a child."""
+
+        def work() -> None:
+            log = Log(self.paths.state / "logs" / "recovery.log", self._ear())
+            with lock.held(self.paths.lock, "recovery", lambda _ahead: None):
+                try:
+                    deployment.recover(self.project, Macros(self.machine), log)
+                except deployment.RollbackFailed as error:
+                    log.alarm(str(error))
+
+        return self._child(work, fault)
+
+    def _ear(self, sink: Callable[[str], None] = unheard) -> Callable[[str], None]:
+        """Return a listener that records what is said, and of which deployment."""
+        subject = ""
+
+        def said(line: str) -> None:
+            nonlocal subject
+            words = line.split()
+            if line.startswith("-----> ") and words[1] in ("recovering", self.project.name):
+                subject = words[2].rstrip(":")
+            self.machine.tell("said", subject, line[7:])
+            sink(line)
+
+        return said
+
+    def reboot(self) -> None:
+        """Stop and start the container: what is unfinished is held before anything starts."""
+        self.machine.boot()
+        boot.hold_unfinished(self.place)
+        self.machine.come_up()
+        self.machine.visit(now=True)
+
+    def _child(self, work: Callable[[], None], fault: Fault | None) -> int:
+        def armed() -> None:
+            _play(self.machine)
+            large = self.paths.state / "reserve"
+            each = self.machine.visit
+            instants = Instants(self.place.prefix, fault, each=each, large=large)
+            if self.machine.is_broken("disk"):
+                instants.full = "overfull"
+            if fault and fault.kind == "overfull":
+                instants.on_full = lambda: self.machine.break_("disk")
+            self.machine.instants = instants
+            instants.arm()
+            work()
+
+        return fork(armed)
+
+    # What there is
+
+    @property
+    def live(self) -> Entry | None:
+        return Ledger(self.paths.ledger).live()
+
+    @property
+    def targets(self) -> list[Entry]:
+        """What a rollback may go back to."""
+        return [
+            entry
+            for entry in Ledger(self.paths.ledger).targets()
+            if self.paths.deployment(entry.deployment).is_dir()
+        ]
+
+    def version_of(self, entry: Entry) -> Version:
+        version = Version.parse(self.machine.git.files(entry.commit)["app"])
+        assert version
+        return version
+
+    @property
+    def unfinished(self) -> bool:
+        return self.paths.journal.exists()
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is unfinished or broken, so that the next push ends as it should."""
+        return not self.unfinished and not self.machine.broken
+
+    @property
+    def last(self) -> str:
+        """How the last deployment ended, as it was told."""
+        return next(e[3] for e in reversed(self.machine.events()) if e[1] == "ended")
+
+
+def wait(*pids: int, patience: float = 30) -> int:
+    """Wait for children and return how the last one ended; one that hangs is killed, and fails."""
+    status = 0
+    for pid in pids:
+        handle = os.pidfd_open(pid)
+        hangs = not select.select([handle], [], [], patience)[0]
+        os.close(handle)
+        if hangs:
+            os.kill(pid, signal.SIGKILL)
+        status = os.waitpid(pid, 0)[1]
+        assert not hangs, "a deployment hangs"
+        assert status in (0, signal.SIGKILL), f"a deployment ended with {status}"
+    return status
+
+
+def is_dead(pid: int) -> bool:
+    """Tell whether a child of ours has ended, without burying it."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _play(machine: Machine) -> None:
+    """Replace in this process what needs a machine, or takes long and shows nothing here."""
+    begin, exchange = journal.Journal.begin, kernel.exchange
+
+    def begin_and_tell(self: journal.Journal, step: str, *, durable: bool = True) -> None:
+        begin(self, step, durable=durable)
+        pass_through(step)
+
+    def exchange_and_tell(one: Path, other: Path) -> None:
+        pass_through("exchange")
+        exchange(one, other)
+        pass_through("exchanged")
+
+    journal.Journal.begin = begin_and_tell  # type: ignore[method-assign]
+    kernel.exchange = exchange_and_tell
+    kernel.sync = os.sync = os.fsync = lambda *_: None  # no power cuts here
+    health.probe = machine.probe
+    maintenance.answer_after = lambda *_: None
+    processes.descendants = lambda *_: []  # phases are functions of this process
+    processes.kill_marked = lambda *_: 0

@@ -1,0 +1,166 @@
+"""The transaction against every history that hypothesis thinks of.
+
+A history is a row of pushes, visits, deaths, full disks, reboots, recoveries. After each, the
+promises of ``promises.py`` must hold. What is played and what is real: ``transactions.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+import promises
+from instants import Fault
+from projects import wait_until
+from transactions import POINTS, World, wait
+
+HISTORIES = int(os.environ.get("CORPUS_TEST_HISTORIES", "60"))
+LENGTH = 12
+REFUSED = ("gather_variables", "pre_install", "configure", "build", "post_build", "bundle")
+ROLLED_BACK = ("backup", "deploy", "post_deploy", "post_install", "health")
+
+VERSIONS = st.fixed_dictionaries(
+    {
+        "migrates": st.booleans(),
+        "starts": st.booleans(),
+        "stop_before": st.sampled_from(["swap", "swap", "build"]),
+    }
+)
+FAILURES = st.sampled_from(["ill", "notify", *REFUSED, *ROLLED_BACK])
+FAULTS = st.builds(
+    Fault,
+    st.sampled_from(["death", "death", "death", "full", "overfull", "command"]),
+    st.sampled_from(POINTS),
+    st.integers(0, 40),
+)
+
+
+class Transaction(RuleBasedStateMachine):
+    """One project and what people, machines and disks do to it."""
+
+    histories = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        memory = Path("/dev/shm")
+        self.folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
+        self.world = World(self.folder)
+        Transaction.histories += 1
+
+    @initialize(live=st.sampled_from([True, True, True, False]))
+    def begin(self, live: bool) -> None:
+        if live:
+            self.push({})
+
+    @rule(version=VERSIONS)
+    def push(self, version: dict[str, object]) -> None:
+        sound = self.world.sound
+        assert wait(self.world.push(self.world.version(**version))) == 0
+        assert not sound or self.world.last == "live"
+
+    @rule(version=VERSIONS, fails=FAILURES)
+    def push_what_fails(self, version: dict[str, object], fails: str) -> None:
+        sound = self.world.sound
+        version |= {"ill": True} if fails == "ill" else {"fails": fails}
+        assert wait(self.world.push(self.world.version(**version))) == 0
+        if sound:
+            touched = fails not in REFUSED or (
+                version["stop_before"] == "build" and fails not in REFUSED[:2]
+            )
+            outcome = "rolled_back" if touched else "refused"
+            assert self.world.last == ("live" if fails == "notify" else outcome)
+
+    @rule(version=VERSIONS, fails=st.one_of(st.just(""), FAILURES), fault=FAULTS)
+    def push_under_a_fault(self, version: dict[str, object], fails: str, fault: Fault) -> None:
+        version |= {"ill": True} if fails == "ill" else {"fails": fails}
+        wait(self.world.push(self.world.version(**version), fault))
+
+    @rule(one=VERSIONS, two=VERSIONS, fault=st.one_of(st.none(), FAULTS))
+    def push_two(
+        self, one: dict[str, object], two: dict[str, object], fault: Fault | None
+    ) -> None:
+        first, second = self.world.version(**one), self.world.version(**two)
+        wait(*self.world.push_both(first, second, fault))
+
+    @rule(version=VERSIONS, fails=st.sampled_from(ROLLED_BACK[1:]))
+    def push_whose_way_back_fails(self, version: dict[str, object], fails: str) -> None:
+        sound = self.world.sound
+        self.world.machine.break_("restore")
+        assert wait(self.world.push(self.world.version(**version, fails=fails))) == 0
+        assert not sound or self.world.last == "rollback_failed"
+
+    @precondition(lambda self: not self.world.unfinished and self.world.targets)
+    @rule(
+        which=st.integers(0, 2), with_data=st.booleans(), fault=st.one_of(st.none(), FAULTS)
+    )
+    def roll_back(self, which: int, with_data: bool, fault: Fault | None) -> None:
+        world = self.world
+        target = world.targets[which % len(world.targets)]
+        sound = world.sound and fault is None
+        same = world.version_of(target).schema == world.version_of(world.live).schema
+        wait(world.roll_back(target, with_data, fault))
+        assert not sound or world.last == ("live" if with_data or same else "rolled_back")
+
+    @precondition(lambda self: self.world.unfinished)
+    @rule(fault=st.one_of(st.none(), FAULTS))
+    def recover(self, fault: Fault | None) -> None:
+        wait(self.world.recover(fault))
+
+    @rule()
+    def reboot(self) -> None:
+        self.world.reboot()
+
+    @rule()
+    def mend(self) -> None:
+        self.world.machine.mend()
+
+    @rule()
+    def visit(self) -> None:
+        self.world.machine.visit(now=True)
+
+    @invariant()
+    def promises_are_kept(self) -> None:
+        promises.keep(self.world)
+
+    def teardown(self) -> None:
+        """End well: mended and recovered, the project takes a good version."""
+        try:
+            self.world.machine.mend()
+            assert wait(self.world.recover()) == 0
+            promises.keep(self.world)
+            assert self.world.sound
+            self.push({"migrates": True})
+            promises.keep(self.world)
+            promises.only_what_is_kept(self.world)
+        finally:
+            shutil.rmtree(self.folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts: needs root")
+def test_no_history_breaks_a_promise() -> None:
+    run_state_machine_as_test(
+        Transaction,
+        settings=settings(
+            max_examples=HISTORIES,
+            stateful_step_count=LENGTH,
+            derandomize="CORPUS_TEST_HISTORIES" not in os.environ,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate] if "NOSHRINK" in os.environ else list(Phase),
+        ),
+    )
+    print(f"{Transaction.histories} histories, {LENGTH} steps at the most")
