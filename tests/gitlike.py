@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -77,7 +76,7 @@ class Git:
         return "1700000000\na change" if (self._objects / sha).exists() else None
 
     def _clone(self, _folder: Path, _source: str, target: str) -> str | None:
-        if Path(target).exists() and os.listdir(target):
+        if Path(target).exists() and any(Path(target).iterdir()):
             return None
         Path(target, ".git").mkdir(parents=True)
         return ""
@@ -110,5 +109,3 @@ class Git:
             else:
                 path.unlink()
         return ""
-
-

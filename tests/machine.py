@@ -6,12 +6,11 @@ in a folder. One application runs on it, whose every answer to a visitor is chec
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +57,11 @@ class Version:
 
     def files(self) -> dict[str, str]:
         """Return what a commit of it holds."""
-        return {"app": json.dumps(asdict(self)), f"systemd/{UNIT}": "[Service]\n", ".salt/top.sls": ""}
+        return {
+            "app": json.dumps(asdict(self)),
+            f"systemd/{UNIT}": "[Service]\n",
+            ".salt/top.sls": "",
+        }
 
 
 class Machine(Fake):
@@ -189,7 +192,9 @@ class Machine(Fake):
 
     def _nft(self, _argv: Sequence[str], stdin: str) -> str | None:
         held = set(self.read("held"))
-        for verb, name, port in re.findall(r"^(add|delete) element inet corpus (\w+) { (\d+)", stdin, re.M):
+        for verb, name, port in re.findall(
+            r"^(add|delete) element inet corpus (\w+) { (\d+)", stdin, re.M
+        ):
             if name == "held":
                 (held.add if verb == "add" else held.discard)(int(port))
         self.write("held", sorted(held))

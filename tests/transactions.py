@@ -34,16 +34,16 @@ from corpus.project import (
 )
 from corpus.project.ledger import Entry, Ledger
 from corpus.project.log import Log
-from corpus.project.phases import EXTRA, PHASES, Tally
+from corpus.project.phases import Tally
 from corpus.project.place import Project
 from corpus.project.request import Request
-from gitlike import Git
 from instants import Fault, Instants, pass_through
 from machine import PORT, UNIT, Machine, Version, entries_of
 from projects import BRANCH, copy_to_run, fork, place_at, wait_until
 
 RETENTION = {"good": 2, "failed": 1}
 POINTS = ("", *steps.EVERY, "live", journal.ROLLBACK, journal.RESUME)
+
 
 def unheard(line: str) -> None:
     """Be a listener that hears nothing."""

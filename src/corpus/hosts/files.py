@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import tempfile
 from pathlib import Path
+
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")  # as tempfile.mkstemp names it
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o644, *, durable: bool = True) -> None:
@@ -25,6 +28,16 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644, *, durable: bool = 
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def sweep(folder: Path) -> None:
+    """Remove what ``write_atomic`` left in ``folder`` when its process was killed.
+
+    The caller knows that nobody else writes there at the moment.
+    """
+    for path in folder.glob(".*"):
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def _sync_names(folder: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from corpus.hosts import processes
+from corpus.hosts import files, processes
 from corpus.model.deployment import DeploymentId, Kind, Outcome
 from corpus.model.errors import CorpusError, RollbackFailed
 from corpus.model.mode import Mode
@@ -109,6 +109,8 @@ def recover(project: Project, make_runner: MakeRunner, log: Log) -> Ending | Non
 
     The caller holds the project's lock. Raises RollbackFailed when it cannot be finished.
     """
+    for folder in (project.paths.state, project.paths.releases):
+        files.sweep(folder)
     history = journal.read(project.paths.journal)
     if history is None:
         project.paths.journal.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
 from enum import StrEnum
 from pathlib import Path
 
@@ -32,14 +33,12 @@ def way_of(path: Path, host: Host) -> Way:
     """Return the cheapest way to copy directories that lie in ``path``."""
     if subvolumes.is_btrfs(path):
         return Way.SNAPSHOT
-    probe = path / ".reflink-probe"
-    twin = path / ".reflink-probe-twin"
-    probe.write_bytes(b"x" * 4096)
-    try:
-        shared = host.run(copying.reflink_file(probe, twin), check=False).code == 0
-    finally:
-        probe.unlink()
-        twin.unlink(missing_ok=True)
+    # Files without a name: who dies leaves none, who asks at the same time finds none.
+    with tempfile.TemporaryFile(dir=path) as probe, tempfile.TemporaryFile(dir=path) as twin:
+        probe.write(b"x" * 4096)
+        probe.flush()
+        names = [Path(f"/proc/{os.getpid()}/fd/{file.fileno()}") for file in (probe, twin)]
+        shared = host.run(copying.reflink_file(*names), check=False).code == 0
     return Way.REFLINK if shared else Way.HARDLINK
 
 

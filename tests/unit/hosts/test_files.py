@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from corpus.hosts.files import append_line, write_atomic
+from corpus.hosts.files import append_line, sweep, write_atomic
 
 
 def test_a_reader_sees_the_old_or_the_new_content(tmp_path: Path) -> None:
@@ -43,3 +43,11 @@ def test_lines_are_appended_whole(tmp_path: Path) -> None:
     append_line(path, "two\n")
     assert path.read_text() == "one\ntwo\n"
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_a_death_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    kept = [tmp_path / name for name in ("file", ".file", ".file.x.Abcdefgh", ".name.tmpabc")]
+    for path in (*kept, tmp_path / ".file.a_b3cd9x"):
+        path.touch()
+    sweep(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)

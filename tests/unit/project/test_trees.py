@@ -84,6 +84,16 @@ def test_the_way_of_a_plain_filesystem(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_nobody_finds_what_the_way_is_tried_with(tmp_path: Path) -> None:
+    """A deployment that dies leaves none of it; a report that asks meanwhile removes none."""
+    seen: list[Path] = []
+    fake = Fake()
+    fake.answer("cp", lambda _argv: str(seen.extend(tmp_path.iterdir())))
+    trees.way_of(tmp_path, fake)
+    assert len(fake.calls) == 1
+    assert seen == []
+
+
 def test_remove_takes_anything_and_follows_nothing(source: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()

@@ -295,6 +295,20 @@ def test_templates_that_hang_are_ended_too(live: Scratch) -> None:
     assert "the phase build ran for more than 1 s" in done.text
 
 
+def test_a_file_half_written_at_a_death_is_removed(live: Scratch) -> None:
+    def arm() -> None:
+        def die(self: Path, _target: Path) -> None:
+            if self.name.startswith(".journal."):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        Path.replace = die  # type: ignore[method-assign, assignment]
+
+    assert armed(live, arm, Phases(build=copy_to_run)) == signal.SIGKILL
+    assert list(live.paths.state.glob(".*"))
+    assert live.recover(Phases()) is None
+    assert list(live.paths.state.glob(".*")) == []
+
+
 @pytest.mark.parametrize("fault", ["death", "full"])
 @pytest.mark.parametrize("folder", ["deploy", "archives"])
 def test_a_copy_that_is_cut_off_leaves_nothing(live: Scratch, folder: str, fault: str) -> None:
