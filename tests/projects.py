@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import pickle
 import shutil
@@ -25,7 +26,7 @@ from corpus.hosts.base import Host
 from corpus.hosts.local import Local
 from corpus.model.deployment import DeploymentId, Kind
 from corpus.model.errors import PhaseFailed
-from corpus.project import deployment, journal, layout, lock
+from corpus.project import deployment, journal, layout, lock, notifications
 from corpus.project.deployment import MakeRunner
 from corpus.project.ending import Ending
 from corpus.project.ledger import Entry, Ledger
@@ -193,6 +194,7 @@ class Scratch:
         ending = deployment.deploy(
             self.project, asked, make_runner, lines.append, deployment.new_id()
         )
+        notifications.deliver(self.project, self.fire)
         return Deployed(ending, lines)
 
     def rollback(
@@ -215,6 +217,17 @@ class Scratch:
                 return deployment.recover(self.project, make_runner, log)
 
         return in_child(work)
+
+    def fire(self, tag: str, data: dict[str, Any]) -> None:
+        """Be Salt's bus: write events into a file."""
+        with (self.folder / "events").open("a") as file:
+            file.write(json.dumps([tag, data]) + "\n")
+
+    @property
+    def events(self) -> list[tuple[str, dict[str, Any]]]:
+        """The events that deployments fired, with their tags."""
+        path = self.folder / "events"
+        return [tuple(json.loads(line)) for line in path.read_text().splitlines()]
 
     @property
     def ledger(self) -> list[Entry]:

@@ -28,7 +28,7 @@ def serving(scratch: Scratch, make_runner: MakeRunner) -> Iterator[int]:
         null = os.open(scratch.folder / "service.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(null, 1)
         os.dup2(null, 2)
-        Service(scratch.place, make_runner).serve(ready.touch)
+        Service(scratch.place, make_runner, scratch.fire).serve(ready.touch)
 
     pid = fork(work)
     try:

@@ -150,6 +150,16 @@ class ProjectPaths:
         return self.state / "generated.json"
 
     @property
+    def notify(self) -> Path:
+        """Whom to tell how deployments end, as the last one that was configured said it."""
+        return self.state / "notify.json"
+
+    @property
+    def outbox(self) -> Path:
+        """What is to be told of ended deployments and was not yet."""
+        return self.state / "outbox"
+
+    @property
     def salt_link(self) -> Path:
         """The project in Salt's file roots."""
         return self.prefix / "salt" / "makina-projects" / self.name

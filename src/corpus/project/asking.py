@@ -7,25 +7,33 @@ import socket
 from corpus.hosts import kernel
 from corpus.model.deployment import DeploymentId, Outcome
 from corpus.model.errors import CorpusError
-from corpus.project import deployment, githook
+from corpus.project import deployment, githook, notifications
 from corpus.project.deployment import MakeRunner
 from corpus.project.ending import Ending
 from corpus.project.log import Sink
+from corpus.project.notifications import Fire
 from corpus.project.place import Place, Project
 from corpus.project.request import Request
 
 
 def deploy(
-    project: Project, request: Request, make_runner: MakeRunner, sink: Sink, identity: DeploymentId
+    project: Project,
+    request: Request,
+    make_runner: MakeRunner,
+    sink: Sink,
+    fire: Fire,
+    identity: DeploymentId,
 ) -> Ending:
     """Deploy by the service, whose log goes to standard error; here when there is none.
 
-    ``identity`` and ``sink`` are for a deployment here; the service has its own. Raises
-    CorpusError when the service went away and how the deployment ended is not known.
+    ``identity``, ``sink`` and ``fire`` are for a deployment here; the service has its own.
+    Raises CorpusError when the service went away and how the deployment ended is not known.
     """
     if not answers(project.place):
         kernel.become_subreaper()  # so that the way back ends what a phase left running
-        return deployment.deploy(project, request, make_runner, sink, identity)
+        ending = deployment.deploy(project, request, make_runner, sink, identity)
+        notifications.deliver(project, fire)
+        return ending
     asked = request.as_dict() | {"project": project.name}
     verdict = githook.deploy(asked, str(project.place.socket))
     if verdict["outcome"] not in set(Outcome):

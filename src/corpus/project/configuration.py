@@ -16,6 +16,7 @@ from corpus.model.errors import InvalidInput
 from corpus.model.manifest import MAIN, MAX_PARTS, part_name
 from corpus.model.mode import Mode, Platform, parse_mode
 from corpus.model.secret import Secret, masked
+from corpus.project import notifications
 from corpus.project.phases import EXTRA, PHASES
 from corpus.project.place import Project
 
@@ -31,6 +32,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "retention": {"good": 5, "failed": 2},
     "stop_before": "swap",
     "parts": {},
+    "notify": {},
 }
 _UNIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.@-]{0,200}\.(service|socket|timer|target)", re.ASCII)
 _SECRET = re.compile(r"pass|secret|token|key|credential|private", re.IGNORECASE)
@@ -204,6 +206,7 @@ def _check(settings: Mapping[str, Any], where: str) -> None:
         _fail(where, "stop_before", "swap or build")
     _check_health(settings["health"], where)
     _check_parts(settings["parts"], where)
+    notifications.parse(settings["notify"], where)
 
 
 def _check_parts(parts: Any, where: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from corpus.model.deployment import Kind, Outcome
 from corpus.model.errors import CorpusError
 from corpus.model.mode import Mode
-from corpus.project import hotfixes, phases, repository, reserve, retention, window
+from corpus.project import hotfixes, notifications, phases, repository, reserve, retention, window
 from corpus.project.ledger import Entry
 from corpus.project.work import Work
 
@@ -48,7 +48,7 @@ def _settle(work: Work) -> None:
     link.replace(paths.current)
     if work.mode is not Mode.EDITABLE:
         hotfixes.note(work.project, work.id)
-    work.ledger.append(entry(work, Outcome.LIVE))
+    record(work, entry(work, Outcome.LIVE))
     repository.move_branch(work.project, work.branch, work.commit)
     work.log.title(f"live in {time.time() - work.started:.1f} s")
     work.journal.close()
@@ -72,6 +72,16 @@ def _prune(work: Work, runtime: dict[str, Any]) -> None:
     removed = retention.prune(work.project, runtime.get("retention", {}))
     if removed:
         work.log.line(f"pruned {len(removed)} past deployments")
+
+
+def record(work: Work, entry: Entry) -> None:
+    """Write how it ended into the ledger and, the first time, into the outbox. Raises OSError."""
+    known = work.ledger.find(entry.id)
+    if known is None or known.outcome is not entry.outcome:
+        before = work.previous.commit if work.previous else ""
+        status = notifications.Status.of(work.project.name, entry, work.branch, before)
+        notifications.put(work.project, status, work.log)
+    work.ledger.append(entry)
 
 
 def entry(work: Work, outcome: Outcome, error: str = "") -> Entry:

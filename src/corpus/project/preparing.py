@@ -15,7 +15,17 @@ from corpus.model.deployment import Kind
 from corpus.model.errors import DeploymentRefused, Unsupported
 from corpus.model.mode import Mode
 from corpus.model.size import format_size
-from corpus.project import claims, copies, hotfixes, phases, releases, repository, room, trees
+from corpus.project import (
+    claims,
+    copies,
+    hotfixes,
+    notifications,
+    phases,
+    releases,
+    repository,
+    room,
+    trees,
+)
 from corpus.project.work import Work
 
 _CONFIGURE = 300  # seconds: a pillar may run commands
@@ -35,6 +45,7 @@ def check_out(work: Work) -> None:
         )
     with phases.limited("configuration", _CONFIGURE):
         work.configure()
+    notifications.keep(work.project, work.common["notify"])
     _settle_mode(work)
     work.phase("gather_variables")
     work.phase("pre_install")

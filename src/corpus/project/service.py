@@ -32,11 +32,12 @@ from corpus.hosts import kernel, processes
 from corpus.model.deployment import DeploymentId, Outcome
 from corpus.model.errors import CorpusError, InvalidInput
 from corpus.model.names import project_name
-from corpus.project import deployment, lock
+from corpus.project import deployment, lock, notifications
 from corpus.project.deployment import MakeRunner
 from corpus.project.layout import GROUP
 from corpus.project.ledger import Ledger
 from corpus.project.log import Log
+from corpus.project.notifications import Fire
 from corpus.project.place import Place, Project
 from corpus.project.request import Request
 
@@ -49,9 +50,10 @@ _LARGE = 1 << 20
 class Service:
     """Accept, fork, reap, recover."""
 
-    def __init__(self, place: Place, make_runner: MakeRunner) -> None:
+    def __init__(self, place: Place, make_runner: MakeRunner, fire: Fire) -> None:
         self.place = place
         self.make_runner = make_runner
+        self.fire = fire
         # Child's pid to the project that it works on, "" while unknown.
         self.children: dict[int, str] = {}
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -80,11 +82,15 @@ class Service:
                 connection.close()
 
     def recover_all(self) -> None:
-        """Fork a child for each project whose journal says that a deployer died."""
+        """Fork a child for each project of which a deployer or a sender died."""
         for name in self.place.names():
             project = Project.existing(self.place, name)
-            if project.paths.journal.exists() and not lock.is_held(project.paths.lock):
+            if lock.is_held(project.paths.lock):
+                continue
+            if project.paths.journal.exists():
                 self._fork(name, partial(self._recover, project))
+            elif notifications.waiting(project):
+                self._fork(name, partial(notifications.deliver, project, self.fire))
 
     def _listen(self) -> socket.socket:
         path = self.place.socket
@@ -154,6 +160,7 @@ class Service:
         except Exception as error:
             # Not by dying: the parent would try again at once, and so for ever.
             log.alarm(str(error) or type(error).__name__)
+        notifications.deliver(project, self.fire)
 
     def _answer(self, connection: socket.socket) -> None:
         connection.settimeout(10)
@@ -183,6 +190,8 @@ class Service:
             identity,
         )
         stream.send(outcome=str(ending.outcome), error=ending.error)
+        connection.close()
+        notifications.deliver(project, self.fire)
 
     def _request(self, connection: socket.socket) -> tuple[Project, Request, str]:
         asked = json.loads(_line(connection))

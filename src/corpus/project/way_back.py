@@ -57,10 +57,10 @@ def _record(work: Work, begun: list[str], entry: Entry) -> bool:
     """Write how it ended into the ledger; False, and said, when that cannot be."""
     try:
         try:
-            work.ledger.append(entry)
+            ending.record(work, entry)
         except OSError as error:
             _make_room(work, begun, error)
-            work.ledger.append(entry)
+            ending.record(work, entry)
     except OSError as error:
         work.log.alarm(f"how it ended is not recorded: {error}")
         work.log.alarm("the next start of the deploy service, or the next push, records it")

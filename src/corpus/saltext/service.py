@@ -8,14 +8,15 @@ import socket
 from pathlib import Path
 from typing import Any
 
-import salt.config
 import salt.loader
+from salt.config import minion_config
 
 from corpus.hosts import kernel
 from corpus.model.deployment import DeploymentId
 from corpus.project.place import Place, Project
 from corpus.project.service import Service
 from corpus.saltext.engine import Engine
+from corpus.saltext.events import Events
 from corpus.saltext.phases import SaltPhases
 
 CONFIG = "/etc/salt/minion"
@@ -25,7 +26,7 @@ ENGINE = Path("/run/corpus/engine")
 def minion_options(config: str = CONFIG) -> dict[str, Any]:
     """Return the minion's options with its grains, as ``salt-call --local`` has them."""
     # A plain dict: Salt's own kind of mapping loses its defaults when it is merged.
-    opts: dict[str, Any] = dict(salt.config.minion_config(config))
+    opts: dict[str, Any] = dict(minion_config(config))
     opts["file_client"] = "local"
     opts["grains"] = salt.loader.grains(opts)
     return opts
@@ -54,7 +55,8 @@ def main() -> None:
         engine.isolate()
         return SaltPhases(engine, project)
 
-    Service(place, make_runner).serve(notify_ready)
+    events = Events(minion_config(CONFIG))
+    Service(place, make_runner, events.fire).serve(notify_ready)
 
 
 if __name__ == "__main__":

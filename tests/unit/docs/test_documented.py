@@ -17,6 +17,7 @@ from corpus.model.deployment import Outcome
 from corpus.model.errors import CorpusError, InvalidInput
 from corpus.node.settings import Settings as NodeSettings
 from corpus.project import configuration
+from corpus.project.notifications.settings import KEYS
 from corpus.project.phases import EXTRA, PHASES
 from corpus.project.place import Place, Project
 from corpus.project.services import KINDS
@@ -63,6 +64,10 @@ def test_keys_of_a_health_check() -> None:
         configuration._check_health([{"nonsense": 1}], "here")
     known = refused.value.what.rpartition(" with ")[2].split(", ")
     assert named(section(page("settings"), "Health checks")) == set(known)
+
+
+def test_keys_of_notifications() -> None:
+    assert named(section(page("settings"), "Notifications")) == {*KEYS, "url", "secret"}
 
 
 def test_keys_of_common(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ def ask(scratch: Scratch, commit: str, **phases: Any) -> tuple[Ending, list[str]
             Request(BRANCH, commit, "us"),
             Phases(None, **phases),
             lines.append,
+            scratch.fire,
             deployment.new_id(),
         )
         return ending, lines
@@ -47,6 +48,7 @@ def test_here_where_no_service_is(scratch: Scratch) -> None:
     assert ending.outcome == "live", ending.error
     assert "-----> build" in lines
     assert scratch.ledger[-1].by == "us"
+    assert [tag for tag, _data in scratch.events] == ["corpus/deployment/demo/live"]
 
 
 def test_here_where_only_a_socket_is_left(scratch: Scratch) -> None:
@@ -62,6 +64,11 @@ def test_a_service_that_does_not_come_back(
     monkeypatch.setattr(githook, "PATIENCE", 0.2)
     with pytest.raises(CorpusError, match="the deploy service does not answer"):
         asking.deploy(
-            scratch.project, Request(BRANCH, "1" * 40), Phases(), print, deployment.new_id()
+            scratch.project,
+            Request(BRANCH, "1" * 40),
+            Phases(),
+            print,
+            scratch.fire,
+            deployment.new_id(),
         )
     assert scratch.ledger == []

@@ -20,6 +20,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
+from salt.config import minion_config
 from salt.exceptions import CommandExecutionError
 
 from corpus.commands.git import sha
@@ -33,6 +34,7 @@ from corpus.project.deployment import new_id
 from corpus.project.place import Place, Project
 from corpus.project.request import Request
 from corpus.saltext.engine import Engine
+from corpus.saltext.events import Events
 from corpus.saltext.phases import SaltPhases
 
 __virtualname__ = "mc_project"
@@ -215,6 +217,7 @@ def _asked(project: Project, request: Request) -> dict[str, Any]:
         request,
         _alone,
         lambda line: print(line, file=sys.stderr, flush=True),
+        Events(minion_config(__opts__["conf_file"])).fire,
         identity,
     )
     # It holds rendered states, and so may hold secrets.
