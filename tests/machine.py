@@ -6,6 +6,7 @@ in a folder. One application runs on it, whose every answer to a visitor is chec
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -148,10 +149,18 @@ class Machine(Fake):
 
     _rsync = _cp
 
-    def _tar(self, argv: Sequence[str], _stdin: str) -> str | None:
-        given = dict(word.split("=", 1) for word in argv if "=" in word)
-        app = Path(given["--directory"], "app")
-        Path(given["--file"]).write_bytes(app.read_bytes())
+    # Keys
+
+    def _ssh_keygen(self, argv: Sequence[str], stdin: str) -> str | None:
+        path = Path(argv[argv.index("-f") + 1])
+        if "-y" in argv:
+            return f"ssh-ed25519 {path.read_text()}"
+        if "sign" in argv:
+            return f"{path.read_text()} signed {hash_of(stdin)}"
+        if "verify" in argv:
+            told = Path(argv[argv.index("-s") + 1]).read_text()
+            return "" if told.endswith(hash_of(stdin)) else None
+        path.write_text("the key")
         return ""
 
     # systemd and nftables
@@ -293,6 +302,10 @@ class Machine(Fake):
         with (self.folder / "acknowledged").open("a") as file:
             file.write(f"{entry}\n")
         self.tell("visit", version.number)
+
+
+def hash_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def entries_of(store: Path) -> tuple[list[str], int]:
