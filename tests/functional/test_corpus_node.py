@@ -16,7 +16,7 @@ import corpus.saltext  # noqa: E402
 
 FUNCTIONS = {
     "boot", "create", "destroy", "enlarge", "exec", "facts", "image_import", "image_list",
-    "inspect", "limit", "list", "prepare", "route", "start", "stop", "unroute",
+    "inspect", "limit", "list", "pair", "prepare", "route", "start", "stop", "unpair", "unroute",
 }  # fmt: skip
 ID = "11111111-2222-4333-8444-555555555555"
 

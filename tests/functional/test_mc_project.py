@@ -21,7 +21,8 @@ from serving import serving
 
 FUNCTIONS = {"init_project", "settings", "get_configuration", "deploy", "report",
     "rollback",
-             "list_projects", "link", "unlink"}  # fmt: skip
+             "list_projects", "link", "unlink", "identity", "pair", "unpair", "peers",
+             "fetch_release"}  # fmt: skip
 TOP = "{% macro build(common) %}\nx:\n  file.managed:\n    - name: {{ common.paths.run }}/x\n"
 TOP += "    - contents: {{ common.data.get('word', 'none') }}\n{% endmacro %}\n"
 FAILING = TOP.replace("file.managed", "test.fail_without_changes")

@@ -164,3 +164,17 @@ def update_ref(repository: Path, branch: str, new: str, old: str) -> list[str]:
 def describe(repository: Path, commit: str) -> list[str]:
     """Return the command that prints a commit's time (Unix seconds) and subject, a line each."""
     return ["git", f"--git-dir={repository}", "log", "-1", "--format=%ct%n%s", sha(commit)]
+
+
+def fetch(repository: Path, url: str, commit: str) -> list[str]:
+    """Return the command that brings a commit with its history, over SSH alone, under no name."""
+    settings = ["fetch.fsckObjects=true", "protocol.allow=never", "protocol.ssh.allow=always"]
+    options = [word for setting in settings for word in ("-c", setting)]
+    return ["git", f"--git-dir={repository}", *options, "fetch", "--quiet", "--no-tags",
+            "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules",
+            "--refmap=", "--", url, sha(commit)]  # fmt: skip
+
+
+def has(repository: Path, commit: str) -> list[str]:
+    """Return the command that succeeds when the commit is there."""
+    return ["git", f"--git-dir={repository}", "cat-file", "-e", f"{sha(commit)}^{{commit}}"]

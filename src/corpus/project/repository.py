@@ -15,6 +15,9 @@ from corpus.model.errors import CommandFailed, DeploymentRefused
 from corpus.project import trees
 from corpus.project.place import Project
 
+ENVIRONMENT = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
+"""What git finds in its environment, besides the account's own."""
+
 
 @dataclass(frozen=True)
 class Commit:
@@ -33,7 +36,7 @@ def run(
         argv,
         stdin=stdin,
         user=project.user,
-        env={"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"},
+        env=ENVIRONMENT,
         cwd=project.paths.root,
         check=check,
         timeout=300,
@@ -120,6 +123,11 @@ def check_out(project: Project, repository: Path, target: Path, commit: str) -> 
             run(project, git.clone_shared(repository, target))
             run(project, git.checkout(target, commit))
     run(project, git.clean(target))
+
+
+def has(project: Project, commit: str) -> bool:
+    """Tell whether a commit is in the repository that code is pushed to."""
+    return run(project, git.has(project.paths.project_git, commit), check=False).code == 0
 
 
 def describe(project: Project, commit: str) -> Commit:

@@ -12,7 +12,7 @@ from pathlib import Path
 from corpus.commands import signing
 from corpus.hosts.files import write_atomic
 from corpus.model.errors import CommandFailed, ReleaseRefused
-from corpus.project.place import Place
+from corpus.project.place import Place, Project
 
 _TIMEOUT = 30
 _MAX_SIGNATURE = 4096
@@ -52,8 +52,9 @@ def sign(place: Place, data: bytes) -> bytes:
     return place.host.run(signing.sign(own_key(place)), stdin=data, timeout=_TIMEOUT).out.encode()
 
 
-def check(place: Place, data: bytes, signature: bytes, signer: str) -> None:
-    """Raise ReleaseRefused unless ``signer`` is trusted here and signed ``data``."""
+def check(project: Project, data: bytes, signature: bytes, signer: str) -> None:
+    """Raise ReleaseRefused unless ``signer`` is trusted for the project and signed ``data``."""
+    place, who = project.place, principal(project.name, signer)
     if len(signature) > _MAX_SIGNATURE:
         raise ReleaseRefused("the signature of the release is too long to be one")
     with tempfile.TemporaryDirectory(prefix="corpus-signers-") as folder:
@@ -61,7 +62,7 @@ def check(place: Place, data: bytes, signature: bytes, signer: str) -> None:
         signers.write_text(_trusted(place))
         write_atomic(file, signature, 0o600, durable=False)
         try:
-            place.host.run(signing.check(signers, signer, file), stdin=data, timeout=_TIMEOUT)
+            place.host.run(signing.check(signers, who, file), stdin=data, timeout=_TIMEOUT)
         except CommandFailed as error:
             raise ReleaseRefused(
                 f"the release is not signed by an environment that is trusted here "
@@ -69,6 +70,16 @@ def check(place: Place, data: bytes, signature: bytes, signer: str) -> None:
                 where=str(place.signers),
                 mend="pair this environment with the one that made the release",
             ) from None
+
+
+def principal(project: str, signer: str) -> str:
+    """Return what an environment is called that is trusted for a project, or for all (``*``)."""
+    return f"{project}@{signer}"
+
+
+def trusted(who: str, key: str) -> str:
+    """Return the line of the allowed signers that trusts a public key as that of ``who``."""
+    return f'{who} namespaces="{signing.NAMESPACE}" {key}\n'
 
 
 def _trusted(place: Place) -> str:
@@ -79,5 +90,5 @@ def _trusted(place: Place) -> str:
         others = ""
     if not place.release_key.exists():
         return others
-    own = f'{signer_of(place)} namespaces="{signing.NAMESPACE}" {public_key(place)}\n'
+    own = trusted(principal("*", signer_of(place)), public_key(place))
     return f"{others.rstrip()}\n{own}"

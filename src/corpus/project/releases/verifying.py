@@ -36,8 +36,8 @@ def verify(project: Project, deployment: DeploymentId, *, archives: bool = True)
         ) from None
     except InvalidInput as error:
         raise ReleaseRefused(error.what, where=where, mend=_AGAIN) from None
-    signing.check(project.place, text, signature, manifest.signer)
-    _check_system(manifest, where)
+    signing.check(project, text, signature, manifest.signer)
+    check_system(manifest, where)
     for part in manifest.parts:
         with opened(project, part) as handle:
             if archives:
@@ -45,7 +45,8 @@ def verify(project: Project, deployment: DeploymentId, *, archives: bool = True)
     return manifest
 
 
-def _check_system(manifest: Manifest, where: str) -> None:
+def check_system(manifest: Manifest, where: str) -> None:
+    """Raise ReleaseRefused when a release was made for another system than this one."""
     for what, made, here in (
         ("architecture", manifest.architecture, system.architecture()),
         ("base", manifest.base, system.base()),

@@ -16,7 +16,7 @@ from salt.exceptions import CommandExecutionError
 
 from corpus.model.errors import CorpusError
 from corpus.node import boot as _boot
-from corpus.node import environments, images, lifecycle, proxy, room
+from corpus.node import environments, images, lifecycle, pairing, proxy, room
 from corpus.node.context import Node, this_node
 
 __virtualname__ = "corpus_node"
@@ -242,6 +242,26 @@ def unroute(host: str) -> bool:
     CLI Example: ``salt-call --local corpus_node.unroute guestbook.localhost``
     """
     return proxy.unroute(_node(), host)
+
+
+@_edge
+def pair(staging: str, prod: str, project: str) -> dict[str, Any]:
+    """Let a prod environment fetch the releases of a project from a staging one.
+
+    Both are of this node and run, and the project is initialised in both.
+
+    CLI Example: ``salt-call --local corpus_node.pair STAGING PROD guestbook``
+    """
+    return pairing.pair(_node(), staging, prod, project)
+
+
+@_edge
+def unpair(staging: str, prod: str, project: str) -> bool:
+    """Take back what ``pair`` did; False when there was nothing.
+
+    CLI Example: ``salt-call --local corpus_node.unpair STAGING PROD guestbook``
+    """
+    return pairing.unpair(_node(), staging, prod, project)
 
 
 @_edge

@@ -28,7 +28,8 @@ from corpus.hosts import isolated
 from corpus.model.deployment import DeploymentId, Kind, Outcome
 from corpus.model.errors import CorpusError, InvalidInput
 from corpus.model.paths import DEFAULT_PREFIX
-from corpus.project import asking, configuration, layout, repository, targets
+from corpus.project import asking, configuration, layout, promotion, repository, targets
+from corpus.project import peers as pairing
 from corpus.project import report as reports
 from corpus.project.deployment import new_id
 from corpus.project.place import Place, Project
@@ -253,3 +254,63 @@ def link(name: str) -> list[str]:
 def unlink(name: str) -> list[str]:
     """Remove the project's links from Salt's roots and from systemd; return those of Salt."""
     return layout.unlink(Project.existing(_place(), name))
+
+
+@_edge
+def identity(name: str, address: str | None = None, port: int | None = None) -> dict[str, Any]:
+    """Return what this environment is to a peer of the project: what ``pair`` takes there.
+
+    address, port
+        Where the peer reaches this environment's SSH server, when it is on another node.
+
+    .. code-block:: console
+
+        # salt-call --local --out=json mc_project.identity guestbook
+    """
+    return pairing.identity(Project.existing(_place(), name), address, port).as_dict()
+
+
+@_edge
+def pair(name: str, peer: dict[str, Any]) -> dict[str, Any]:
+    """Pair this environment with another one for a project: staging with production.
+
+    peer
+        What ``identity`` returned there. Between environments of one node
+        ``corpus_node.pair`` does both sides.
+    """
+    # As it is printed with --out=json.
+    given = peer["local"] if isinstance(peer, dict) and list(peer) == ["local"] else peer
+    return pairing.pair(Project.existing(_place(), name), given).as_dict()
+
+
+@_edge
+def unpair(name: str, environment: str | None = None) -> list[str]:
+    """Forget one peer of a project, or all; return the ids of those forgotten."""
+    return pairing.unpair(Project.existing(_place(), name), environment)
+
+
+@_edge
+def peers(name: str) -> list[dict[str, Any]]:
+    """Return the environments that a project is paired with."""
+    return [peer.as_dict() for peer in pairing.listed(Project.existing(_place(), name))]
+
+
+@_edge
+def fetch_release(name: str, release: str | None = None) -> dict[str, Any]:
+    """Bring a release here and verify it, without deploying it; return its manifest.
+
+    A promotion then needs no staging environment.
+
+    release
+        A deployment's id; the newest that staging offers by default.
+
+    .. code-block:: console
+
+        # salt-call --local mc_project.fetch_release guestbook
+    """
+    project = Project.existing(_place(), name)
+    manifest = promotion.obtain(
+        project, "", release, lambda line: print(line, file=sys.stderr, flush=True)
+    )
+    promotion.fetch_commit(project, manifest.commit)
+    return manifest.as_dict()

@@ -1,0 +1,138 @@
+"""From staging to production: which release it is, and that it is here and verified.
+
+A release that lies in ``releases/`` counts first, however it came there: then no staging
+environment needs to be in sight.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from corpus.model.deployment import DeploymentId
+from corpus.model.errors import (
+    CorpusError,
+    InvalidInput,
+    NotFound,
+    ReleaseRefused,
+)
+from corpus.model.manifest import Manifest
+from corpus.project import fetching, lock, peers, releases, repository
+from corpus.project.fetching import Offer, Tell
+from corpus.project.place import Project
+from corpus.project.releases import signing, verifying
+
+
+def latest(project: Project) -> Manifest:
+    """Return the newest release that staging offers or that lies here, and is signed right.
+
+    Raises ReleaseRefused when the staging environment does not answer, NotFound.
+    """
+    offered = _offered(project)
+    known = {offer.manifest.deployment: offer.manifest for offer in offered}
+    known |= {manifest.deployment: manifest for manifest in releases.listed(project)}
+    for deployment in sorted(known, reverse=True):
+        offer = next((o for o in offered if o.manifest.deployment == deployment), None)
+        try:
+            if offer is None:
+                return releases.verify(project, deployment, archives=False)
+            return _checked(project, offer)
+        except (ReleaseRefused, NotFound):
+            continue
+    raise _none(project, "no release that may be deployed here", list(known.values()))
+
+
+def obtain(project: Project, commit: str, wanted: str | None, tell: Tell) -> Manifest:
+    """Return a verified release, whose files lie in ``releases/``.
+
+    That of ``commit`` (empty: of any), and of the deployment ``wanted`` when it is given, by
+    its id or the name of one of its files; the newest of several. One that lies here is taken,
+    else it is fetched from the paired staging environment, which ``tell`` hears of. Raises
+    ReleaseRefused, NotFound with what is on offer, InvalidInput.
+    """
+    identity = _named(project, wanted) if wanted else None
+    if not commit and identity is None:
+        identity = latest(project).deployment
+    with lock.held(_lock(project), "a fetch of a release", lambda ahead: tell(f"behind {ahead}")):
+        return _obtain(project, commit, identity, tell)
+
+
+def _obtain(project: Project, commit: str, identity: DeploymentId | None, tell: Tell) -> Manifest:
+    here = releases.listed(project)
+    refused: CorpusError | None = None
+    for manifest in here:
+        if _fits(manifest, commit, identity):
+            try:
+                return releases.verify(project, manifest.deployment)
+            except (ReleaseRefused, NotFound) as error:
+                refused = refused or error
+    staging = peers.staging(project)
+    offered = _offered(project) if staging else []
+    offer = next((o for o in offered if _fits(o.manifest, commit, identity)), None)
+    if staging is None or offer is None:
+        what = f"no release {identity or ''}{f' of commit {commit[:10]}' if commit else ''}"
+        raise refused or _none(project, what, [*here, *(o.manifest for o in offered)])
+    if refused:
+        tell(f"the release that lies here is refused, and fetched anew: {refused.what}")
+        releases.remove(project, offer.manifest.deployment)
+    _checked(project, offer)
+    fetching.bring(project, staging, offer, tell)
+    return releases.verify(project, offer.manifest.deployment, archives=False)
+
+
+def fetch_commit(project: Project, commit: str) -> None:
+    """Have a commit in the project's repository, from the staging environment where it lacks.
+
+    Raises ReleaseRefused, NotFound.
+    """
+    if repository.has(project, commit):
+        return
+    staging = peers.staging(project)
+    if staging is None:
+        raise NotFound(
+            f"commit {commit[:10]} is not here, and {project.name} has no staging environment",
+            where=str(project.paths.project_git),
+            mend="push it, or pair this environment with the one that made the release",
+        )
+    fetching.fetch_commit(project, staging, commit)
+
+
+def _offered(project: Project) -> list[Offer]:
+    staging = peers.staging(project)
+    return fetching.offers(project, staging) if staging else []
+
+
+def _checked(project: Project, offer: Offer) -> Manifest:
+    """Return the manifest of an offer that may be deployed here. Raises ReleaseRefused."""
+    signing.check(project, offer.text, offer.signature, offer.manifest.signer)
+    verifying.check_system(offer.manifest, str(offer.manifest.deployment))
+    return offer.manifest
+
+
+def _fits(manifest: Manifest, commit: str, identity: DeploymentId | None) -> bool:
+    return commit in ("", manifest.commit) and identity in (None, manifest.deployment)
+
+
+def _named(project: Project, wanted: str) -> DeploymentId:
+    """Return the deployment of an id, or of the name of a file in ``releases/``."""
+    path = Path(wanted)
+    if path.parent not in (Path(), project.paths.releases):
+        raise InvalidInput(
+            f"not in {project.paths.releases}: {ascii(wanted)[:100]}",
+            mend="put the release's files there first",
+        )
+    stem = path.name.removeprefix(f"{project.name}-").split(".")[0]
+    return DeploymentId.parse(stem)
+
+
+def _lock(project: Project) -> Path:
+    return project.paths.state / "fetch.lock"
+
+
+def _none(project: Project, what: str, known: list[Manifest]) -> NotFound:
+    newest = sorted({(str(m.deployment), m.commit[:10]) for m in known}, reverse=True)[:5]
+    offered = ", ".join(f"{id} ({commit})" for id, commit in newest)
+    return NotFound(
+        f"{what}: {f'there are {offered}' if offered else 'there is none'}",
+        where=str(project.paths.releases),
+        mend="deploy the commit in staging, or put the release's files there",
+    )
