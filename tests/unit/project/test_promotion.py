@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from corpus.model.errors import CorpusError, DeploymentRefused, InvalidInput, NotFound, ReleaseRefused
+from corpus.model.errors import (
+    CorpusError,
+    DeploymentRefused,
+    InvalidInput,
+    NotFound,
+    ReleaseRefused,
+)
 from corpus.model.manifest import Manifest
 from corpus.project import fetching, peers, promotion, releases, repository, room
 from corpus.project.releases import signing
@@ -182,7 +188,7 @@ def test_a_staging_that_sends_for_ever(both: Pair, monkeypatch: pytest.MonkeyPat
 def test_other_bytes_than_were_signed(both: Pair, trouble: str) -> None:
     both.release(size=200_000)
     both.trouble(trouble)
-    with pytest.raises(ReleaseRefused, match="not the archive that was signed|is longer than"):
+    with pytest.raises(ReleaseRefused, match=r"not the archive that was signed|is longer than"):
         obtain(both)
     assert not both.prod.paths.manifest(FIRST).exists()
     assert not both.prod.paths.release(FIRST).exists()
