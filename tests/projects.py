@@ -99,8 +99,15 @@ class Phases:
     def has(self, phase: str) -> bool:
         return phase in self.phases
 
-    def check(self, phase: str, common: dict[str, Any]) -> None:
-        pass
+    def check(self, phase: str, common: dict[str, Any]) -> int:
+        return 1
+
+    def preview(self, phase: str, common: dict[str, Any], progress: Callable[[str], None]) -> Tally:
+        progress(f"would change {phase}")
+        return Tally(1, 0)
+
+    def task(self, name: str, common: dict[str, Any], progress: Callable[[str], None]) -> Tally:
+        return self.run(f"task_{name}", common, progress)
 
     def run(self, phase: str, common: dict[str, Any], progress: Callable[[str], None]) -> Tally:
         self.phases[phase](common)
@@ -203,6 +210,11 @@ class Scratch:
     ) -> Deployed:
         """Go back to a former deployment, in a child."""
         asked = Request(BRANCH, by="ann", kind=Kind.ROLLBACK, target=target, with_data=with_data)
+        return in_child(lambda: self.ask(asked, make_runner))
+
+    def promote(self, make_runner: MakeRunner, release: str = "") -> Deployed:
+        """Deploy a release, in a child."""
+        asked = Request(BRANCH, by="ann", kind=Kind.PROMOTE, target=release)
         return in_child(lambda: self.ask(asked, make_runner))
 
     def start(self, commit: str, make_runner: MakeRunner) -> int:

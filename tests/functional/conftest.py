@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import salt.loader
+import salt.minion
 
 from corpus.hosts import kernel
 from corpus.model.deployment import DeploymentId
@@ -18,7 +20,7 @@ from corpus.project.place import Project
 from corpus.saltext.engine import Engine
 from corpus.saltext.phases import SaltPhases
 from corpus.saltext.service import minion_options
-from projects import Scratch, place_at
+from projects import Scratch, in_child, place_at
 
 CONFIG = """\
 file_client: local
@@ -120,3 +122,28 @@ def standing(environment: Path, _numbers: Iterator[int], make_runner: MakeRunner
     done = scratch.deploy(scratch.commit({".salt/top.sls": top}), make_runner)
     assert done.outcome == "live", done.text
     return scratch
+
+
+@pytest.fixture(scope="session")
+def functions(opts: dict[str, Any]) -> Any:
+    return salt.loader.minion_mods(dict(opts))
+
+
+@pytest.fixture
+def call(functions: Any) -> Callable[..., Any]:
+    """Return what calls a function as the command line does, in a child."""
+
+    def run(name: str, *args: str) -> tuple[Any, int]:
+        function = functions[f"mc_project.{name}"]
+
+        def work() -> tuple[Any, int]:
+            positional, named = salt.minion.load_args_and_kwargs(
+                function, list(args), data={"jid": "1"}
+            )
+            context = functions.pack["__context__"]
+            context.pop("retcode", None)
+            return function(*positional, **named), int(context.get("retcode", 0))
+
+        return in_child(work)
+
+    return run

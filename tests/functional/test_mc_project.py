@@ -10,47 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import salt.loader
-import salt.minion
 from salt.exceptions import CommandExecutionError
 
 from corpus.project import repository
 from corpus.project.deployment import MakeRunner
-from projects import BRANCH, Scratch, in_child
+from projects import BRANCH, Scratch
 from serving import serving
 
-FUNCTIONS = {"init_project", "settings", "get_configuration", "deploy", "report",
-    "rollback",
-             "list_projects", "link", "unlink", "identity", "pair", "unpair", "peers",
-             "fetch_release"}  # fmt: skip
+FUNCTIONS = {"init_project", "settings", "get_configuration", "deploy", "promote", "rollback",
+             "run_task", "diff", "report", "list_projects", "link", "unlink", "identity", "pair",
+             "unpair", "peers", "fetch_release"}  # fmt: skip
 TOP = "{% macro build(common) %}\nx:\n  file.managed:\n    - name: {{ common.paths.run }}/x\n"
 TOP += "    - contents: {{ common.data.get('word', 'none') }}\n{% endmacro %}\n"
 FAILING = TOP.replace("file.managed", "test.fail_without_changes")
-
-
-@pytest.fixture(scope="session")
-def functions(opts: dict[str, Any]) -> Any:
-    return salt.loader.minion_mods(dict(opts))
-
-
-@pytest.fixture
-def call(functions: Any) -> Callable[..., Any]:
-    """Return what calls a function as the command line does, in a child."""
-
-    def run(name: str, *args: str) -> tuple[Any, int]:
-        function = functions[f"mc_project.{name}"]
-
-        def work() -> tuple[Any, int]:
-            positional, named = salt.minion.load_args_and_kwargs(
-                function, list(args), data={"jid": "1"}
-            )
-            context = functions.pack["__context__"]
-            context.pop("retcode", None)
-            return function(*positional, **named), int(context.get("retcode", 0))
-
-        return in_child(work)
-
-    return run
 
 
 def test_it_loads_by_its_entry_point(functions: Any) -> None:

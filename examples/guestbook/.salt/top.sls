@@ -21,8 +21,22 @@ data:
 {%- endif %}
 {%- endmacro %}
 
+{#- Also in production, where nothing is built: a release made in staging gets the settings of the
+    environment that it runs in. -#}
+{% macro configure(common) %}
+environment:
+  file.managed:
+    - name: {{ common.environment_file | json }}
+    - mode: '0600'
+    - show_changes: False
+    - contents:
+      - {{ ('GUESTBOOK_SECRET_KEY=' ~ quoted(common.data.secret_key)) | json }}
+      - {{ ('GUESTBOOK_TITLE=' ~ quoted(common.data.title)) | json }}
+      - {{ ('GUESTBOOK_DATABASE=' ~ quoted(common.paths.data ~ '/guestbook.sqlite3')) | json }}
+{%- endmacro %}
+
 {% macro build(common) %}
-{%- if common.paths.run != common.paths.project %}
+{%- if common.mode != 'editable' %}
 code:
   cmd.run:
     - name: cp -a --reflink=auto guestbook migrations manage.py requirements.txt {{ common.paths.run }}
@@ -39,16 +53,6 @@ venv:
 {%- endmacro %}
 
 {% macro post_build(common) %}
-environment:
-  file.managed:
-    - name: {{ common.environment_file | json }}
-    - mode: '0600'
-    - show_changes: False
-    - contents:
-      - {{ ('GUESTBOOK_SECRET_KEY=' ~ quoted(common.data.secret_key)) | json }}
-      - {{ ('GUESTBOOK_TITLE=' ~ quoted(common.data.title)) | json }}
-      - {{ ('GUESTBOOK_DATABASE=' ~ quoted(common.paths.data ~ '/guestbook.sqlite3')) | json }}
-
 unit:
   file.managed:
     - name: {{ common.unit | json }}
@@ -87,8 +91,8 @@ User={{ common.user }}
 Group={{ common.group }}
 WorkingDirectory={{ common.paths.run }}
 EnvironmentFile={{ common.environment_file }}
-Environment=PYTHONDONTWRITEBYTECODE=1
-ExecStart={{ common.venv }}/bin/gunicorn --preload --workers 1 --threads {{ common.data.threads }} --bind 0.0.0.0:{{ common.data.port }} --graceful-timeout 2 --keep-alive 2 --worker-tmp-dir /dev/shm --no-control-socket guestbook.web:app
+Environment=PYTHONDONTWRITEBYTECODE=1{{ ' FLASK_DEBUG=1' if common.mode == 'editable' }}
+ExecStart={{ common.venv }}/bin/gunicorn {{ '--reload' if common.mode == 'editable' else '--preload' }} --workers 1 --threads {{ common.data.threads }} --bind 0.0.0.0:{{ common.data.port }} --graceful-timeout 2 --keep-alive 2 --worker-tmp-dir /dev/shm --no-control-socket guestbook.web:app
 KillMode=mixed
 TimeoutStopSec=5
 Restart=on-failure

@@ -9,7 +9,16 @@ from typing import Any
 from corpus.model.deployment import Kind, Outcome
 from corpus.model.errors import CorpusError
 from corpus.model.mode import Mode
-from corpus.project import hotfixes, notifications, phases, repository, reserve, retention, window
+from corpus.project import (
+    editable,
+    hotfixes,
+    notifications,
+    phases,
+    repository,
+    reserve,
+    retention,
+    window,
+)
 from corpus.project.ledger import Entry
 from corpus.project.work import Work
 
@@ -58,6 +67,8 @@ def tidy(work: Work, outcome: Outcome, error: str) -> None:
     """Prune and notify: neither may change how the deployment ended."""
     try:
         if outcome is not Outcome.ROLLBACK_FAILED:  # of which everything is kept
+            if outcome is Outcome.LIVE and work.mode is Mode.EDITABLE:
+                editable.forget(work)
             _prune(work, work.runtime if outcome is Outcome.LIVE else work.former)
         reserve.keep(work.project)
         if work.common and work.runner.has("notify"):

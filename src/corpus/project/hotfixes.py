@@ -49,9 +49,13 @@ def by_hand(project: Project, live: DeploymentId) -> dict[str, str]:
     if not unpacked.is_dir():
         return {}
     made, differing = _noted(project, live), changes(run, unpacked)
-    found = {n: how for n, how in differing.items() if n not in made or made[n] != _mark(run / n)}
-    for name in made.keys() - differing.keys():
-        found[name] = "changed" if (run / name).exists() else "removed"
+    found = {}
+    for name in differing.keys() | made.keys():
+        now = _mark(run / name)
+        if name not in made:
+            found[name] = differing[name]
+        elif made[name] != now:
+            found[name] = "changed" if now and made[name] else "new" if now else "removed"
     return found
 
 

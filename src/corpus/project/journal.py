@@ -48,8 +48,9 @@ class Journal:
         self._append({"begin": step}, durable)
 
     def facts(self, **facts: Any) -> None:
-        """Record values that recovery needs."""
-        self._append({"facts": facts}, durable=False)
+        """Record values that recovery needs; without an open journal there is none."""
+        if self.path.exists():
+            self._append({"facts": facts}, durable=False)
 
     def fact(self, name: str) -> Any:
         """Return a value that was recorded, None when it was not."""

@@ -68,11 +68,20 @@ class PhaseRunner(Protocol):
     def has(self, phase: str) -> bool:
         """Tell whether the project defines the macro. Raises PhaseFailed when it does not parse."""
 
-    def check(self, phase: str, common: dict[str, Any]) -> None:
-        """Render and compile a phase without running it. Raises PhaseFailed."""
+    def check(self, phase: str, common: dict[str, Any]) -> int:
+        """Render and compile a phase without running it; return how many states it has.
+
+        Raises PhaseFailed.
+        """
 
     def run(self, phase: str, common: dict[str, Any], progress: Callable[[str], None]) -> Tally:
         """Run a phase; ``common`` is passed by reference. Raises PhaseFailed."""
+
+    def preview(self, phase: str, common: dict[str, Any], progress: Callable[[str], None]) -> Tally:
+        """Tell what a phase would change, and change nothing. Raises PhaseFailed."""
+
+    def task(self, name: str, common: dict[str, Any], progress: Callable[[str], None]) -> Tally:
+        """Run a task of the project's, ``.salt/task_<name>.sls``. Raises PhaseFailed."""
 
 
 def run(runner: PhaseRunner, phase: str, common: dict[str, Any], log: Log) -> None:

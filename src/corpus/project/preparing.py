@@ -12,10 +12,11 @@ from pathlib import Path
 
 from corpus.hosts import kernel
 from corpus.model.deployment import Kind
-from corpus.model.errors import DeploymentRefused, Unsupported
+from corpus.model.errors import DeploymentRefused
 from corpus.model.mode import Mode
 from corpus.model.size import format_size
 from corpus.project import (
+    binding,
     claims,
     copies,
     hotfixes,
@@ -25,10 +26,11 @@ from corpus.project import (
     repository,
     room,
     trees,
+    worktree,
 )
 from corpus.project.work import Work
 
-_CONFIGURE = 300  # seconds: a pillar may run commands
+CONFIGURE = 300  # seconds: a pillar may run commands
 
 
 # 2 -- the pushed commit
@@ -37,18 +39,23 @@ _CONFIGURE = 300  # seconds: a pillar may run commands
 def check_out(work: Work) -> None:
     """Check out code and pillar, configure, run the first two phases."""
     _check_out(work, work.commit, work.pillar_commit)
+    require_macros(work)
+    with phases.limited("configuration", CONFIGURE):
+        work.configure()
+    notifications.keep(work.project, work.common["notify"])
+    _settle_mode(work)
+    work.phase("gather_variables")
+    work.phase("pre_install")
+
+
+def require_macros(work: Work) -> None:
+    """Raise DeploymentRefused when the commit has no macros."""
     if not (work.project.paths.salt / "top.sls").is_file():
         raise DeploymentRefused(
             "the project has no .salt/top.sls",
             where=f"commit {work.commit[:10]}",
             mend="add .salt/top.sls with the macros of your project; see docs/tutorial.md",
         )
-    with phases.limited("configuration", _CONFIGURE):
-        work.configure()
-    notifications.keep(work.project, work.common["notify"])
-    _settle_mode(work)
-    work.phase("gather_variables")
-    work.phase("pre_install")
 
 
 def _settle_mode(work: Work) -> None:
@@ -64,24 +71,30 @@ def _settle_mode(work: Work) -> None:
             f"releases are deployed in final mode, and this project runs in {work.mode} mode",
             mend="promote in the environment of type prod, or set mode: final",
         )
-    if work.mode is not Mode.COOKING:
-        raise Unsupported(
-            f"this version deploys in cooking mode only, not {work.mode}",
-            mend="set mode: cooking in the project's pillar",
-        )
+    if not editable and binding.is_bound(work.project):
+        undo_check_out(work)  # run/, which goes on serving, keeps the live version
+        binding.unbind(work.project)
+        _check_out(work, work.commit, work.pillar_commit)
 
 
 def _check_out(work: Work, commit: str, pillar_commit: str) -> None:
-    project, paths = work.project, work.project.paths
-    repository.check_out(project, paths.project_git, paths.project, commit)
+    paths = work.project.paths
+    worktree.check_out(work.project, commit)
     if pillar_commit:
-        repository.check_out(project, paths.pillar_git, paths.pillar, pillar_commit)
+        repository.check_out(work.project, paths.pillar_git, paths.pillar, pillar_commit)
 
 
 def undo_check_out(work: Work) -> None:
     """Put the checkouts back to the version that is live."""
-    if work.previous:
-        _check_out(work, work.previous.commit, work.previous.pillar_commit)
+    former = work.previous.commit if work.previous else ""
+    kept = worktree.put_back(work.project, work.commit, former)
+    if kept:
+        work.log.line(kept)
+    if work.previous and work.previous.pillar_commit:
+        paths = work.project.paths
+        repository.check_out(
+            work.project, paths.pillar_git, paths.pillar, work.previous.pillar_commit
+        )
 
 
 # 4 -- preflight

@@ -6,6 +6,7 @@ environment needs to be in sight.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from corpus.model.deployment import DeploymentId
@@ -41,6 +42,26 @@ def latest(project: Project) -> Manifest:
     raise _none(project, "no release that may be deployed here", list(known.values()))
 
 
+def find(project: Project, commit: str, wanted: str | None) -> Manifest:
+    """Return what ``obtain`` would bring, and bring nothing; its archives are not looked at.
+
+    Raises as ``obtain`` does.
+    """
+    identity = _named(project, wanted) if wanted else None
+    if not commit and identity is None:
+        return latest(project)
+    here = releases.listed(project)
+    for manifest in here:
+        if _fits(manifest, commit, identity):
+            with contextlib.suppress(ReleaseRefused, NotFound):
+                return releases.verify(project, manifest.deployment, archives=False)
+    offered = _offered(project)
+    for offer in offered:
+        if _fits(offer.manifest, commit, identity):
+            return _checked(project, offer)
+    raise _none(project, _what(commit, identity), [*here, *(o.manifest for o in offered)])
+
+
 def obtain(project: Project, commit: str, wanted: str | None, tell: Tell) -> Manifest:
     """Return a verified release, whose files lie in ``releases/``.
 
@@ -69,8 +90,8 @@ def _obtain(project: Project, commit: str, identity: DeploymentId | None, tell: 
     offered = _offered(project) if staging else []
     offer = next((o for o in offered if _fits(o.manifest, commit, identity)), None)
     if staging is None or offer is None:
-        what = f"no release {identity or ''}{f' of commit {commit[:10]}' if commit else ''}"
-        raise refused or _none(project, what, [*here, *(o.manifest for o in offered)])
+        known = [*here, *(o.manifest for o in offered)]
+        raise refused or _none(project, _what(commit, identity), known)
     if refused:
         tell(f"the release that lies here is refused, and fetched anew: {refused.what}")
         releases.remove(project, offer.manifest.deployment)
@@ -110,6 +131,11 @@ def _checked(project: Project, offer: Offer) -> Manifest:
 
 def _fits(manifest: Manifest, commit: str, identity: DeploymentId | None) -> bool:
     return commit in ("", manifest.commit) and identity in (None, manifest.deployment)
+
+
+def _what(commit: str, identity: DeploymentId | None) -> str:
+    named, of = f" {identity}" if identity else "", f" of commit {commit[:10]}" if commit else ""
+    return f"no release{named}{of}"
 
 
 def _named(project: Project, wanted: str) -> DeploymentId:

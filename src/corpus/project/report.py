@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from corpus.project import journal, lock, services, trees
+from corpus.project import binding, hotfixes, journal, lock, services, trees, worktree
 from corpus.project.ledger import Entry, Ledger
 from corpus.project.place import Place, Project
 
@@ -32,11 +32,23 @@ def report(project: Project, limit: int = 10) -> dict[str, Any]:
     }
 
 
+def changed_by_hand(project: Project) -> dict[str, str]:
+    """Return what differs in ``run/`` from what went live, by somebody's own hand."""
+    if binding.is_bound(project):
+        return dict.fromkeys(worktree.dirty(project), "changed")
+    live = Ledger(project.paths.ledger).live()
+    return hotfixes.by_hand(project, live.deployment) if live else {}
+
+
 def _brief(entry: Entry) -> dict[str, Any]:
     return {
         "id": entry.id,
         "outcome": str(entry.outcome),
+        "kind": str(entry.kind),
         "mode": entry.mode,
+        "release": entry.release,
+        "target": entry.target,
+        "replaces": entry.replaces,
         "commit": entry.commit,
         "pillar_commit": entry.pillar_commit,
         "by": entry.by,

@@ -9,7 +9,7 @@ from typing import Any
 from corpus.commands import git
 from corpus.model.deployment import DeploymentId, Kind
 from corpus.model.errors import InvalidInput
-from corpus.project import repository, targets
+from corpus.project import promotion, repository, targets
 from corpus.project.log import Log
 from corpus.project.place import Project
 
@@ -71,6 +71,15 @@ def _pushed(project: Project, request: Request, log: Log) -> tuple[Request, str]
     return request, repository.pillar_tip(project) or ""
 
 
+def _promoted(project: Project, request: Request, log: Log) -> tuple[Request, str]:
+    """Find the release, and bring its commit here when nobody pushed it."""
+    manifest = promotion.find(project, "", request.target or None)
+    promotion.fetch_commit(project, manifest.commit)
+    _tell(project, manifest.commit, log)
+    chosen = replace(request, new=manifest.commit, target=str(manifest.deployment))
+    return chosen, repository.pillar_tip(project) or ""
+
+
 def _tell(project: Project, commit: str, log: Log) -> None:
     log.line(f"commit {commit[:10]} {repository.describe(project, commit).subject}")
 
@@ -88,7 +97,7 @@ def _former(project: Project, request: Request, log: Log) -> tuple[Request, str]
     return chosen, target.pillar_commit
 
 
-_HOW = {Kind.DEPLOY: _pushed, Kind.ROLLBACK: _former}
+_HOW = {Kind.DEPLOY: _pushed, Kind.PROMOTE: _promoted, Kind.ROLLBACK: _former}
 
 
 def choose(project: Project, request: Request, log: Log) -> tuple[Request, str]:

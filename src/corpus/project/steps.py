@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from corpus.model.deployment import Kind
 from corpus.model.mode import Mode
-from corpus.project import preparing, taking, window
+from corpus.project import editable, preparing, taking, window
 from corpus.project.work import Work
 
 
@@ -33,20 +33,25 @@ CHECKOUT = Step("checkout", preparing.check_out, preparing.undo_check_out)
 PREFLIGHT = Step("preflight", preparing.preflight)
 BUILD = Step("build", preparing.build, preparing.undo_build)
 BUNDLE = Step("bundle", preparing.bundle, preparing.undo_bundle)
+FETCH = Step("fetch", taking.fetch)
+UNPACK = Step("unpack", taking.unpack, taking.undo_unpack)
 TAKE = Step("take", taking.take, taking.undo_unpack)
 HOLD = Step("hold", window.hold, window.resume)
 DATA = Step("data", window.back_up_data, window.restore_data)
 DUMP = Step("dump", window.dump, window.reload_dumps, undo_once=("revert", "start"))
+BIND = Step("bind", editable.bind, editable.undo_bind)
 SWAP = Step("swap", window.swap, window.swap_back)
 REVERT = Step("revert", taking.revert)
 START = Step("start", window.start, window.stop_failed)
 HEALTH = Step("health", window.check_health)
 
 COOKING = (CHECKOUT, PREFLIGHT, BUILD, BUNDLE, HOLD, DATA, DUMP, SWAP, START, HEALTH)
+FINAL = (CHECKOUT, FETCH, PREFLIGHT, UNPACK, HOLD, DATA, DUMP, SWAP, START, HEALTH)
+EDITABLE = (CHECKOUT, PREFLIGHT, HOLD, BIND, START, HEALTH)
 ROLLBACK = (CHECKOUT, PREFLIGHT, TAKE, HOLD, DATA, DUMP, SWAP, REVERT, START, HEALTH)
 
-OF_MODE = {Mode.COOKING: COOKING}
-EVERY = {step.name: step for way in (COOKING, ROLLBACK) for step in way}
+OF_MODE = {Mode.COOKING: COOKING, Mode.FINAL: FINAL, Mode.EDITABLE: EDITABLE}
+EVERY = {step.name: step for way in (COOKING, FINAL, EDITABLE, ROLLBACK) for step in way}
 """Every step by its name, as the journal has it."""
 
 HELD = frozenset({"hold", "data", "dump", "swap", "bind", "revert", "start"})

@@ -8,8 +8,37 @@ from __future__ import annotations
 
 from corpus.model.deployment import DeploymentId
 from corpus.model.mode import Mode
-from corpus.project import preparing, targets, trees, window
+from corpus.model.size import format_size
+from corpus.project import preparing, promotion, releases, targets, trees, window
 from corpus.project.work import Work
+
+# 3 -- the release
+
+
+def fetch(work: Work) -> None:
+    """Have the release of the commit, or the one that was asked for, here and verified."""
+    manifest = promotion.obtain(work.project, work.commit, work.target or None, work.log.line)
+    work.release, work.size = str(manifest.deployment), manifest.size
+    work.note(release=work.release)
+    work.log.line(
+        f"release {manifest.deployment} of {manifest.commit[:10]}, "
+        f"{format_size(manifest.size)}, signed by {manifest.signer}"
+    )
+
+
+# 6 -- unpack
+
+
+def unpack(work: Work) -> None:
+    """Unpack the release to ``deploy/<id>``, copy that to the new ``run/``, configure it there.
+
+    ``configure`` is where production's own settings reach files that are generated.
+    """
+    project, paths = work.project, work.project.paths
+    manifest = releases.verify(project, DeploymentId.parse(work.release), archives=False)
+    releases.unpack(project, manifest, paths.deployment(work.id))
+    _new_run(work)
+    preparing.build_at(work, paths.new_run(work.id), ("configure",))
 
 
 def undo_unpack(work: Work) -> None:

@@ -65,11 +65,13 @@ class Engine:
         self._lay_out()
 
     def show(self, project: Project) -> None:
-        """Make the project's pillar the one that is compiled."""
+        """Make the project's pillar the one that is compiled, its recipes those that are read."""
         name = project.name
-        link = self.folder / "pillar" / "makina-projects" / name
-        link.unlink(missing_ok=True)
-        link.symlink_to(project.paths.pillar)
+        for part, target in (("pillar", project.paths.pillar), ("states", project.paths.salt)):
+            link = self.folder / part / "makina-projects" / name
+            link.parent.mkdir(exist_ok=True)
+            link.unlink(missing_ok=True)
+            link.symlink_to(target)
         top = self.folder / "pillar" / "top.sls"
         top.write_text(f"base:\n  '*':\n    - makina-projects.{name}\n")
 

@@ -87,8 +87,10 @@ def state_line(low: Mapping[str, Any], result: Any) -> str:
     mark = "changed" if chunk.get("changes") else "ok"
     if chunk.get("result") is False:
         mark = "FAILED"
+    elif chunk.get("result", True) is None:
+        mark = "would change"  # test=True
     seconds = float(chunk.get("duration") or 0) / 1000
-    return f"{mark:8}{name} ({function}, {seconds:.1f} s)"
+    return f"{mark:7} {name} ({function}, {seconds:.1f} s)"
 
 
 def failed_states(phase: str, result: Mapping[str, Any], root: Path) -> PhaseFailed:

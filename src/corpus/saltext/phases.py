@@ -96,10 +96,10 @@ class SaltPhases:
             self._macros = frozenset(k for k, there in json.loads(rendered).items() if there)
         return phase in self._macros
 
-    def check(self, phase: str, common: dict[str, Any]) -> None:
-        """Render a phase and compile it to chunks, without running it."""
+    def check(self, phase: str, common: dict[str, Any]) -> int:
+        """Render a phase and compile it, without running it; return how many states it has."""
         high = self._high_data(phase, common)
-        state = self.engine.state
+        state, chunks = self.engine.state, []
         high, errors = state.reconcile_extend(high)
         errors = [*errors, *state.verify_high(high)]
         if not errors and high:
@@ -109,6 +109,7 @@ class SaltPhases:
             errors = [*errors, *self._unknown_functions(chunks)]
         if errors:
             raise explain.compile_errors(phase, errors, self._source())
+        return len(chunks)
 
     def _unknown_functions(self, chunks: list[dict[str, Any]]) -> list[str]:
         states = self.engine.state.states
@@ -121,7 +122,24 @@ class SaltPhases:
 
     def run(self, phase: str, common: dict[str, Any], progress: Callable[[str], None]) -> Tally:
         """Run a phase; each state is told to ``progress`` as it ends."""
-        high = self._high_data(phase, common)
+        return self._call(phase, self._high_data(phase, common), progress)
+
+    def preview(self, phase: str, common: dict[str, Any], progress: Callable[[str], None]) -> Tally:
+        """Tell what the states of a phase would change, by Salt's ``test=True``."""
+        opts = self.engine.state.states.opts
+        before, opts["test"] = opts["test"], True
+        try:
+            return self._call(phase, self._high_data(phase, common), progress)
+        finally:
+            opts["test"] = before
+
+    def task(self, name: str, common: dict[str, Any], progress: Callable[[str], None]) -> Tally:
+        """Run ``.salt/task_<name>.sls``, which finds ``common`` as a macro does."""
+        path = f"makina-projects/{self.project.name}/task_{name}.sls"
+        text = self._render('{% include "' + path + '" %}', {"common": common}, f"task_{name}")
+        return self._call(f"task_{name}", self._compiled(f"task_{name}", text), progress)
+
+    def _call(self, phase: str, high: dict[str, Any], progress: Callable[[str], None]) -> Tally:
         if not high:
             return Tally()
         state = self.engine.state
@@ -142,7 +160,9 @@ class SaltPhases:
 
     def _high_data(self, phase: str, common: dict[str, Any]) -> dict[str, Any]:
         call = _IMPORT.format(name=self.project.name) + "{{ project." + phase + "(common) }}"
-        text = self._render(call, {"common": common}, phase)
+        return self._compiled(phase, self._render(call, {"common": common}, phase))
+
+    def _compiled(self, phase: str, text: str) -> dict[str, Any]:
         if not text.strip():
             return {}
         high, errors = self.engine.high_data(phase, text)

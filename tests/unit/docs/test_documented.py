@@ -103,7 +103,9 @@ def functions(path: Path) -> Iterator[tuple[str, list[str]]]:
     """Public functions with their arguments; ``list_`` is Salt's ``list``."""
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-            yield node.name.rstrip("_"), [argument.arg for argument in node.args.args]
+            surplus = [f"**{node.args.kwarg.arg}"] if node.args.kwarg else []
+            named = [argument.arg for argument in node.args.args]
+            yield node.name.rstrip("_"), named + surplus
 
 
 @pytest.mark.parametrize("module", ["mc_project", "corpus_node"])

@@ -282,14 +282,6 @@ def test_no_recipe(scratch: Scratch) -> None:
     scratch.assert_clean()
 
 
-@pytest.mark.parametrize("mode", ["editable", "final"])
-def test_other_modes_are_the_next_issue(live: Scratch, mode: str) -> None:
-    before = state_of(live)
-    done = live.deploy(version(live), Phases({"mode": mode}, build=copy_to_run))
-    assert f"cooking mode only, not {mode}" in done.text
-    assert_as_before(live, before, "refused")
-
-
 def test_a_disk_without_room(live: Scratch) -> None:
     before = state_of(live)
 

@@ -12,10 +12,11 @@ It converts arguments and errors; corpus.project does the work.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,15 +24,25 @@ from typing import Any, TypeVar
 from salt.config import minion_config
 from salt.exceptions import CommandExecutionError
 
-from corpus.commands.git import sha
-from corpus.hosts import isolated
+from corpus.commands.git import DEPLOY_REFS, sha
+from corpus.hosts import isolated, kernel
 from corpus.model.deployment import DeploymentId, Kind, Outcome
 from corpus.model.errors import CorpusError, InvalidInput
 from corpus.model.paths import DEFAULT_PREFIX
-from corpus.project import asking, configuration, layout, promotion, repository, targets
+from corpus.project import (
+    asking,
+    byhand,
+    configuration,
+    layout,
+    planning,
+    promotion,
+    repository,
+    targets,
+)
 from corpus.project import peers as pairing
 from corpus.project import report as reports
 from corpus.project.deployment import new_id
+from corpus.project.log import Log
 from corpus.project.place import Place, Project
 from corpus.project.request import Request
 from corpus.saltext.engine import Engine
@@ -165,19 +176,89 @@ def _masked(values: dict[str, Any]) -> dict[str, Any]:
 
 
 @_edge
-def deploy(name: str, commit: str | None = None) -> dict[str, Any]:
+def deploy(
+    name: str,
+    commit: str | None = None,
+    plan: bool = False,
+    preview: bool = False,
+    only: list[str] | str | None = None,
+    only_steps: list[str] | str | None = None,
+) -> dict[str, Any]:
     """Deploy ``commit`` (the deploy branch's tip by default); its log goes to standard error.
 
     The deploy service does it where it runs, so that the deployment outlives this command.
     The return says how it ended; anything but ``live`` sets a non-zero exit code.
 
+    plan
+        Tell what would be done, with sizes, and touch nothing.
+    preview
+        The same, and what each state would change (Salt's ``test=True``).
+    only
+        Run these phases alone, on what is checked out; there is no way back.
+    only_steps
+        Run these steps alone: preflight, bind, start, health.
+
     .. code-block:: console
 
         # salt-call --local --retcode-passthrough mc_project.deploy guestbook
+        # salt-call --local mc_project.deploy guestbook plan=True
+        # salt-call --local mc_project.deploy guestbook only=build,post_build
     """
     project = Project.existing(_place(), name)
+    if only or only_steps:
+        if commit or plan or preview or (only and only_steps):
+            raise InvalidInput("only and only_steps stand alone", mend="give one of them")
+        return _by_hand(
+            project,
+            lambda *engine: (
+                byhand.run_phases(project, _words(only), *engine)
+                if only
+                else byhand.run_steps(project, _words(only_steps), *engine)
+            ),
+        )
     branch, tip = repository.deploy_branch(project)
-    return _asked(project, Request(branch, sha(commit) if commit else tip, by="mc_project"))
+    request = Request(branch, sha(commit) if commit else tip, by="mc_project")
+    return _planned(project, request, preview) if plan or preview else _asked(project, request)
+
+
+@_edge
+def promote(name: str, release: str = "", plan: bool = False) -> dict[str, Any]:
+    """Deploy a release: the newest that the paired staging environment offers, or ``release``.
+
+    release
+        The id of the deployment that made it; see ``mc_project.releases``.
+    plan
+        Tell what would be done, with sizes, and touch nothing.
+
+    .. code-block:: console
+
+        # salt-call --local mc_project.promote guestbook
+    """
+    project = Project.existing(_place(), name)
+    request = Request(DEPLOY_REFS[0], "", "mc_project", Kind.PROMOTE, release)
+    return _planned(project, request, False) if plan else _asked(project, request)
+
+
+@_edge
+def run_task(name: str, task: str, **arguments: Any) -> dict[str, Any]:
+    """Run ``.salt/task_<task>.sls`` of the project; it finds ``arguments`` as ``common.arguments``.
+
+    .. code-block:: console
+
+        # salt-call --local mc_project.run_task guestbook create_admin email=ada@example.org
+    """
+    project = Project.existing(_place(), name)
+    given = {key: value for key, value in arguments.items() if not key.startswith("__pub_")}
+    return _by_hand(project, lambda *engine: asdict(byhand.run_task(project, task, given, *engine)))
+
+
+@_edge
+def diff(name: str) -> dict[str, str]:
+    """Return what was changed by hand in ``run/`` since it went live: path to how.
+
+    In editable mode, the files of the checkout that differ from the commit.
+    """
+    return reports.changed_by_hand(Project.existing(_place(), name))
 
 
 @_edge
@@ -210,6 +291,41 @@ def rollback(
     return _asked(project, asked)
 
 
+def _words(given: list[str] | str | None) -> list[str]:
+    """Return names given as a list or separated by commas."""
+    return given.split(",") if isinstance(given, str) else list(given or [])
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _planned(project: Project, request: Request, preview: bool) -> dict[str, Any]:
+    """Return what would be done. In a child: Salt's modules know one engine a process."""
+    identity = new_id()
+
+    def work() -> dict[str, Any]:
+        log = Log(Path(os.devnull), _say)
+        try:
+            return planning.plan(project, request, _runner, log, identity, preview=preview)
+        finally:
+            shutil.rmtree(_scratch(project, identity), ignore_errors=True)
+
+    return isolated.run(work)
+
+
+def _by_hand(project: Project, work: Callable[..., Any]) -> dict[str, Any]:
+    """Run a part of a deployment here, with its log kept as a deployment's is."""
+    identity = new_id()
+    log = Log(project.paths.log(identity), _say)
+    kernel.become_subreaper()  # so that what a phase leaves running can be ended
+    try:
+        return {"done": work(lambda project, _id: _alone(project, identity), log)}
+    finally:
+        log.close()
+        shutil.rmtree(_scratch(project, identity), ignore_errors=True)
+
+
 def _asked(project: Project, request: Request) -> dict[str, Any]:
     """Have done what is asked for, and return how it ended."""
     identity = new_id()
@@ -217,7 +333,7 @@ def _asked(project: Project, request: Request) -> dict[str, Any]:
         project,
         request,
         _alone,
-        lambda line: print(line, file=sys.stderr, flush=True),
+        _say,
         Events(minion_config(__opts__["conf_file"])).fire,
         identity,
     )

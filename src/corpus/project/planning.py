@@ -1,0 +1,197 @@
+"""What a deployment would do, found out without touching the project.
+
+The commit is checked out into a scratch tree, where everything but the checkouts is a link
+to the real thing; phases are rendered there, and none is run.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import Any
+
+from corpus.model.deployment import DeploymentId, Kind
+from corpus.model.mode import Mode
+from corpus.model.size import format_size
+from corpus.project import (
+    claims,
+    copies,
+    hotfixes,
+    phases,
+    preparing,
+    promotion,
+    repository,
+    request,
+    room,
+    steps,
+)
+from corpus.project.deployment import MakeRunner
+from corpus.project.log import Log
+from corpus.project.place import Project
+from corpus.project.request import Request
+from corpus.project.work import Work
+
+_PHASES = {
+    "build": phases.BUILD,
+    "bundle": ("bundle",),
+    "bind": phases.BUILD,
+    "unpack": ("configure",),
+    "hold": ("stop",),
+    "dump": ("backup",),
+    "start": ("deploy", "start", "post_deploy", "post_install"),
+    "health": ("health",),
+}
+
+
+def plan(
+    project: Project,
+    asked: Request,
+    make_runner: MakeRunner,
+    log: Log,
+    identity: DeploymentId,
+    *,
+    preview: bool = False,
+) -> dict[str, Any]:
+    """Return what the deployment would do, its steps and copies; tell it to ``log`` too.
+
+    ``preview``: the states of each phase tell what they would change (Salt's ``test=True``).
+    Sizes in bytes, times in seconds. Raises what a deployment would be refused for.
+    """
+    asked, pillar = request.choose(project, asked, log)
+    with _scratch(project, identity) as scratch:
+        work = _work(project, scratch, asked, pillar, make_runner, log, identity)
+        states = _rehearse(work, log, preview=preview)
+        if work.mode is Mode.FINAL and work.kind is not Kind.ROLLBACK:
+            manifest = promotion.find(project, work.commit, work.target or None)
+            work.release, work.size = str(manifest.deployment), manifest.size
+        needed = copies.of(work)
+        found = {
+            "mode": str(work.mode),
+            "kind": str(work.kind),
+            "commit": work.commit,
+            "release": work.release,
+            "target": work.target,
+            "steps": _steps(work, states),
+            "copies": [asdict(copy) for copy in needed],
+            "needed": sum(copy.size for copy in needed),
+            "free": room.free(project),
+            "services": list(work.common["services"]),
+            "ports": work.ports,
+            "changed_by_hand": _hand_made(project, work),
+        }
+    for line in _lines(found):
+        log.line(line)
+    return found
+
+
+@contextmanager
+def _scratch(project: Project, identity: DeploymentId) -> Iterator[Project]:
+    """Give a twin of the project whose checkouts alone are its own."""
+    root = project.paths.build / f"plan-{identity}"
+    twin = Project(replace(project.place, prefix=root), replace(project.paths, prefix=root))
+    paths = twin.paths
+    try:
+        paths.state.mkdir(parents=True)
+        for real in project.paths.root.iterdir():
+            link = paths.root / real.name
+            if real not in (project.paths.project, project.paths.pillar, project.paths.state):
+                link.symlink_to(real)
+        if project.paths.ledger.exists():
+            shutil.copyfile(project.paths.ledger, paths.ledger)
+        for checkout in (paths.project, paths.pillar):
+            checkout.mkdir(mode=0o700)
+            if project.user is not None:
+                account = pwd.getpwnam(project.user)
+                os.chown(checkout, account.pw_uid, account.pw_gid)
+        yield twin
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _work(
+    project: Project,
+    scratch: Project,
+    asked: Request,
+    pillar: str,
+    make_runner: MakeRunner,
+    log: Log,
+    identity: DeploymentId,
+) -> Work:
+    paths = scratch.paths
+    repository.check_out(scratch, paths.project_git, paths.project, asked.new)
+    if pillar:
+        repository.check_out(scratch, paths.pillar_git, paths.pillar, pillar)
+    work = Work(
+        project=scratch,
+        id=identity,
+        commit=asked.new,
+        pillar_commit=pillar,
+        branch=asked.branch,
+        by=asked.by,
+        log=log,
+        make_runner=make_runner,
+        kind=asked.kind,
+        target=asked.target,
+        with_data=asked.with_data,
+    )
+    preparing.require_macros(work)
+    work.configure()
+    real = {name: getattr(project.paths, name) for name in work.common["paths"] if name != "dumps"}
+    work.common["paths"] |= {
+        name: str(path) for name, path in real.items() if name not in ("project", "salt", "pillar")
+    }
+    return work
+
+
+def _rehearse(work: Work, log: Log, *, preview: bool) -> dict[str, int]:
+    """Compile every phase; return how many states each has."""
+    claims.check(work.project, work.common["services"], work.common["ports"])
+    work.common |= {"outcome": "live", "error": ""}
+    found = {}
+    for name in phases.called(work.mode):
+        if work.runner.has(name):
+            with phases.limited(name, phases.seconds(work.common, name)):
+                found[name] = work.runner.check(name, work.common)
+                if preview and name not in ("restore", "notify"):
+                    log.title(f"{name} (test)")
+                    work.runner.preview(name, work.common, log.line)
+    return found
+
+
+def _steps(work: Work, states: dict[str, int]) -> list[dict[str, Any]]:
+    """Return the steps with their phases, and how long each took the last time."""
+    took = work.previous.steps if work.previous else {}
+    called = {"checkout": ("gather_variables", "pre_install"), **_PHASES}
+    return [
+        {
+            "name": step.name,
+            "phases": {name: states[name] for name in called.get(step.name, ()) if name in states},
+            "seconds": took.get(step.name),
+        }
+        for step in (steps.CHECKOUT, *steps.plan(work))
+    ]
+
+
+def _hand_made(project: Project, work: Work) -> dict[str, str]:
+    if work.previous is None or work.mode is Mode.EDITABLE:
+        return {}
+    return hotfixes.by_hand(project, work.previous.deployment)
+
+
+def _lines(found: dict[str, Any]) -> Iterator[str]:
+    yield f"{found['kind']} in {found['mode']} mode" + (
+        f", release {found['release']}" if found["release"] else ""
+    )
+    for step in found["steps"]:
+        ran = ", ".join(f"{name} ({count} states)" for name, count in step["phases"].items())
+        last = f"{step['seconds']:.2f} s last time" if step["seconds"] is not None else ""
+        yield f"{step['name']:10}{'; '.join(part for part in (ran, last) if part)}".rstrip()
+    for copy in found["copies"]:
+        yield f"copy      {copy['what']} by {copy['way']}: up to {format_size(copy['size'])}"
+    yield f"room      {format_size(found['needed'])} needed, {format_size(found['free'])} free"
+    if found["changed_by_hand"]:
+        yield f"by hand   {len(found['changed_by_hand'])} files of run/ were changed since"

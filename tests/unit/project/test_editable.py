@@ -1,0 +1,133 @@
+"""Editable mode: run/ is the checkout, built in place; a failed push changes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corpus.project import binding
+from projects import Phases, Scratch, copy_to_run, digest, fail, git
+
+SETTINGS = {"mode": "editable"}
+
+
+def build(common: dict[str, Any]) -> None:
+    """Be a build in place: its product lies beside the source and is not git's."""
+    run = Path(common["paths"]["run"])
+    assert (run / ".git").exists()
+    (run / "built").write_text(f"of {(run / 'app').read_text()}")
+
+
+@pytest.fixture
+def dev(scratch: Scratch) -> Iterator[Scratch]:
+    """Return a project that is live in editable mode."""
+    if os.geteuid() != 0:
+        pytest.skip("mounts: needs root")
+    commit = scratch.commit({"app": "version 1\n", ".salt/top.sls": "", ".gitignore": "built\n"})
+    done = scratch.deploy(commit, Phases(SETTINGS, build=build))
+    assert done.outcome == "live", done.text
+    (scratch.paths.data / "db").write_text("of version 1\n")
+    yield scratch
+    binding.unbind(scratch.project)
+    scratch.assert_clean()
+
+
+def test_run_is_the_checkout(dev: Scratch) -> None:
+    paths = dev.paths
+    assert binding.is_bound(dev.project)
+    assert (paths.run / "built").read_text() == "of version 1\n"
+    (paths.project / "app").write_text("edited\n")
+    assert (paths.run / "app").read_text() == "edited\n"
+    assert paths.current.resolve() == paths.run.resolve()
+    assert list(paths.releases.iterdir()) == []
+    assert list(paths.archives.iterdir()) == []
+    assert dev.ledger[-1].mode == "editable"
+
+
+def test_a_second_push(dev: Scratch) -> None:
+    called: list[str] = []
+    phases = {name: lambda _c, n=name: called.append(n) for name in ("bundle", "deploy", "backup")}
+    done = dev.deploy(dev.commit({"app": "version 2\n"}), Phases(SETTINGS, build=build, **phases))
+    assert done.outcome == "live", done.text
+    assert (dev.paths.run / "built").read_text() == "of version 2\n"
+    assert called == []
+
+
+def test_mixin_is_the_same(scratch: Scratch) -> None:
+    commit = scratch.commit({"app": "version 1\n", ".salt/top.sls": ""})
+    assert scratch.deploy(commit, Phases({"mode": "mixin"})).outcome == "live"
+    assert binding.is_bound(scratch.project)
+    binding.unbind(scratch.project)
+
+
+def test_an_edit_is_not_overwritten(dev: Scratch) -> None:
+    (dev.paths.project / "app").write_text("edited\n")
+    before = digest(dev.paths.run)
+    done = dev.deploy(dev.commit({"app": "version 2\n"}), Phases(SETTINGS, build=build))
+    assert done.outcome == "refused"
+    assert "app" in done.text
+    assert digest(dev.paths.run) == before
+
+
+@pytest.mark.parametrize("phase", ["build", "post_build", "post_install", "health"])
+def test_a_failed_push_changes_nothing(dev: Scratch, phase: str) -> None:
+    def spoil(common: dict[str, Any]) -> None:
+        build(common)
+        Path(common["paths"]["run"], "more").write_text("x")
+        fail(common)
+
+    before = _files(dev)
+    commit = dev.commit({"app": "version 2\n", "new": "n"})
+    done = dev.deploy(commit, Phases(SETTINGS, **{"build": build, phase: spoil}))
+    assert done.outcome == "rolled_back", done.text
+    assert _files(dev) == before
+    head = git("-C", dev.paths.project, "rev-parse", "HEAD").stdout.strip()
+    assert head == dev.ledger[0].commit
+    assert binding.is_bound(dev.project)
+
+
+def _files(scratch: Scratch) -> dict[str, str]:
+    run = scratch.paths.run
+    names = [p for p in run.rglob("*") if p.is_file() and ".git" not in p.relative_to(run).parts]
+    return {str(path.relative_to(run)): path.read_text() for path in names}
+
+
+def test_a_first_push_that_fails_leaves_no_binding(scratch: Scratch) -> None:
+    commit = scratch.commit({"app": "version 1\n", ".salt/top.sls": ""})
+    done = scratch.deploy(commit, Phases(SETTINGS, post_install=fail))
+    assert done.outcome == "rolled_back", done.text
+    assert not binding.is_bound(scratch.project)
+    assert list(scratch.paths.run.iterdir()) == []
+    scratch.assert_clean()
+
+
+def test_to_cooking_and_back(dev: Scratch) -> None:
+    cooking = dev.deploy(dev.commit({"app": "version 2\n"}), Phases(build=copy_to_run))
+    assert cooking.outcome == "live", cooking.text
+    assert not binding.is_bound(dev.project)
+    assert (dev.paths.run / "app").read_text() == "version 2\n"
+    assert len(list(dev.paths.releases.iterdir())) >= 2
+    again = dev.deploy(dev.commit({"app": "version 3\n"}), Phases(SETTINGS, build=build))
+    assert again.outcome == "live", again.text
+    assert binding.is_bound(dev.project)
+
+
+def test_to_cooking_fails(dev: Scratch) -> None:
+    done = dev.deploy(
+        dev.commit({"app": "version 2\n"}), Phases(build=copy_to_run, post_install=fail)
+    )
+    assert done.outcome == "rolled_back", done.text
+    assert (dev.paths.run / "app").read_text() == "version 1\n"
+    assert (dev.paths.run / "built").read_text() == "of version 1\n"
+    good = dev.deploy(dev.commit({"app": "version 3\n"}), Phases(SETTINGS, build=build))
+    assert good.outcome == "live", good.text
+
+
+def test_no_rollback(dev: Scratch) -> None:
+    dev.deploy(dev.commit({"app": "version 2\n"}), Phases(SETTINGS, build=build))
+    refused = dev.rollback(Phases(SETTINGS))
+    assert refused.outcome == "refused"
