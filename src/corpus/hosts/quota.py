@@ -1,7 +1,7 @@
 """What a btrfs quota group uses at this moment, as the kernel tells it in /sys/fs/btrfs.
 
-Unlike ``btrfs qgroup show`` this reads one group, takes no process, and counts what is
-promised to writes under way. Source: the kernel's fs/btrfs/sysfs.c; BTRFS_IOC_FS_INFO
+Unlike ``btrfs qgroup show`` this reads one group, takes no process, and counts data that is
+written and not yet on the disk. Source: the kernel's fs/btrfs/sysfs.c; BTRFS_IOC_FS_INFO
 (0x8400941f) in include/uapi/linux/btrfs.h.
 """
 
@@ -15,7 +15,6 @@ from uuid import UUID
 from corpus.commands.btrfs import Usage
 
 _FS_INFO = 0x8400941F
-_RESERVED = ("rsv_data", "rsv_meta_pertrans", "rsv_meta_prealloc")
 
 
 def filesystem(path: Path) -> str:
@@ -33,7 +32,8 @@ def usage(pool: Path, group: str, sysfs: Path = Path("/sys/fs/btrfs")) -> Usage 
     """Return bytes used and limit of a group such as ``2/77``; None where there is no such."""
     try:
         folder = sysfs / filesystem(pool) / "qgroups" / group.replace("/", "_")
-        used = sum(_number(folder / name) for name in ("referenced", *_RESERVED))
+        # What is reserved for metadata is left out: a guess far too high, given back when needed.
+        used = _number(folder / "referenced") + _number(folder / "rsv_data")
         limited = _number(folder / "limit_flags") & 1
         return Usage(used, _number(folder / "max_referenced") if limited else None)
     except OSError:
