@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from corpus.model.errors import CorpusError
-from corpus.node import ask, boot
+from corpus.node import ask
 from corpus.node.context import this_node
 from corpus.node.settings import DEFAULT_FILE
 
@@ -22,15 +22,18 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         node = this_node(given.settings)
+        if given.command == "answer":
+            with socket.socket(fileno=sys.stdin.fileno()) as line:
+                print(ask.answer(node, line))
+            return 0
+        from corpus.node import boot  # an environment that asks does not wait for it
+
         if given.command == "boot":
             outcome = boot.boot(node)
             for id, what in outcome.items():
                 print(f"{id}: {what}")
             return 1 if any(what.startswith("failed") for what in outcome.values()) else 0
-        if given.command == "answer":
-            with socket.socket(fileno=sys.stdin.fileno()) as line:
-                print(ask.answer(node, line))
-        elif given.command == "halt":
+        if given.command == "halt":
             boot.halt(node)
         else:
             found = boot.prepare(node) if given.command == "prepare" else boot.facts(node)

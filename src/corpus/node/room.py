@@ -32,7 +32,8 @@ class Room:
 def room(node: Node, record: Record) -> Room:
     """Return the room of an environment, without walking its files."""
     found = Volumes(node).used(record.group)
-    return Room(record.limits.size, found.used if found else None, limit(node, record))
+    size = (found and found.limit) or record.limits.size
+    return Room(size, found.used if found else None, limit(node, record))
 
 
 def limit(node: Node, record: Record) -> int:
