@@ -19,7 +19,7 @@ from serving import serving
 
 FUNCTIONS = {"init_project", "settings", "get_configuration", "deploy", "promote", "rollback",
              "run_task", "diff", "report", "list_projects", "link", "unlink", "identity", "pair",
-             "unpair", "peers", "fetch_release"}  # fmt: skip
+             "unpair", "peers", "fetch_release", "doctor", "usage"}  # fmt: skip
 TOP = "{% macro build(common) %}\nx:\n  file.managed:\n    - name: {{ common.paths.run }}/x\n"
 TOP += "    - contents: {{ common.data.get('word', 'none') }}\n{% endmacro %}\n"
 FAILING = TOP.replace("file.managed", "test.fail_without_changes")

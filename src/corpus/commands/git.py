@@ -39,6 +39,21 @@ def config(repository: Path, key: str, value: str, *, add: bool = False) -> list
     return ["git", f"--git-dir={repository}", "config", "--replace-all", key, value, *only]
 
 
+def settings(repository: Path) -> list[str]:
+    """Return the command that prints the repository's own settings for ``parse_settings``."""
+    return ["git", f"--git-dir={repository}", "config", "--local", "--null", "--list"]
+
+
+def parse_settings(text: str) -> dict[str, list[str]]:
+    """Return the values of each setting, in order; git writes the keys in lower case."""
+    found: dict[str, list[str]] = {}
+    for entry in text.split("\0"):
+        key, _, value = entry.partition("\n")
+        if key:
+            found.setdefault(key, []).append(value)
+    return found
+
+
 def clone_shared(repository: Path, target: Path) -> list[str]:
     """Return the command that clones with the objects borrowed from ``repository``."""
     return ["git", "clone", "--quiet", "--shared", "--no-checkout", "--", str(repository),

@@ -24,3 +24,9 @@ def is_point(path: Path) -> bool:
     subvolume for a mount.
     """
     return path.resolve() in parse(Path("/proc/self/mountinfo").read_text(errors="replace"))
+
+
+def below(folder: Path) -> list[Path]:
+    """Return the mount points within ``folder``, itself included, the oldest first."""
+    points = parse(Path("/proc/self/mountinfo").read_text(errors="replace"))
+    return [point for point in points if point.is_relative_to(folder.resolve())]

@@ -134,3 +134,21 @@ def _bearing(mark: bytes) -> list[int]:
             if mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
                 found.append(pid)
     return found
+
+
+def lock_holders(path: Path) -> dict[int, int]:
+    """Return the processes that hold a lock of the kernel on a file, each with its taker.
+
+    A lock outlives who took it in what that one forked: the taker is then no process (0).
+    """
+    wanted = path.stat()
+    found = {}
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if os.path.samestat(descriptor.stat(), wanted):
+                info = Path(str(descriptor).replace("/fd/", "/fdinfo/")).read_text()
+                for line in info.splitlines():
+                    if line.startswith("lock:"):
+                        found[int(descriptor.parts[2])] = int(line.split()[5])
+    table = parents()
+    return {holder: taker if taker in table else 0 for holder, taker in found.items()}

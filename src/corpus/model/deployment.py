@@ -61,3 +61,9 @@ class DeploymentId:
         if not found:
             raise InvalidInput(f"not a deployment id: {ascii(text)[:80]}")
         return cls(found[1], found[2])
+
+    @classmethod
+    def within(cls, name: str) -> DeploymentId | None:
+        """Return the id that the name of a file or directory bears, if any."""
+        found = _ID.search(name)
+        return cls(found[1], found[2]) if found else None

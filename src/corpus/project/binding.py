@@ -44,7 +44,7 @@ def rebind(project: Project) -> bool:
 
     Return whether ``run/`` and ``project/`` are one. Raises Conflict, CommandFailed.
     """
-    if not is_bound(project) and _is_recorded(project):
+    if not is_bound(project) and is_recorded(project):
         if _unit(project, _ends(project, is_shared(project))[1]).exists():
             bind(project)
         else:  # a directory of the developer's was bound, and the node shares it no more
@@ -61,7 +61,7 @@ def bind(project: Project) -> None:
     paths = project.paths
     shared = is_shared(project)
     if not is_bound(project) and not shared and any(paths.project.iterdir()):
-        if _is_recorded(project):
+        if is_recorded(project):
             raise Conflict(
                 "files were put into project/ while it was not bound to run/, which has the "
                 "deployed ones",
@@ -154,7 +154,8 @@ def _unit(project: Project, target: Path) -> Path:
     return project.place.units / systemctl.mount_unit(target)
 
 
-def _is_recorded(project: Project) -> bool:
+def is_recorded(project: Project) -> bool:
+    """Tell whether systemd mounts one at the other's place at every boot."""
     paths = project.paths
     return any(_unit(project, target).exists() for target in (paths.project, paths.run))
 

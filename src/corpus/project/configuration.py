@@ -16,6 +16,7 @@ from corpus.model.errors import InvalidInput
 from corpus.model.manifest import MAIN, MAX_PARTS, part_name
 from corpus.model.mode import Mode, Platform, parse_mode
 from corpus.model.secret import Secret, masked
+from corpus.model.size import parse_size
 from corpus.project import notifications
 from corpus.project.phases import EXTRA, PHASES
 from corpus.project.place import Project
@@ -191,17 +192,8 @@ def _check(settings: Mapping[str, Any], where: str) -> None:
     for key in ("hold", "drain"):
         if not _is_number(settings[key], 0, 3600):
             _fail(where, key, "seconds, 0 to 3600")
-    for key, names, least in (
-        ("timeouts", ("default", *PHASES, *EXTRA), 1),
-        ("retention", ("good", "failed"), 0),
-    ):
-        values = settings[key]
-        if not isinstance(values, Mapping) or not all(
-            name in names and _is_number(value, least, 86400) for name, value in values.items()
-        ):
-            _fail(where, key, f"a mapping of numbers; the names are {', '.join(names)}")
-    if settings["retention"]["good"] < 1:
-        _fail(where, "retention.good", "at least 1")
+    _check_numbers(settings["timeouts"], where, "timeouts", ("default", *PHASES, *EXTRA), 1)
+    _check_retention(settings["retention"], where)
     if settings["stop_before"] not in ("swap", "build"):
         _fail(where, "stop_before", "swap or build")
     _check_health(settings["health"], where)
@@ -227,6 +219,29 @@ def _check_parts(parts: Any, where: str) -> None:
             if any(path.is_relative_to(one) or one.is_relative_to(path) for one in known):
                 _fail(where, f"parts.{name}", "paths that lie in no other path of a part")
             known.append(path)
+
+
+def _check_numbers(values: Any, where: str, key: str, names: tuple[str, ...], least: int) -> None:
+    if not isinstance(values, Mapping) or not all(
+        name in names and _is_number(value, least, 86400) for name, value in values.items()
+    ):
+        _fail(where, key, f"a mapping of numbers; the names are {', '.join(names)}")
+
+
+def _check_retention(values: Any, where: str) -> None:
+    names = ("good", "failed", "size")
+    if not isinstance(values, Mapping) or not set(values) <= set(names):
+        _fail(where, "retention", f"a mapping; the names are {', '.join(names)}")
+    counts = {name: value for name, value in values.items() if name != "size"}
+    _check_numbers(counts, where, "retention", names[:2], 0)
+    if values["good"] < 1:
+        _fail(where, "retention.good", "at least 1")
+    size = values.get("size")
+    if size is not None:
+        try:
+            parse_size(size if isinstance(size, int) else str(size))
+        except InvalidInput:
+            _fail(where, "retention.size", "bytes, or a size such as 2G")
 
 
 def _check_health(checks: Any, where: str) -> None:

@@ -18,7 +18,7 @@ _FULL = re.compile(r"No space left on device|Disk quota exceeded|ENOSPC|EDQUOT|d
 def keep(project: Project) -> None:
     """Have the reserve; a disk without room for it is no error."""
     path = _path(project)
-    if path.exists():
+    if is_there(project):
         return
     try:
         path.write_bytes(os.urandom(SIZE))  # noise: it must not compress away
@@ -27,6 +27,12 @@ def keep(project: Project) -> None:
         path.unlink(missing_ok=True)
         if not is_full(error):
             raise
+
+
+def is_there(project: Project) -> bool:
+    """Tell whether the reserve is there, whole."""
+    path = _path(project)
+    return path.is_file() and path.stat().st_size == SIZE
 
 
 def release(project: Project, rubbish: Path | None, error: BaseException) -> None:

@@ -48,12 +48,35 @@ def link(project: Project, services: Sequence[str], before: dict[str, bytes]) ->
             if _is_ours(entry, run) and not entry.exists():
                 entry.unlink()
                 changed = True
-    for name in now:
-        places = [units / name] + ([wants / name] if name in services else [])
-        for place in places:
-            changed |= _ensure_link(place, run / "systemd" / name, run)
+    for place, target in _wanted(project, services):
+        changed |= _ensure_link(place, target, run)
     if changed:
         project.host.run(systemctl.reload())
+
+
+def astray(project: Project, services: Sequence[str]) -> list[Path]:
+    """Return the links that ``link`` would make, put right or remove."""
+    units, run = project.place.units, project.paths.run
+    found = []
+    for folder in (units, units / WANTS):
+        entries = folder.iterdir() if folder.is_dir() else []
+        found += [entry for entry in entries if _is_ours(entry, run) and not entry.exists()]
+    for place, target in _wanted(project, services):
+        if not place.is_symlink() or place.readlink() != target:
+            found.append(place)
+    return found
+
+
+def _wanted(project: Project, services: Sequence[str]) -> list[tuple[Path, Path]]:
+    """Return every link that the units of ``run/`` need, with what it leads to."""
+    units, run = project.place.units, project.paths.run
+    found = []
+    for unit in shipped(run):
+        target = run / "systemd" / unit.name
+        found.append((units / unit.name, target))
+        if unit.name in services:
+            found.append((units / WANTS / unit.name, target))
+    return found
 
 
 def _is_ours(entry: Path, run: Path) -> bool:

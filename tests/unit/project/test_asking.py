@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import Any
 
@@ -72,3 +73,13 @@ def test_a_service_that_does_not_come_back(
             deployment.new_id(),
         )
     assert scratch.ledger == []
+
+
+def test_a_service_that_is_busy_is_one(scratch: Scratch) -> None:
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        listener.bind(str(scratch.place.socket))
+        listener.listen(0)
+        waiting = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        waiting.connect(str(scratch.place.socket))
+        assert asking.answers(scratch.place)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
+from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.model.deployment import DeploymentId, Outcome
-from corpus.project import retention
+from corpus.model.deployment import DeploymentId, Kind, Outcome
+from corpus.model.errors import InvalidInput
+from corpus.project import configuration, retention, usage
 from corpus.project.ledger import Ledger
-from projects import Scratch, entry, ids
+from projects import Phases, Scratch, copy_to_run, entry, fail, ids
 
 OUTCOMES = st.lists(st.sampled_from(Outcome), max_size=15)
 DAYS = 3 * 86400
@@ -26,8 +30,11 @@ def test_the_last_ones_stay(outcomes: list[Outcome], good: int, failed: int) -> 
     bad = [e.id for e in entries if e.outcome is not Outcome.LIVE]
     assert {i for i in live if i in stay} == set(live[-max(1, good) :])
     assert [i for i in bad if i in stay] == bad[max(0, len(bad) - failed) :]
-    if live:
-        assert live[-1] in stay
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = Ledger(Path(folder, "ledger"))
+        for each in entries:
+            ledger.append(each)
+        assert retention.protected(ledger) == set(live[-2:])
 
 
 def leave_traces(scratch: Scratch, identity: DeploymentId, age: float = 0) -> None:
@@ -47,11 +54,10 @@ def traces(scratch: Scratch, identity: DeploymentId) -> list[str]:
 
 
 def test_it_prunes_every_trace_and_nothing_foreign(scratch: Scratch) -> None:
-    known = list(ids(4))
+    known = list(ids(5))
     ledger = Ledger(scratch.paths.ledger)
-    for identity, outcome in zip(
-        known, (Outcome.LIVE, Outcome.REFUSED, Outcome.LIVE, Outcome.ROLLED_BACK), strict=True
-    ):
+    outcomes = (Outcome.LIVE, Outcome.LIVE, Outcome.REFUSED, Outcome.LIVE, Outcome.ROLLED_BACK)
+    for identity, outcome in zip(known, outcomes, strict=True):
         leave_traces(scratch, identity)
         ledger.append(entry(identity, outcome))
     foreign = [
@@ -62,11 +68,11 @@ def test_it_prunes_every_trace_and_nothing_foreign(scratch: Scratch) -> None:
     ]
     for path in foreign:
         path.mkdir()
-    scratch.paths.current.symlink_to(str(known[2]))
+    scratch.paths.current.symlink_to(str(known[3]))
     removed = retention.prune(scratch.project, {"good": 1, "failed": 1})
-    assert removed == [str(known[0]), str(known[1])]
-    assert [bool(traces(scratch, i)) for i in known] == [False, False, True, True]
-    assert len(traces(scratch, known[2])) == 6
+    assert removed == [str(known[0]), str(known[2])]
+    assert [bool(traces(scratch, i)) for i in known] == [False, True, False, True, True]
+    assert len(traces(scratch, known[3])) == 6
     assert all(path.exists() for path in foreign)
     assert scratch.paths.current.exists()
     assert retention.prune(scratch.project, {"good": 1, "failed": 1}) == []
@@ -82,3 +88,105 @@ def test_one_that_still_waits_keeps_its_log(scratch: Scratch) -> None:
         os.utime(log, (time.time() - age,) * 2)
     assert retention.prune(scratch.project, {}) == [str(forgotten)]
     assert scratch.paths.log(waiting).exists()
+
+
+def test_what_a_rollback_needs_stays(scratch: Scratch) -> None:
+    """After a rollback: the one before that, and the one whose archive has its data."""
+    oldest, good, bad, back = map(str, ids(4))
+    ledger = Ledger(scratch.paths.ledger)
+    for identity in (oldest, good, bad):
+        ledger.append(entry(identity, Outcome.LIVE))
+    ledger.append(entry(back, Outcome.LIVE, kind=Kind.ROLLBACK, target=good, replaces=bad))
+    assert retention.protected(ledger) == {oldest, good, back}
+
+
+def test_releases_of_another_environment(scratch: Scratch) -> None:
+    """One that was deployed here goes with its deployment; one that was not yet, stays."""
+    *deployed, mine, theirs, waiting = ids(6)
+    ledger = Ledger(scratch.paths.ledger)
+    ledger.append(entry(deployed[0], Outcome.LIVE, release=str(theirs)))
+    for identity in (*deployed[1:], mine):
+        ledger.append(entry(identity, Outcome.LIVE))
+    for identity in (theirs, waiting):
+        scratch.paths.release(identity).touch()
+        scratch.paths.manifest(identity).touch()
+    assert retention.prune(scratch.project, {"good": 4}) == []
+    assert retention.prune(scratch.project, {"good": 3}) == [str(theirs)]
+    assert traces(scratch, theirs) == []
+    assert len(traces(scratch, waiting)) == 2
+
+
+# -- by size
+
+
+def fill(scratch: Scratch, identity: DeploymentId, size: int) -> None:
+    archive = scratch.paths.archive(identity)
+    (archive.root / "run").mkdir(parents=True)
+    (archive.root / "run" / "file").write_bytes(os.urandom(size))
+
+
+def past(scratch: Scratch, sizes: list[int], bad: int = -1) -> list[str]:
+    known = list(ids(len(sizes)))
+    for number, (identity, size) in enumerate(zip(known, sizes, strict=True)):
+        outcome = Outcome.ROLLED_BACK if number == bad else Outcome.LIVE
+        Ledger(scratch.paths.ledger).append(entry(identity, outcome))
+        fill(scratch, identity, size)
+    return list(map(str, known))
+
+
+MEGA = 1 << 20
+
+
+def test_by_size_the_oldest_go(scratch: Scratch) -> None:
+    known = past(scratch, [MEGA, MEGA, MEGA, MEGA], bad=1)
+    assert retention.prune(scratch.project, {"size": "4M"}) == []
+    assert retention.prune(scratch.project, {"size": 3 * MEGA - 1}) == known[:2]
+    assert retention.prune(scratch.project, {"size": 3 * MEGA - 1}) == []
+
+
+def test_by_size_the_protected_stay(scratch: Scratch) -> None:
+    known = past(scratch, [MEGA, MEGA, MEGA, MEGA])
+    assert retention.prune(scratch.project, {"size": 1}, known[1]) == [known[0]]
+    assert retention.prune(scratch.project, {"size": 1}) == [known[1]]
+    assert retention.prune(scratch.project, {"size": 1}) == []
+
+
+def test_what_is_shared_counts_once(scratch: Scratch) -> None:
+    known = list(past(scratch, [0, 0, 0, 0]))
+    paths = scratch.paths
+    first = paths.archives / known[0] / "run" / "large"
+    first.write_bytes(os.urandom(4 * MEGA))
+    for identity in known[1:]:
+        os.link(first, paths.archives / identity / "run" / "large")
+    assert usage.measure(scratch.project).freed(known) >= 4 * MEGA
+    assert usage.measure(scratch.project).freed(known) < 4.5 * MEGA
+    assert retention.prune(scratch.project, {"size": "5M"}) == []
+    # Nothing is gained before the last of them goes, so all that may go, goes.
+    assert retention.prune(scratch.project, {"size": "3M"}) == known[:2]
+
+
+def test_a_failed_deployment_prunes_too(live: Scratch) -> None:
+    """By the settings of the version that is live."""
+    settings = {"retention": {"good": 5, "failed": 1}}
+    good = Phases(settings, build=copy_to_run)
+    assert live.deploy(live.commit({"app": "2"}), good).outcome == "live"
+    failed = [live.deploy(live.commit({"app": "3"}), Phases(build=fail)) for _ in range(2)]
+    assert [each.outcome for each in failed] == ["refused", "refused"]
+    assert "pruned 1 past deployments" in failed[1].text
+    there = {str(found) for found in retention._on_disk(live.project)}
+    assert failed[0].ending.id not in there
+    assert failed[1].ending.id in there
+
+
+@pytest.mark.parametrize("size", [0, -1, "", "2X", True, [], "0"])
+def test_a_size_that_is_none(size: object) -> None:
+    layer = {"makina-projects.demo": {"retention": {"size": size}}}
+    with pytest.raises(InvalidInput, match=r"retention\.size must be bytes, or a size such as 2G"):
+        configuration.configure("demo", [("here", layer)])
+
+
+@pytest.mark.parametrize("size", ["2G", 1 << 30, None])
+def test_a_size_that_is_one(size: object) -> None:
+    layer = {"makina-projects.demo": {"retention": {"size": size}}}
+    found = configuration.configure("demo", [("here", layer)])["retention"]
+    assert found == {"good": 5, "failed": 2, "size": size}

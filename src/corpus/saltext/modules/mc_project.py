@@ -41,7 +41,9 @@ from corpus.project import (
 )
 from corpus.project import peers as pairing
 from corpus.project import report as reports
+from corpus.project import usage as disk
 from corpus.project.deployment import new_id
+from corpus.project.doctor.examine import examine, is_well
 from corpus.project.log import Log
 from corpus.project.place import Place, Project
 from corpus.project.request import Request
@@ -352,6 +354,31 @@ def _asked(project: Project, request: Request) -> dict[str, Any]:
 def report(name: str, limit: int = 10) -> dict[str, Any]:
     """Return what runs, the last ``limit`` deployments, what is unfinished, what is kept."""
     return reports.report(Project.existing(_place(), name), int(limit))
+
+
+@_edge
+def doctor(name: str | None = None, mend: bool = False) -> list[dict[str, Any]]:
+    """Return what is wrong with a project, or with all, and with the environment.
+
+    mend
+        Mend what can be mended safely; never ``data/``, ``run/`` or what is kept of them.
+
+    Something bad that is left sets a non-zero exit code.
+
+    .. code-block:: console
+
+        # salt-call --local mc_project.doctor guestbook
+        # salt-call --local mc_project.doctor mend=True
+    """
+    found = examine(_place(), name, mend=bool(mend))
+    __context__["retcode"] = 0 if is_well(found) else 1
+    return found
+
+
+@_edge
+def usage(name: str) -> dict[str, Any]:
+    """Return what of a project uses the disk, in bytes, and what would be free without it."""
+    return disk.report(Project.existing(_place(), name))
 
 
 @_edge

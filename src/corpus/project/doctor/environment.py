@@ -1,0 +1,78 @@
+"""Checks of the environment itself: what it is, its keys, the service that deploys."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from corpus.commands import signing, systemctl
+from corpus.project import asking
+from corpus.project.doctor.finding import Finding, State
+from corpus.project.place import Place
+
+UNIT = "corpus-deploy.service"
+
+
+def identity(place: Place) -> Iterator[Finding]:
+    """What the node says of the environment can be read."""
+    if not place.identity.exists():
+        what = "absent: this counts as an environment of type staging"
+        yield Finding("identity", State.WARN, what, str(place.identity), "create it by the node")
+        return
+    place.platform()
+
+
+def host_key(place: Place) -> Iterator[Finding]:
+    """sshd's key is there, root's alone, and its public half is its own."""
+    key = place.host_key.with_suffix("")
+    if not key.exists():
+        mend = "systemctl start corpus-hostkey ssh"
+        yield Finding("host_key", State.BAD, "absent: nobody can push", str(key), mend)
+        return
+    yield from _pair(place, "host_key", key)
+
+
+def release_key(place: Place) -> Iterator[Finding]:
+    """The key that signs releases is root's alone, once there is one."""
+    if place.release_key.exists():
+        yield from _pair(place, "release_key", place.release_key)
+
+
+def _pair(place: Place, check: str, key: Path) -> Iterator[Finding]:
+    found = key.stat()
+    mode = stat.S_IMODE(found.st_mode)
+    if key.is_symlink() or found.st_uid != os.geteuid():
+        yield Finding(check, State.BAD, "it is not root's own file", str(key), "make a new one")
+    elif mode & 0o077:
+        mend = f"chmod 600 {key}; make a new one if somebody read it"
+        repair = partial(key.chmod, 0o600)
+        yield Finding(check, State.BAD, f"mode {mode:04o}", str(key), mend, repair)
+    else:
+        yield from _public_half(place, check, key)
+
+
+def _public_half(place: Place, check: str, key: Path) -> Iterator[Finding]:
+    made = place.host.run(signing.public_key(key), check=False)
+    if made.code:
+        yield Finding(check, State.BAD, "it is no private key", str(key), "make a new one")
+        return
+    public = key.with_name(f"{key.name}.pub")
+    held = public.read_text(errors="replace").split()[:2] if public.is_file() else []
+    if held != made.out.split()[:2]:
+        yield Finding(
+            check, State.WARN, "it is not the public half of the key", str(public),
+            "it is written anew", partial(place.host.put, public, made.out.encode(), 0o644),
+        )  # fmt: skip
+
+
+def service(place: Place) -> Iterator[Finding]:
+    """The deploy service answers."""
+    if not asking.answers(place):
+        yield Finding(
+            "service", State.BAD, "the deploy service does not answer", str(place.socket),
+            f"systemctl start {UNIT}",
+            partial(place.host.run, systemctl.command("start", [UNIT]), timeout=60),
+        )  # fmt: skip
