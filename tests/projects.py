@@ -68,7 +68,6 @@ def place_at(folder: Path, host: Host | None = None) -> Place:
         units=folder / "units",
         host_key=folder / "host_key.pub",
         node_socket=folder / "node/sock",
-        host_key=folder / "ssh/host_key.pub",
         accounts=False,
         firewall=False,
         systemd=False,

@@ -19,7 +19,7 @@ from serving import serving
 
 FUNCTIONS = {"init_project", "settings", "get_configuration", "deploy", "promote", "rollback",
              "run_task", "diff", "report", "list_projects", "link", "unlink", "identity", "pair",
-             "unpair", "peers", "fetch_release", "doctor", "usage"}  # fmt: skip
+             "unpair", "peers", "fetch_release", "doctor", "usage", "remove"}  # fmt: skip
 TOP = "{% macro build(common) %}\nx:\n  file.managed:\n    - name: {{ common.paths.run }}/x\n"
 TOP += "    - contents: {{ common.data.get('word', 'none') }}\n{% endmacro %}\n"
 FAILING = TOP.replace("file.managed", "test.fail_without_changes")
@@ -87,6 +87,37 @@ def test_a_service_that_runs_is_asked(
     assert (done["outcome"], done["result"], code) == ("live", True, 0)
     assert (done["deployment"], "root") == (scratch.ledger[-1].id, scratch.ledger[-1].by)
     scratch.assert_clean()
+
+
+def test_the_doctor_sees_what_was_broken(scratch: Scratch, call: Callable[..., Any]) -> None:
+    name = scratch.project.name
+    scratch.paths.archives.chmod(0o755)
+    found, code = call("doctor", name)
+    assert json.dumps(found)
+    assert code == 1  # neither service nor host key in this environment
+    (broken,) = (each for each in found if each["where"] == str(scratch.paths.archives))
+    assert (broken["state"], broken["mended"]) == ("warn", False)
+    found, _ = call("doctor", name, "mend=True")
+    assert [each["mended"] for each in found if each["where"] == broken["where"]] == [True]
+    assert scratch.paths.archives.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_uses_the_disk(scratch: Scratch, call: Callable[..., Any]) -> None:
+    found, code = call("usage", scratch.project.name)
+    assert (code, found["deployments"]) == (0, [])
+    assert found["on_disk"] > 4 << 20
+    assert json.dumps(found)
+
+
+def test_a_project_is_removed(new: Callable[[], Scratch], call: Callable[..., Any]) -> None:
+    scratch = new()
+    name = scratch.project.name
+    with pytest.raises(CommandExecutionError, match=f"say confirm={name}"):
+        call("remove", name)
+    assert str(scratch.paths.root) in call("remove", name, f"confirm={name}")[0]
+    assert not scratch.paths.root.exists()
+    with pytest.raises(CommandExecutionError, match=f"no project '{name}'"):
+        call("remove", name, f"confirm={name}")
 
 
 def test_settings_mask_secrets(scratch: Scratch, call: Callable[..., Any]) -> None:

@@ -30,3 +30,8 @@ def add_reader(name: str) -> list[str]:
     """
     return ["useradd", "--system", "--home-dir", "/", "--no-create-home", "--user-group",
             "--shell", "/bin/sh", "--password", "*", name]  # fmt: skip
+
+
+def remove(name: str) -> list[str]:
+    """Return the command that removes an account with the group of its own, and no file."""
+    return ["userdel", name]

@@ -66,15 +66,27 @@ def kill_descendants(
     root: int, sparing: frozenset[int] = frozenset(), patience: float = 5.0
 ) -> None:
     """Kill everything below ``root`` until nothing is left, ``patience`` seconds at most."""
+    _kill_all(lambda: descendants(root, sparing | _helpers), patience)
+
+
+def _kill_all(find: Callable[[], list[int]], patience: float, looks: int = 1) -> int:
+    """Kill what ``find`` finds until it found nothing ``looks`` times; return how many."""
+    killed: set[int] = set()
     deadline = time.monotonic() + patience
-    while pids := descendants(root, sparing | _helpers):
+    while looks:
+        pids = find()
+        if not pids:
+            looks -= 1
+        elif time.monotonic() > deadline:
+            break
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        killed.update(pids)
         _reap(pids)
-        if time.monotonic() > deadline:
-            return
-        time.sleep(0.01)
+        if pids or looks:
+            time.sleep(0.01)
+    return len(killed)
 
 
 def _reap(pids: list[int]) -> None:
@@ -105,20 +117,9 @@ def kill_marked(variable: str, value: str, patience: float = 5.0) -> int:
 
     Never this process, nor those that it descends from. Return how many were killed.
     """
-    found: set[int] = set()
-    deadline = time.monotonic() + patience
-    clean = 0
+    mark = f"{variable}={value}".encode()
     # Twice: one that is just being started shows the environment of its parent yet.
-    while clean < 2 and time.monotonic() < deadline:
-        pids = _bearing(f"{variable}={value}".encode())
-        clean = 0 if pids else clean + 1
-        found.update(pids)
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        _reap(pids)
-        time.sleep(0.01)
-    return len(found)
+    return _kill_all(lambda: _bearing(mark), patience, looks=2)
 
 
 def _bearing(mark: bytes) -> list[int]:
@@ -152,3 +153,21 @@ def lock_holders(path: Path) -> dict[int, int]:
                         found[int(descriptor.parts[2])] = int(line.split()[5])
     table = parents()
     return {holder: taker if taker in table else 0 for holder, taker in found.items()}
+
+
+def kill_account(uid: int, patience: float = 5.0) -> int:
+    """Kill all that runs as an account until nothing does, ``patience`` seconds at most.
+
+    Return how many were killed.
+    """
+    return _kill_all(lambda: _of_account(uid), patience, looks=2)
+
+
+def _of_account(uid: int) -> list[int]:
+    """Return the processes of an account; a dead one has no command line."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if entry.stat().st_uid == uid and (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+    return found

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
+
 from corpus.hosts import processes
 
 SOURCE = Path(processes.__file__).parents[2]
@@ -54,3 +56,18 @@ def test_the_mark_of_before_comes_back() -> None:
             assert os.environ[NAME] == "inner"
         assert os.environ[NAME] == "outer"
     assert NAME not in os.environ
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another account")
+def test_all_of_an_account() -> None:
+    uid = 60_000 + os.getpid() % 5000  # nobody's
+    of_it = [subprocess.Popen(["sleep", "60"], user=uid, group=uid) for _ in range(2)]
+    other = subprocess.Popen(["sleep", "60"], user=uid + 5000)
+    try:
+        assert processes.kill_account(uid) == 2
+        assert other.poll() is None
+        assert processes.kill_account(uid) == 0
+    finally:
+        for each in (*of_it, other):
+            each.kill()
+            each.wait()

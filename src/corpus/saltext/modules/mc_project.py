@@ -36,6 +36,7 @@ from corpus.project import (
     layout,
     planning,
     promotion,
+    removal,
     repository,
     targets,
 )
@@ -457,3 +458,17 @@ def fetch_release(name: str, release: str | None = None) -> dict[str, Any]:
     )
     promotion.fetch_commit(project, manifest.commit)
     return manifest.as_dict()
+
+
+@_edge
+def remove(name: str, confirm: str = "") -> list[str]:
+    """Remove a project with everything of it, its data too; return what was removed.
+
+    confirm
+        The project's name, once more.
+
+    .. code-block:: console
+
+        # salt-call --local mc_project.remove guestbook confirm=guestbook
+    """
+    return removal.remove(Project.at(_place(), name), confirm)
