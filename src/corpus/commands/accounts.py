@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 
-def add_group(name: str) -> list[str]:
+def add_group(name: str, id: int | None = None) -> list[str]:
     """Return the command that makes a system group, or leaves one as it is."""
-    return ["groupadd", "--force", "--system", name]
+    given = [] if id is None else [f"--gid={id}"]
+    return ["groupadd", "--force", "--system", *given, name]
 
 
-def add(name: str, home: str, group: str) -> list[str]:
+def add(name: str, home: str, group: str, id: int | None = None) -> list[str]:
     """Return the command that makes an account that may only use git over SSH.
 
-    It has no password ("*", not "!": sshd refuses keys of locked accounts without PAM).
+    It has no password ("*", not "!": sshd refuses keys of locked accounts without PAM). With an
+    ``id`` its own group is there already.
     """
-    return ["useradd", "--home-dir", home, "--no-create-home", "--user-group", "--groups", group,
+    own = ["--user-group"] if id is None else [f"--uid={id}", f"--gid={name}"]
+    return ["useradd", "--home-dir", home, "--no-create-home", *own, "--groups", group,
             "--shell", "/usr/bin/git-shell", "--password", "*", name]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ what a crash left half-way is removed by the next one or at boot.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -16,12 +16,23 @@ from corpus.commands import lxc
 from corpus.model.errors import Conflict, CorpusError, InvalidInput
 from corpus.model.mode import parse_platform
 from corpus.model.names import environment_id
-from corpus.node import guest, images, leftovers, network, pairing, proxy, room, rootfs, sockets
+from corpus.node import (
+    guest,
+    images,
+    leftovers,
+    network,
+    pairing,
+    proxy,
+    room,
+    rootfs,
+    shares,
+    sockets,
+)
 from corpus.node import limits as bounds
 from corpus.node.context import Node
 from corpus.node.lifecycle import bring_up, state, wait_for_ssh
 from corpus.node.pool import Volumes
-from corpus.node.records import Limits, Record, Route, Stage
+from corpus.node.records import Limits, Record, Route, Share, Stage
 
 
 def create(
@@ -39,29 +50,32 @@ def create(
     keys: Sequence[str] = (),
     address: str | None = None,
     ssh_port: int | None = None,
+    share: Mapping[str, str] | None = None,
     wait: float = 10.0,
 ) -> dict[str, Any]:
     """Make and start an environment; return what ``inspect`` returns.
 
     With the ``id`` of one that is there, that one is started and returned (Conflict when
-    another platform, address or port is asked). ``hosts`` are led to its port 80, ``keys``
-    are SSH public keys of its root. ``wait`` seconds for its SSH server to answer. On a
-    failure everything made is removed again. Raises InvalidInput, Conflict, NotFound,
+    another platform, address, port or share is asked). ``hosts`` are led to its port 80, ``keys``
+    are SSH public keys of its root. ``share`` names for a project the directory of this machine
+    that its ``project/`` is (type ``dev`` alone). ``wait`` seconds for its SSH server to answer.
+    On a failure everything made is removed again. Raises InvalidInput, Conflict, NotFound,
     Unsupported, CommandFailed.
     """
     id = str(uuid4()) if id is None else environment_id(id)
     given = bounds.parse(size, memory, cpu, pids, size_limit)
     routes = proxy.parse_routes(hosts)
     public = rootfs.public_keys(keys)
+    shared = shares.parse(node.settings, platform, share or {})
     with _alone(node, id):
         there = node.records.find(id)
         if there and there.stage is Stage.READY:
-            _same(there, platform, address, ssh_port)
+            _same(there, platform, address, ssh_port, shared)
             bring_up(node, there)
         else:
             if there:
                 _remove(node, there)
-            record = _allocate(node, id, platform, given, image, address, ssh_port, routes)
+            record = _allocate(node, id, platform, given, image, address, ssh_port, routes, shared)
             try:
                 _make(node, record, public)
             except BaseException:
@@ -83,8 +97,19 @@ def _alone(node: Node, id: str) -> Iterator[None]:
                 (node.settings.locks / id).unlink(missing_ok=True)
 
 
-def _same(record: Record, platform: str, address: str | None, ssh_port: int | None) -> None:
-    asked = {"platform": parse_platform(platform), "address": address, "ssh_port": ssh_port}
+def _same(
+    record: Record,
+    platform: str,
+    address: str | None,
+    ssh_port: int | None,
+    shared: tuple[Share, ...],
+) -> None:
+    asked = {
+        "platform": parse_platform(platform),
+        "address": address,
+        "ssh_port": ssh_port,
+        "shares": shared or None,
+    }
     for name, value in asked.items():
         if value is not None and value != getattr(record, name):
             raise Conflict(
@@ -102,6 +127,7 @@ def _allocate(
     address: str | None,
     ssh_port: int | None,
     routes: tuple[Route, ...],
+    shared: tuple[Share, ...],
 ) -> Record:
     """Write the record of an environment that is to be made: from here on its own are taken."""
     kind, chosen = parse_platform(platform), images.find(node, image)
@@ -128,6 +154,7 @@ def _allocate(
             slot=slot,
             limits=given,
             routes=routes,
+            shares=shared,
             stage=Stage.CREATING,
             made=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
@@ -171,6 +198,7 @@ def _remove(node: Node, record: Record) -> None:
         node.host.run(lxc.stop(settings.lxcpath, record.id, kill=True), timeout=60)
     leftovers.clear(record.id)
     sockets.withdraw(node, record)
+    shares.withdraw(node, record)
     volumes.unlimit(record.group)
     for path in (guest.srv(settings, record.id), guest.rootfs(settings, record.id)):
         volumes.delete(path)
@@ -218,6 +246,7 @@ def _describe(node: Node, record: Record, usage: dict[str, Any]) -> dict[str, An
         "cpu": record.limits.cpu,
         "pids": record.limits.pids,
         "routes": [vars(route) for route in record.routes],
+        "share": {share.project: share.directory for share in record.shares},
         "pairs": [vars(pair) for pair in record.pairs],
         "made": record.made,
         "rootfs": str(guest.rootfs(node.settings, record.id)),

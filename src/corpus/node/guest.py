@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from corpus.node.records import Limits, Record
+from corpus.node.records import Limits, Record, Share
 from corpus.node.settings import Settings
 
 IDS = 65536
@@ -30,6 +30,11 @@ def srv(settings: Settings, id: str) -> Path:
 def asks(settings: Settings, id: str) -> Path:
     """Return the directory of an environment's socket, which it has at /dev/corpus."""
     return settings.asks / id
+
+
+def ids(settings: Settings, id: str, share: Share) -> Path:
+    """Return the file that names the user namespace of a shared directory."""
+    return settings.lxcpath / id / f"ids-{share.project}"
 
 
 def root(settings: Settings, record: Record) -> int:
@@ -64,6 +69,14 @@ def limits(given: Limits) -> dict[str, str]:
     return found
 
 
+def share_entry(settings: Settings, id: str, share: Share) -> str:
+    """Return the line that mounts a developer's directory as a project's."""
+    source = share.directory.replace("\\", "\\134").replace(" ", "\\040")
+    target = f"srv/projects/{share.project}/project"
+    options = f"bind,nosuid,nodev,idmap={ids(settings, id, share)}"
+    return f"lxc.mount.entry = {source} {target} none {options} 0 0"
+
+
 def config(settings: Settings, record: Record, mtu: int) -> str:
     """Return the configuration of a guest, derived from its record; ``mtu`` in bytes.
 
@@ -86,6 +99,7 @@ def config(settings: Settings, record: Record, mtu: int) -> str:
         "bind,create=dir,idmap=container 0 0",
         f"lxc.mount.entry = {asks(settings, record.id)} dev/corpus none "
         "bind,ro,nosuid,nodev,noexec,create=dir 0 0",
+        *(share_entry(settings, record.id, share) for share in record.shares),
         "lxc.mount.auto =",
         "lxc.mount.auto = cgroup:mixed:force proc:mixed sys:ro",
         "lxc.signal.halt = SIGRTMIN+3",

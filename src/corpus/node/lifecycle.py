@@ -12,7 +12,7 @@ from corpus.hosts.base import Result
 from corpus.hosts.container import Container
 from corpus.hosts.files import write_atomic
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput
-from corpus.node import guest, network, rootfs, sockets
+from corpus.node import guest, network, rootfs, shares, sockets
 from corpus.node import limits as bounds
 from corpus.node.context import Node
 from corpus.node.pool import Volumes
@@ -29,6 +29,7 @@ def bring_up(node: Node, record: Record) -> None:
     folder = node.settings.lxcpath / record.id
     text = guest.config(node.settings, record, network.mtu(node))
     write_atomic(folder / "config", text.encode(), 0o600, durable=False)
+    shares.offer(node, record)
     log = folder / "log"
     log.unlink(missing_ok=True)
     try:

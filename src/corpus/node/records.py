@@ -42,6 +42,15 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Share:
+    """A directory of the node's that is a project's directory; ``id`` is its account inside."""
+
+    project: str
+    directory: str
+    id: int
+
+
+@dataclass(frozen=True)
 class Limits:
     """What an environment may use: bytes of disk and memory, CPUs, processes. None: no limit.
 
@@ -69,6 +78,7 @@ class Record:
     limits: Limits
     routes: tuple[Route, ...] = ()
     pairs: tuple[Pair, ...] = ()
+    shares: tuple[Share, ...] = ()
     stage: Stage = Stage.READY
     wanted: bool = True
     made: str = ""
@@ -113,6 +123,7 @@ def parse(text: str, where: str) -> Record:
         given["limits"] = Limits(**given["limits"])
         given["routes"] = tuple(Route(**route) for route in given["routes"])
         given["pairs"] = tuple(Pair(**pair) for pair in given["pairs"])
+        given["shares"] = tuple(Share(**share) for share in given["shares"])
         return Record(**given)
     except (ValueError, KeyError, TypeError) as error:
         raise CorpusError(

@@ -50,6 +50,7 @@ def identity(node: Node, record: Record) -> dict[str, Any]:
         "image": image,
         "gateway": str(settings.gateway),
         "ssh_port": record.ssh_port,
+        "shares": {share.project: share.id for share in record.shares},
         "relay": f"{settings.gateway}:{RELAY_PORT}" if settings.relay else "",
     }
 

@@ -82,7 +82,10 @@ def have_accounts(project: Project) -> list[str]:
     project.paths.root.mkdir(parents=True, exist_ok=True)
     project.host.run(accounts.add_group(GROUP))
     made = _account(project, RELEASES, "/", accounts.add_reader(RELEASES))
-    wanted = accounts.add(project.user, git_home, GROUP)
+    shared = project.place.shares().get(project.name)
+    if shared is not None:
+        project.host.run(accounts.add_group(project.user, shared))
+    wanted = accounts.add(project.user, git_home, GROUP, shared)
     made += _account(project, project.user, git_home, wanted)
     wanted = accounts.add_application(project.application, data)
     return made + _account(project, project.application, data, wanted)

@@ -81,6 +81,14 @@ class Place:
             return {}
         return found if isinstance(found, dict) else {}
 
+    def shares(self) -> dict[str, int]:
+        """The projects whose directory the node shares, with the id their account must have."""
+        try:
+            found = json.loads(self.identity.read_text()).get("shares", {})
+        except FileNotFoundError:
+            return {}
+        return {str(name): int(id) for name, id in found.items()}
+
     def names(self) -> list[str]:
         """The names of the projects that were initialised here, sorted."""
         root = self.prefix / "projects"

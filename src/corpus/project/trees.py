@@ -57,8 +57,12 @@ def copy(source: Path, target: Path, way: Way, host: Host, reference: Path | Non
     ``reference`` is an earlier copy, which rsync shares unchanged files with.
     """
     if way is Way.SNAPSHOT and subvolumes.is_subvolume(source):
-        subvolumes.snapshot(source, target)
-        return
+        try:
+            subvolumes.snapshot(source, target)
+            return
+        except OSError as error:
+            if error.errno != errno.EXDEV:  # a developer's directory, from another file system
+                raise
     partial = target.with_name(f"{target.name}.partial")
     remove(partial)
     make(partial)

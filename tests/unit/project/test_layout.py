@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from corpus.hosts import kernel
+from corpus.hosts.fake import Fake
 from corpus.model.errors import Conflict, InvalidInput, InvalidName, NotFound
 from corpus.model.mode import Platform
 from corpus.project import layout
 from corpus.project.place import Project
-from projects import digest, git, place_at
+from projects import digest, git, place_at, unmounted
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJunk+/= ann@example.org"
 
@@ -162,3 +166,32 @@ def test_the_hook_is_python_that_runs_alone(project: Project) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == b"000eversion=1\x0000000000"
+
+
+def test_the_account_of_a_shared_directory_has_the_id_that_the_node_says(tmp_path: Path) -> None:
+    place = place_at(tmp_path, Fake())
+    place.etc.mkdir()
+    place.identity.write_text(json.dumps({"platform": "dev", "shares": {"shop": 60514}}))
+    assert place.shares() == {"shop": 60514}
+    fake = Fake()
+    for name, given in (("shop", True), ("demo", False)):
+        project = Project.at(replace(place, accounts=True, host=fake), name)
+        fake.calls.clear()
+        layout.have_accounts(project)
+        assert any("--uid=60514" in command for command in fake.commands) == given
+        group = ("groupadd", "--force", "--system", "--gid=60514", "shop")
+        assert (group in fake.commands) == given
+
+
+def test_a_directory_of_the_developers_keeps_its_permissions(
+    project: Project, tmp_path: Path
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("mounts: needs root")
+    laptop = tmp_path / "laptop"
+    laptop.mkdir(mode=0o700)
+    project.paths.project.mkdir(parents=True)
+    with unmounted(tmp_path):
+        kernel.bind_mount(laptop, project.paths.project)
+        layout.initialise(project)
+        assert laptop.stat().st_mode & 0o777 == 0o700

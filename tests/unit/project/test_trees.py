@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -125,3 +127,15 @@ def test_labels(tmp_path: Path) -> None:
 def test_sizes(source: Path) -> None:
     assert trees.size_of(source) == (3 + 3 + 70000 + 2, 4)
     assert trees.free_bytes(source) > 0
+
+
+def test_a_subvolume_of_another_file_system_is_copied(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other(_source: Path, _target: Path) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(trees.subvolumes, "is_subvolume", lambda path: path == source)
+    monkeypatch.setattr(trees.subvolumes, "snapshot", other)
+    trees.copy(source, tmp_path / "copy", Way.SNAPSHOT, Local())
+    assert digest(tmp_path / "copy") == digest(source)

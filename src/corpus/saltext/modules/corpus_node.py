@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from salt.exceptions import CommandExecutionError
 
-from corpus.model.errors import CorpusError
+from corpus.model.errors import CorpusError, InvalidInput
 from corpus.node import boot as _boot
 from corpus.node import environments, images, lifecycle, pairing, proxy, room
 from corpus.node.context import Node, this_node
@@ -58,6 +58,16 @@ def _words(given: str | list[Any] | None) -> list[str]:
         return []
     parts = given.replace("\n", ",").split(",") if isinstance(given, str) else given
     return [str(part).strip() for part in parts if str(part).strip()]
+
+
+def _pairs(given: str | dict[str, Any] | None) -> dict[str, str]:
+    """Return a mapping for a mapping, or for a text such as ``a=1,b=2``. Raises InvalidInput."""
+    if isinstance(given, dict):
+        return {str(name): str(value) for name, value in given.items()}
+    words = _words(given)
+    if not all("=" in word for word in words):
+        raise InvalidInput(f"not pairs: {given!r:.60}", mend="write NAME=VALUE,NAME=VALUE")
+    return dict(word.split("=", 1) for word in words)
 
 
 @_edge
@@ -120,12 +130,14 @@ def create(
     keys: str | list[str] | None = None,
     address: str | None = None,
     ssh_port: int | None = None,
+    share: str | dict[str, Any] | None = None,
     wait: float = 10.0,
 ) -> dict[str, Any]:
     """Make and start an environment; with the ``id`` of one that is there, start that.
 
     ``hosts``: host names led to its port 80. ``keys``: SSH public keys of its root. ``wait``:
-    seconds for its SSH server to answer, 0 not to wait.
+    seconds for its SSH server to answer, 0 not to wait. ``share``: directories of this machine
+    that are project directories of a ``dev`` environment, as ``demo=/home/ann/demo``.
 
     CLI Example: ``salt-call --local corpus_node.create platform=staging size=5G memory=512M``
     """
@@ -143,6 +155,7 @@ def create(
         keys=_words(keys),
         address=address,
         ssh_port=ssh_port,
+        share=_pairs(share),
         wait=wait,
     )
 
