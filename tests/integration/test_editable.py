@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import textwrap
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -301,6 +302,18 @@ def test_a_shared_directory_is_there_after_a_reboot(node: Host, demo: Inside) ->
     demo.reboot()
     assert demo.bound
     assert demo.run("cat", f"{demo.root}/run/app.py") == "two"
+    assert owner(demo.host, f"{demo.root}/run/app.py") == "60514:60514"
+
+
+def test_a_shared_directory_is_there_after_a_reboot_from_inside(demo: Inside) -> None:
+    started = demo.run("stat", "-c", "%Z", "/proc/1")
+    demo.run("systemctl", "reboot", check=False)
+    deadline = time.monotonic() + 30
+    while demo.run("stat", "-c", "%Z", "/proc/1", check=False) in ("", started):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    demo.run("systemctl", "is-system-running", "--wait", check=False)
+    assert demo.bound
     assert owner(demo.host, f"{demo.root}/run/app.py") == "60514:60514"
 
 

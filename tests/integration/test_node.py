@@ -144,6 +144,22 @@ def test_create_answers_ssh_on_the_node_and_from_outside(site: Site, key: Path) 
     assert ssh(site, key, "cat", "/etc/hostname") == site.made["name"]
 
 
+def test_a_reboot_from_inside_leaves_files_to_their_owners(node: Host, other: Site) -> None:
+    started = other.inside.run(["stat", "-c", "%Y.%Z", "/proc/1"]).out
+    other.inside.run(["touch", "/root/before"])
+    other.inside.run(["systemctl", "reboot"], check=False)
+    deadline = time.monotonic() + 30
+    while True:
+        found = other.inside.run(["stat", "-c", "%Y.%Z", "/proc/1"], check=False)
+        if found.code == 0 and found.out != started:
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert other.inside.run(["stat", "-c", "%u %g", "/", "/root/before"]).out == "0 0\n0 0\n"
+    other.inside.run(["touch", "/etc/after"])
+    assert other.facts()["state"] == "running"
+
+
 def test_a_new_environment_is_up_within_seconds(node: Host) -> None:
     begun = time.monotonic()
     made = salt.call(node, "corpus_node.create", size="512M")

@@ -1,4 +1,4 @@
-"""``python -m corpus.node boot|halt|facts|answer``: what the node's systemd units call."""
+"""``python -m corpus.node boot|halt|facts|answer|restart``: what the node's systemd units call."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m corpus.node", description=__doc__)
     parser.add_argument("--settings", type=Path, default=DEFAULT_FILE)
-    parser.add_argument("command", choices=["boot", "halt", "facts", "prepare", "answer"])
+    commands = ["boot", "halt", "facts", "prepare", "answer", "restart"]
+    parser.add_argument("command", choices=commands)
+    parser.add_argument("id", nargs="?", default="", help="of the environment to restart")
     given = parser.parse_args(arguments)
     try:
         node = this_node(given.settings)
@@ -26,14 +28,16 @@ def main(arguments: list[str] | None = None) -> int:
             with socket.socket(fileno=sys.stdin.fileno()) as line:
                 print(ask.answer(node, line))
             return 0
-        from corpus.node import boot  # an environment that asks does not wait for it
+        from corpus.node import boot, lifecycle  # an environment that asks does not wait for it
 
         if given.command == "boot":
             outcome = boot.boot(node)
             for id, what in outcome.items():
                 print(f"{id}: {what}")
             return 1 if any(what.startswith("failed") for what in outcome.values()) else 0
-        if given.command == "halt":
+        if given.command == "restart":
+            lifecycle.restart(node, given.id)
+        elif given.command == "halt":
             boot.halt(node)
         else:
             found = boot.prepare(node) if given.command == "prepare" else boot.facts(node)

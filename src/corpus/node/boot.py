@@ -30,6 +30,7 @@ def prepare(node: Node) -> dict[str, Any]:
     with node.lock():
         pool.prepare(node)
         network.prepare(node)
+        lifecycle.prepare(node)
         network.apply(node)
         proxy.write(node)
         # Also when nothing was written: at boot the files are there and the service is not.

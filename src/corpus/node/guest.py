@@ -77,6 +77,11 @@ def share_entry(settings: Settings, id: str, share: Share) -> str:
     return f"lxc.mount.entry = {source} {target} none {options} 0 0"
 
 
+def restart_hook(settings: Settings) -> Path:
+    """Return the script that LXC calls when a guest has stopped, whoever asked for it."""
+    return settings.lxcpath / "restart"
+
+
 def config(settings: Settings, record: Record, mtu: int) -> str:
     """Return the configuration of a guest, derived from its record; ``mtu`` in bytes.
 
@@ -114,6 +119,7 @@ def config(settings: Settings, record: Record, mtu: int) -> str:
         f"lxc.net.0.ipv4.gateway = {settings.gateway}",
         "lxc.net.0.flags = up",
         f"lxc.net.0.script.up = {settings.lxcpath / 'isolate'}",
+        f"lxc.hook.post-stop = {restart_hook(settings)}",
         *(f"lxc.{key} = {value}" for key, value in limits(record.limits).items()),
     ]
     return "\n".join(lines) + "\n"

@@ -9,6 +9,7 @@ import pytest
 
 from corpus.hosts.base import Command, Result
 from corpus.hosts.fake import Fake
+from corpus.hosts.local import Local
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput, NotFound
 from corpus.node import environments, guest, lifecycle
 from corpus.node.context import Node
@@ -205,6 +206,26 @@ def test_stop_start_and_exec(node: Node) -> None:
     assert _host(node).commands[-1][-2:] == ("ls", "-l")
     with pytest.raises(InvalidInput, match="list of words"):
         lifecycle.execute(node, nodes.ID, "ls -l")
+
+
+def test_a_guest_that_reboots_itself_is_started_by_the_node(node: Node) -> None:
+    environments.create(node, id=nodes.ID, wait=0)
+    lifecycle.prepare(node)
+    hook = guest.restart_hook(node.settings)
+    config = (node.settings.lxcpath / nodes.ID / "config").read_text()
+    assert f"lxc.hook.post-stop = {hook}\n" in config
+    for target, code in (("stop", 0), ("reboot", 1)):
+        bare = {"LXC_TARGET": target, "LXC_NAME": nodes.ID, "PATH": "/nowhere"}
+        assert Local().run(["/bin/sh", str(hook)], env=bare, check=False).code == code
+    host = _host(node)
+    lifecycle.halt(node, node.records.get(nodes.ID))
+    host.calls.clear()
+    lifecycle.restart(node, nodes.ID)
+    assert len(nodes.ran(host, "lxc-start")) == 1
+    lifecycle.stop(node, nodes.ID)
+    host.calls.clear()
+    lifecycle.restart(node, nodes.ID)
+    assert nodes.ran(host, "lxc-start") == []
 
 
 def test_limits_change_while_it_runs_in_either_layout(node: Node) -> None:
