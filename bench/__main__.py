@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from bench import data, figures, lifecycle, memory, push, traffic
+from bench import data, figures, lifecycle, memory, promote, push, traffic
 from bench.figures import Figure
 from bench.stage import NAME, Stage, load_average
 from corpus.model.errors import CorpusError
@@ -17,6 +17,7 @@ from corpus.model.errors import CorpusError
 OUTPUT = Path("build/bench.json")
 MEASURES: dict[str, tuple[Callable[[Stage, int], list[Figure]], int, str]] = {
     "push": (push.measure, 10, "one-line change to live: static, guestbook; floor, salt-call"),
+    "promote": (promote.measure, 5, "a baked commit to live in production, beside rsync"),
     "data": (data.measure, 5, "backup and restore of data, 10 MB and 1 GB, three ways"),
     "traffic": (traffic.measure, 1, "100 requests a second during a good and a bad push"),
     "memory": (memory.measure, 3, "idle memory of an environment and of the deploy service"),

@@ -1,4 +1,5 @@
-"""``make demo``: push a project and see it live; push a broken one and see it come back.
+"""``make demo``: push a project and see it live; push a broken one and see it come back; take
+to production what staging baked.
 
 Run again, it starts from what is there. Nothing is pretended: a container with systemd,
 git over SSH, HTTP through the proxy, a real migration that destroys entries and fails.
@@ -20,7 +21,9 @@ from corpus.model.errors import CorpusError
 
 PROJECT = "guestbook"
 HOST_NAME = "guestbook.localhost"
+PROD_NAME = "production.localhost"
 ENVIRONMENT = "6f1c6a52-5d0e-4d39-9f5e-7f4b9a3c2d10"
+PROD = "b7a0c1de-93f4-4b0a-8f57-2c61d0a4e8f3"
 EXAMPLES = Path("examples")
 
 
@@ -37,14 +40,14 @@ def show(line: str) -> None:
 class Site:
     """The guestbook as a visitor sees it, through the proxy."""
 
-    def __init__(self, port: int) -> None:
-        self.address = f"http://{HOST_NAME}:{port}/"
-        self._port = port
+    def __init__(self, name: str, port: int) -> None:
+        self.address = f"http://{name}:{port}/"
+        self._name, self._port = name, port
 
     def _ask(self, path: str, body: dict[str, str] | None = None) -> Any:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self._port}{path}",
-            headers={"Host": HOST_NAME, "Content-Type": "application/json"},
+            headers={"Host": self._name, "Content-Type": "application/json"},
             data=json.dumps(body).encode() if body else None,
         )
         with urllib.request.urlopen(request, timeout=90) as answer:  # noqa: S310
@@ -72,6 +75,7 @@ class Demo:
         self._first_version()
         self._good_version()
         self._bad_version()
+        self._production()
         self._farewell()
 
     def _stage(self) -> None:
@@ -85,7 +89,7 @@ class Demo:
         folder = self.lab.paths.root / "demo"
         self.developer = tenant.Developer(folder)
         self.environment.init_project(PROJECT, self.developer.public_key)
-        self.site = Site(self.lab.http_port)
+        self.site = Site(HOST_NAME, self.lab.http_port)
         self.code = self.developer.clone("guestbook")
         show(f"environment {self.environment.id}, SSH port {self.environment.ssh_port}")
 
@@ -107,16 +111,19 @@ class Demo:
             self._catch_up()
             return
         say("Push the pillar (it stores), then the first version (it deploys)")
-        pillar = self.developer.clone("guestbook-pillar")
-        shutil.copytree(EXAMPLES / "guestbook-pillar", pillar.tree, dirs_exist_ok=True)
-        pillar.commit("The guestbook's private configuration")
-        self._must(pillar.push(self.environment, PROJECT, "pillar.git", tell=show))
+        self._push_pillar(self.environment, "guestbook-pillar")
         self._overlay("guestbook")
         self._must(self._push("A guestbook"))
         say("Visitors write into it")
         for name, message in (("Ada", "The first entry of many."), ("Grace", "It compiles!")):
             self.site.sign(name, message)
             show(f"{name}: {message}")
+
+    def _push_pillar(self, environment: tenant.Environment, name: str) -> None:
+        pillar = self.developer.clone(name)
+        shutil.copytree(EXAMPLES / name, pillar.tree, dirs_exist_ok=True)
+        pillar.commit("The guestbook's private configuration")
+        self._must(pillar.push(environment, PROJECT, "pillar.git", tell=show))
 
     def _catch_up(self) -> None:
         """Make the work tree what the branch of the environment is, whatever a killed run left."""
@@ -147,6 +154,28 @@ class Demo:
         say("Version, schema and entries are those of before")
         self._catch_up()
 
+    def _production(self) -> None:
+        say("A production environment, paired with staging; a pillar of its own")
+        prod = tenant.Environment.create(self.lab, id=PROD, platform="prod")
+        prod.route(PROD_NAME, 8000)
+        prod.init_project(PROJECT, self.developer.public_key)
+        prod.pair(self.environment, PROJECT)
+        self.production = Site(PROD_NAME, self.lab.http_port)
+        live = prod.report(PROJECT)["live"]
+        if not live:
+            self._push_pillar(prod, "guestbook-pillar-prod")
+        say("Promote: production builds nothing, it deploys what staging ran")
+        show(f"$ salt-call --local mc_project.promote {PROJECT}      # in production")
+        done = prod.promote(PROJECT, show)
+        if not done["result"]:
+            raise CorpusError(f"the promotion ended {done['outcome']}")
+        baked, deployed = (place.releases(PROJECT)[0] for place in (self.environment, prod))
+        for where, release in (("staging baked ", baked), ("production runs", deployed)):
+            show(f"{where} {release['deployment']} sha256 {release['parts'][0]['sha256']}")
+        if baked["parts"] != deployed["parts"]:
+            raise CorpusError("production does not run what staging baked")
+        self._tell("production", self.production.state())
+
     def _tell(self, when: str, state: dict[str, Any]) -> None:
         show(
             f"{when}: version {state['version']}, schema {state['schema']}, "
@@ -156,9 +185,10 @@ class Demo:
     def _farewell(self) -> None:
         self.code.connect(self.environment, PROJECT)
         say(f"Done in {time.monotonic() - self.started:.0f} s. Open {self.site.address}")
+        show(f"production: {self.production.address}")
         print(
             f"""
-    The site stays up. Try next:
+    Both stay up. Try next:
       cd {self.code.tree}          and change guestbook/templates/page.html, then
       git commit -am 'My change' && git push   (Ctrl-C does not stop it: push again to watch)
       .venv/bin/corpus-lab shell               a root shell on the node

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from corpus.hosts.base import Host
 from corpus.model.errors import CorpusError
 
 
-def call(host: Host, function: str, *args: Any, timeout: float = 300, **kwargs: Any) -> Any:
-    """Return what a Salt function returns. Raises CorpusError with what it says instead."""
+def call(
+    host: Host,
+    function: str,
+    *args: Any,
+    timeout: float = 300,
+    tell: Callable[[str], None] = lambda line: None,
+    **kwargs: Any,
+) -> Any:
+    """Return what a Salt function returns. Raises CorpusError with what it says instead.
+
+    ``tell`` gets, at the end, each line that was written to standard error: a deployment's log.
+    """
     words = [json.dumps(value) if not isinstance(value, str) else value for value in args]
     words += [
         f"{key}={json.dumps(value) if not isinstance(value, str) else value}"
@@ -18,6 +29,8 @@ def call(host: Host, function: str, *args: Any, timeout: float = 300, **kwargs: 
     ]
     argv = ["salt-call", "--local", "--out=json", "--retcode-passthrough", "--log-level=quiet"]
     result = host.run([*argv, function, *words], check=False, timeout=timeout)
+    for line in result.err.splitlines():
+        tell(line)
     try:
         found = json.loads(result.out)["local"]
     except (ValueError, KeyError, TypeError):

@@ -56,6 +56,20 @@ class Environment:
         found: dict[str, Any] = salt.call(self.host, "mc_project.report", name)
         return found
 
+    def pair(self, staging: Environment, name: str) -> None:
+        """Let this one, of type prod, deploy what ``staging`` bakes of a project."""
+        salt.call(self.lab.node(), "corpus_node.pair", staging.id, self.id, name)
+
+    def promote(self, name: str, tell: Callable[[str], None]) -> dict[str, Any]:
+        """Deploy the newest release of staging; ``tell`` gets the log."""
+        done: dict[str, Any] = salt.call(self.host, "mc_project.promote", name, tell=tell)
+        return done
+
+    def releases(self, name: str) -> list[dict[str, Any]]:
+        """Return the releases that lie here, newest first."""
+        found: list[dict[str, Any]] = salt.call(self.host, "mc_project.releases", name)
+        return found
+
     def stop(self) -> None:
         """Stop it."""
         salt.call(self.lab.node(), "corpus_node.stop", self.id)
