@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from corpus.hosts import processes
@@ -22,8 +21,11 @@ def back(work: Work, error: BaseException) -> Ending:
     # What a failed phase left running would write into what is put back.
     processes.kill_descendants(os.getpid())
     _make_room(work, begun, error)
-    with contextlib.suppress(OSError):
+    try:
         work.journal.begin(journal.ROLLBACK)
+    except OSError:
+        if "live" in begun:  # all is well but the disk, and a recovery would complete it too
+            return ending.complete(work)
     last = next((name for name in reversed(begun) if name not in journal.MARKS), "start")
     if reserve.is_full(error):
         said += f"\nthe disk, or the size of this environment, is used up: {reserve.MEND}"

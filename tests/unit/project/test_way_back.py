@@ -101,6 +101,26 @@ def test_a_full_disk_before_the_point_of_no_return_is_rolled_back(live: Scratch)
     assert live.digests() == before
 
 
+def test_live_that_is_on_the_disk_is_completed_when_no_rollback_can_be(live: Scratch) -> None:
+    """Else a death in the way back would be taken for one past the point of no return."""
+    whole = Journal._append
+
+    def full(self: Journal, record: dict[str, Any], durable: bool) -> None:
+        if record.get("begin") == "live":
+            whole(self, record, durable)
+        if record.get("begin") in ("live", "rollback"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        whole(self, record, durable)
+
+    def arm() -> None:
+        Journal._append = full  # type: ignore[method-assign]
+
+    assert armed(live, arm, Phases(build=copy_to_run)) == 0
+    assert live.ledger[-1].outcome == "live"
+    assert (live.paths.run / "app").read_text() == "version 2\n"
+    live.assert_clean()
+
+
 def test_a_full_disk_when_the_rollback_is_recorded(live: Scratch) -> None:
     before = live.digests()
 
