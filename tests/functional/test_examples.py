@@ -11,7 +11,7 @@ import pytest
 
 from corpus.model.errors import CorpusError
 from corpus.project.configuration import configure, make_common
-from corpus.project.phases import PHASES
+from corpus.project.phases import EXTRA, PHASES
 from corpus.project.place import Place, Project
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -20,14 +20,15 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 class Bench:
     """One example in a scratch tree, with Salt ready to run its phases."""
 
-    def __init__(self, name: str, root: Path) -> None:
+    def __init__(self, name: str, root: Path, over: str = "") -> None:
         from corpus.saltext.engine import Engine
         from corpus.saltext.phases import SaltPhases
         from corpus.saltext.service import minion_options
 
         self.project = Project.at(Place(prefix=root / "srv", accounts=False), name)
         paths = self.project.paths
-        shutil.copytree(EXAMPLES / name, paths.project)
+        for folder in filter(None, (name, over)):
+            shutil.copytree(EXAMPLES / folder, paths.project, dirs_exist_ok=True)
         for folder in (paths.run, paths.data, paths.build):
             folder.mkdir()
         paths.salt_link.parent.mkdir(parents=True)
@@ -40,6 +41,7 @@ class Bench:
         self.common: dict[str, Any] = make_common(
             self.project, settings, deployment="d", commit="c", pillar_commit=""
         )
+        self.common["paths"]["dumps"] = str(paths.archives / "d" / "dumps")
         self.phases.pillar()
 
     def run(self, *names: str) -> list[str]:
@@ -50,17 +52,18 @@ class Bench:
         return told
 
 
-@pytest.fixture(params=["guestbook", "static"])
+@pytest.fixture(params=["guestbook", "static", "guestbook with guestbook-postgresql"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     """Return each example in turn."""
-    made = Bench(request.param, tmp_path)
+    name, _, over = request.param.partition(" with ")
+    made = Bench(name, tmp_path, over)
     yield made
     made.phases.close()
 
 
 def test_every_phase_renders_and_compiles(bench: Bench) -> None:
     bench.run("gather_variables")
-    for phase in PHASES:
+    for phase in (*PHASES, *EXTRA):
         if bench.phases.has(phase):
             bench.phases.check(phase, bench.common)
 

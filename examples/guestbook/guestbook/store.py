@@ -1,15 +1,12 @@
-"""The entries, in one SQLite file. Everything that knows a column is in here."""
+"""The entries. Everything that knows a column is in here."""
 
 from __future__ import annotations
 
-import os
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-DATABASE = Path(os.environ.get("GUESTBOOK_DATABASE", "data/guestbook.sqlite3"))
+from guestbook.database import connect
+
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 SHOWN = 100
 
@@ -28,46 +25,33 @@ class BadEntry(ValueError):
     """Something to tell the person who signed."""
 
 
-@contextmanager
-def connect() -> Iterator[sqlite3.Connection]:
-    """Open the database, commit at the end of the block, roll back when it raises."""
-    with closing(sqlite3.connect(DATABASE, timeout=10)) as database:
-        database.row_factory = sqlite3.Row
-        database.execute("PRAGMA synchronous = NORMAL")
-        with database:
-            yield database
-
-
 def sign(form: dict[str, str]) -> int:
     """Keep an entry and return its number. Raises BadEntry."""
     name = _text(form, "name", 60)
     message = _text(form, "message", 1000)
+    values = {"name": name, "message": message}
     with connect() as database:
-        done = database.execute(
-            "INSERT INTO entries (name, message) VALUES (?, ?)", (name, message)
-        )
-    return done.lastrowid or 0
+        row = database.execute(
+            "INSERT INTO entries (name, message) VALUES (:name, :message) RETURNING id",
+            values,
+        ).fetchone()
+    return row[0]
 
 
 def entries(limit: int = SHOWN) -> list[Entry]:
     """Return the newest entries, newest first."""
     with connect() as database:
         rows = database.execute(
-            "SELECT id, name, message, signed_at FROM entries ORDER BY id DESC LIMIT ?", (limit,)
+            "SELECT id, name, message, signed_at FROM entries ORDER BY id DESC LIMIT :limit",
+            {"limit": limit},
         )
-        return [Entry(**row) for row in rows]
+        return [Entry(*row) for row in rows]
 
 
 def count() -> int:
     """Return how many entries there are."""
     with connect() as database:
         return database.execute("SELECT count(*) FROM entries").fetchone()[0]
-
-
-def schema() -> int:
-    """Return the number of the last migration that ran."""
-    with connect() as database:
-        return database.execute("PRAGMA user_version").fetchone()[0]
 
 
 def wanted_schema() -> int:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
-import sqlite3
 from dataclasses import asdict
 
 from flask import Flask, abort, redirect, render_template, request, session, url_for
 
-from guestbook import VERSION, store
+from guestbook import VERSION, database, store
 
 app = Flask(__name__)
 app.config.update(
@@ -32,7 +31,7 @@ def page(problem: str = "", form: dict[str, str] | None = None, status: int = 20
         "page.html",
         title=TITLE,
         version=VERSION,
-        schema=store.schema(),
+        schema=database.schema(),
         entries=store.entries(),
         count=store.count(),
         problem=problem,
@@ -83,8 +82,8 @@ def add_entry():
 def health():
     """Say whether the database can be read and is of this version's schema."""
     try:
-        found, wanted = store.schema(), store.wanted_schema()
-    except sqlite3.Error as problem:
+        found, wanted = database.schema(), store.wanted_schema()
+    except database.Error as problem:
         return {"status": "no database", "problem": str(problem)}, 503
     if found != wanted:
         return {"status": "wrong schema", "schema": found, "wanted": wanted}, 503
@@ -94,4 +93,4 @@ def health():
 @app.get("/version")
 def version():
     """Say what runs here."""
-    return {"version": VERSION, "schema": store.schema(), "entries": store.count()}
+    return {"version": VERSION, "schema": database.schema(), "entries": store.count()}
