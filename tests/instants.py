@@ -14,7 +14,7 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -49,20 +49,20 @@ def pass_through(point: str) -> None:
 
 
 class Instants:
-    """Count the instants of this process, and have the fault come at its own."""
+    """Count the instants of this process, and have each fault come at its own."""
 
     def __init__(
-        self, folder: Path, fault: Fault | None, *, each: Callable[[], None], large: Path
+        self, folder: Path, faults: Sequence[Fault], *, each: Callable[[], None], large: Path
     ) -> None:
         self._folder = str(folder)
-        self._fault = fault
+        # How many instants each fault has seen since its mark; -1 before that.
+        self._counts = {fault: -1 if fault.point else 0 for fault in faults}
         self._each = each
         self._large = str(large)
-        self._count = -1 if fault and fault.point else 0
         self._aside = False
         self.full = ""
         self.failing = False
-        self.on_full: Callable[[], None] = lambda: None
+        self.on_full: Callable[[Fault], None] = lambda _fault: None
         self.last = ""
 
     def arm(self) -> None:
@@ -80,8 +80,9 @@ class Instants:
                 self._instant(event, str(path), args)
 
     def _passed(self, point: str) -> None:
-        if self._fault and self._count < 0 and point == self._fault.point:
-            self._count = 0
+        for fault, count in self._counts.items():
+            if count < 0 and point == fault.point:
+                self._counts[fault] = 0
         self._instant(MARK, point, ())
 
     def _instant(self, event: str, path: str, args: tuple[Any, ...]) -> None:
@@ -98,19 +99,19 @@ class Instants:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
     def _come(self) -> None:
-        fault = self._fault
-        if fault is None or self._count < 0:
-            return
-        self._count += 1
-        if self._count != fault.count + 1:
-            return
-        if fault.kind == "death":
-            os.kill(os.getpid(), signal.SIGKILL)
-        elif fault.kind == "command":
-            self.failing = True
-        else:
-            self.full = fault.kind
-            self.on_full()
+        for fault, count in self._counts.items():
+            if count < 0:
+                continue
+            self._counts[fault] = count + 1
+            if count != fault.count:
+                continue
+            if fault.kind == "death":
+                os.kill(os.getpid(), signal.SIGKILL)
+            elif fault.kind == "command":
+                self.failing = True
+            else:
+                self.full = fault.kind
+                self.on_full(fault)
 
 
 def _named(args: tuple[Any, ...]) -> bool:

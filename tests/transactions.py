@@ -10,7 +10,7 @@ import os
 import select
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
@@ -159,20 +159,20 @@ class World:
         return self.machine.git.commit(version.files(), live.commit if live else None)
 
     def push(
-        self, commit: str, fault: Fault | None = None, sink: Callable[[str], None] = unheard
+        self, commit: str, faults: Sequence[Fault] = (), sink: Callable[[str], None] = unheard
     ) -> int:
         """Begin a deployment of a commit in a child."""
-        return self._ask(Request(BRANCH, commit, "ann"), fault, sink)
+        return self._ask(Request(BRANCH, commit, "ann"), faults, sink)
 
-    def roll_back(self, target: Entry, with_data: bool, fault: Fault | None = None) -> int:
+    def roll_back(self, target: Entry, with_data: bool, faults: Sequence[Fault] = ()) -> int:
         """Begin to go back to a former deployment, in a child; nothing may be unfinished."""
         if with_data:
             kept = self.paths.archive(targets.data_of(self.project, target.id)).data
             self.machine.write("reverted", entries_of(kept / "entries")[0])
         asked = Request(BRANCH, "", "ann", Kind.ROLLBACK, target.id, with_data)
-        return self._ask(asked, fault, unheard)
+        return self._ask(asked, faults, unheard)
 
-    def _ask(self, asked: Request, fault: Fault | None, sink: Callable[[str], None]) -> int:
+    def _ask(self, asked: Request, faults: Sequence[Fault], sink: Callable[[str], None]) -> int:
         self.count += 1
         identity = DeploymentId(
             f"20260101T{self.count:06}", f"{self.count:08}-0000-4000-8000-{0:012}"
@@ -183,14 +183,14 @@ class World:
             ending = deployment.deploy(self.project, asked, macros, ear, identity)
             self.machine.tell("ended", identity, ending.outcome)
 
-        return self._child(work, fault)
+        return self._child(work, faults)
 
-    def push_both(self, one: str, two: str, fault: Fault | None) -> tuple[int, int]:
+    def push_both(self, one: str, two: str, faults: Sequence[Fault]) -> tuple[int, int]:
         """Begin two deployments of which the second finds the first under way, or dead."""
         queued = self.machine.folder / "queued"
         queued.unlink(missing_ok=True)
         self.machine.waits_for = queued
-        first = self.push(one, fault)
+        first = self.push(one, faults)
         self.machine.waits_for = None
         wait_until(lambda: lock.is_held(self.paths.lock) or is_dead(first))
 
@@ -201,7 +201,7 @@ class World:
         second = self.push(two, sink=said)
         return first, second
 
-    def recover(self, fault: Fault | None = None) -> int:
+    def recover(self, faults: Sequence[Fault] = ()) -> int:
         """Begin what the service does when it starts, in a child."""
 
         def work() -> None:
@@ -212,7 +212,7 @@ class World:
                 except deployment.RollbackFailed as error:
                     log.alarm(str(error))
 
-        return self._child(work, fault)
+        return self._child(work, faults)
 
     def _ear(self, sink: Callable[[str], None] = unheard) -> Callable[[str], None]:
         """Return a listener that records what is said, and of which deployment."""
@@ -235,21 +235,24 @@ class World:
         self.machine.come_up()
         self.machine.visit(now=True)
 
-    def _child(self, work: Callable[[], None], fault: Fault | None) -> int:
+    def _child(self, work: Callable[[], None], faults: Sequence[Fault]) -> int:
         def armed() -> None:
             _play(self.machine)
             large = self.paths.state / "reserve"
             each = self.machine.visit
-            instants = Instants(self.place.prefix, fault, each=each, large=large)
+            instants = Instants(self.place.prefix, faults, each=each, large=large)
             if self.machine.is_broken("disk"):
                 instants.full = "overfull"
-            if fault and fault.kind == "overfull":
-                instants.on_full = lambda: self.machine.break_("disk")
+            instants.on_full = self._remember
             self.machine.instants = instants
             instants.arm()
             work()
 
         return fork(armed)
+
+    def _remember(self, fault: Fault) -> None:
+        if fault.kind == "overfull":
+            self.machine.break_("disk")
 
     # What there is
 

@@ -40,12 +40,14 @@ VERSIONS = st.fixed_dictionaries(
     }
 )
 FAILURES = st.sampled_from(["ill", "notify", *REFUSED, *ROLLED_BACK])
-FAULTS = st.builds(
+ONE_FAULT = st.builds(
     Fault,
     st.sampled_from(["death", "death", "death", "full", "overfull", "command"]),
     st.sampled_from(POINTS),
     st.integers(0, 40),
 )
+FAULTS = st.lists(ONE_FAULT, min_size=1, max_size=2, unique=True)
+PERHAPS = st.one_of(st.just([]), FAULTS)
 
 
 class Transaction(RuleBasedStateMachine):
@@ -83,15 +85,17 @@ class Transaction(RuleBasedStateMachine):
             outcome = "rolled_back" if touched else "refused"
             assert self.world.last == ("live" if fails == "notify" else outcome)
 
-    @rule(version=VERSIONS, fails=st.one_of(st.just(""), FAILURES), fault=FAULTS)
-    def push_under_a_fault(self, version: dict[str, object], fails: str, fault: Fault) -> None:
+    @rule(version=VERSIONS, fails=st.one_of(st.just(""), FAILURES), faults=FAULTS)
+    def push_under_a_fault(
+        self, version: dict[str, object], fails: str, faults: list[Fault]
+    ) -> None:
         version |= {"ill": True} if fails == "ill" else {"fails": fails}
-        wait(self.world.push(self.world.version(**version), fault))
+        wait(self.world.push(self.world.version(**version), faults))
 
-    @rule(one=VERSIONS, two=VERSIONS, fault=st.one_of(st.none(), FAULTS))
-    def push_two(self, one: dict[str, object], two: dict[str, object], fault: Fault | None) -> None:
+    @rule(one=VERSIONS, two=VERSIONS, faults=PERHAPS)
+    def push_two(self, one: dict[str, object], two: dict[str, object], faults: list[Fault]) -> None:
         first, second = self.world.version(**one), self.world.version(**two)
-        wait(*self.world.push_both(first, second, fault))
+        wait(*self.world.push_both(first, second, faults))
 
     @rule(version=VERSIONS, fails=st.sampled_from(ROLLED_BACK[1:]))
     def push_whose_way_back_fails(self, version: dict[str, object], fails: str) -> None:
@@ -101,19 +105,19 @@ class Transaction(RuleBasedStateMachine):
         assert not sound or self.world.last == "rollback_failed"
 
     @precondition(lambda self: not self.world.unfinished and self.world.targets)
-    @rule(which=st.integers(0, 2), with_data=st.booleans(), fault=st.one_of(st.none(), FAULTS))
-    def roll_back(self, which: int, with_data: bool, fault: Fault | None) -> None:
+    @rule(which=st.integers(0, 2), with_data=st.booleans(), faults=PERHAPS)
+    def roll_back(self, which: int, with_data: bool, faults: list[Fault]) -> None:
         world = self.world
         target = world.targets[which % len(world.targets)]
-        sound = world.sound and fault is None
+        sound = world.sound and not faults
         same = world.version_of(target).schema == world.version_of(world.live).schema
-        wait(world.roll_back(target, with_data, fault))
+        wait(world.roll_back(target, with_data, faults))
         assert not sound or world.last == ("live" if with_data or same else "rolled_back")
 
     @precondition(lambda self: self.world.unfinished)
-    @rule(fault=st.one_of(st.none(), FAULTS))
-    def recover(self, fault: Fault | None) -> None:
-        wait(self.world.recover(fault))
+    @rule(faults=PERHAPS)
+    def recover(self, faults: list[Fault]) -> None:
+        wait(self.world.recover(faults))
 
     @rule()
     def reboot(self) -> None:
