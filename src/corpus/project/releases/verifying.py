@@ -15,6 +15,7 @@ from corpus.model.manifest import Manifest, Part
 from corpus.project.place import Project
 from corpus.project.releases import shelf, signing, system
 
+_MAX_SIGNATURE = 4096  # bytes; one by an ed25519 key has some 300
 _AGAIN = "fetch or copy the release again"
 
 
@@ -28,7 +29,8 @@ def verify(project: Project, deployment: DeploymentId, *, archives: bool = True)
     where = str(project.paths.manifest(deployment))
     try:
         manifest, text = shelf.read(project, deployment)
-        signature = project.paths.signature(deployment).read_bytes()[:8192]
+        with project.paths.signature(deployment).open("rb") as file:
+            signature = file.read(_MAX_SIGNATURE)
     except FileNotFoundError as error:
         raise NotFound(
             f"no release {deployment} of {project.name}, or not all of it: {error.filename}",
