@@ -19,7 +19,8 @@ from serving import serving
 
 FUNCTIONS = {"init_project", "settings", "get_configuration", "deploy", "promote", "rollback",
              "run_task", "diff", "report", "list_projects", "link", "unlink", "identity", "pair",
-             "unpair", "peers", "fetch_release", "doctor", "usage", "remove"}  # fmt: skip
+             "unpair", "peers", "fetch_release", "doctor", "usage", "remove",
+             "releases", "verify"}  # fmt: skip
 TOP = "{% macro build(common) %}\nx:\n  file.managed:\n    - name: {{ common.paths.run }}/x\n"
 TOP += "    - contents: {{ common.data.get('word', 'none') }}\n{% endmacro %}\n"
 FAILING = TOP.replace("file.managed", "test.fail_without_changes")
@@ -118,6 +119,25 @@ def test_a_project_is_removed(new: Callable[[], Scratch], call: Callable[..., An
     assert not scratch.paths.root.exists()
     with pytest.raises(CommandExecutionError, match=f"no project '{name}'"):
         call("remove", name, f"confirm={name}")
+
+
+def test_releases(scratch: Scratch, call: Callable[..., Any], functions: Any) -> None:
+    name = scratch.project.name
+    with pytest.raises(CommandExecutionError, match="no release"):
+        functions["mc_project.verify"](name)
+    commit = scratch.commit({".salt/top.sls": TOP})
+    repository.move_branch(scratch.project, BRANCH, commit)
+    done, _ = call("deploy", name)
+    (listed,), _ = call("releases", name)
+    assert (listed["deployment"], listed["commit"]) == (done["deployment"], commit)
+    assert (listed["files"], listed["parts"][0]["name"]) == (2, "main")
+    for release in ([], [f"release={done['deployment']}"]):
+        assert call("verify", name, *release) == (listed, 0)
+    archive = scratch.paths.releases / listed["parts"][0]["archive"]
+    archive.write_bytes(archive.read_bytes()[:-1])
+    with pytest.raises(CommandExecutionError, match="not whole"):
+        functions["mc_project.verify"](name)
+    assert functions.pack["__context__"]["retcode"] == 10
 
 
 def test_settings_mask_secrets(scratch: Scratch, call: Callable[..., Any]) -> None:

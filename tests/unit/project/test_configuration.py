@@ -131,11 +131,31 @@ def test_a_layer_that_is_not_one(content: Any, said: str) -> None:
         ({"health": [{"url": "http://x", "status": "fine"}]}, "health.status"),
         ({"health": [{"url": "http://x", "timeout": "1m"}]}, "health.timeout"),
         ({"health": [{"url": "http://x", "contains": 5}]}, "health.contains"),
+        ({"parts": ["static"]}, "parts"),
+        ({"parts": {"main": ["static"]}}, "parts"),
+        ({"parts": {f"n{n}": [f"p{n}"] for n in range(16)}}, "parts"),
+        ({"parts": {"assets": "static"}}, "parts.assets"),
+        ({"parts": {"assets": []}}, "parts.assets"),
+        ({"parts": {"assets": [1]}}, "parts.assets"),
+        ({"parts": {"assets": ["/etc"]}}, "parts.assets"),
+        ({"parts": {"assets": ["a/../.."]}}, "parts.assets"),
+        ({"parts": {"assets": ["./a"]}}, "parts.assets"),
+        ({"parts": {"assets": ["."]}}, "parts.assets"),
+        ({"parts": {"assets": [""]}}, "parts.assets"),
+        ({"parts": {"assets": ["a//b"]}}, "parts.assets"),
+        ({"parts": {"assets": ["a", "a"]}}, "parts.assets"),
+        ({"parts": {"assets": ["a/b"], "more": ["a"]}}, "parts.more"),
     ],
 )
 def test_a_setting_of_the_wrong_shape(values: dict[str, Any], key: str) -> None:
     with pytest.raises(InvalidInput, match=rf"^{key} must be "):
         settings(**values)
+
+
+@pytest.mark.parametrize("name", ["Assets", "a/b", "../x", "", "x" * 32, 5])
+def test_the_name_of_a_part(name: Any) -> None:
+    with pytest.raises(InvalidInput, match="not the name of a part"):
+        settings(parts={name: ["static"]})
 
 
 def test_settings_of_the_right_shape() -> None:
@@ -149,6 +169,7 @@ def test_settings_of_the_right_shape() -> None:
         "stop_before": "build",
         "health": [{"url": "https://x", "status": 204, "timeout": 0.5, "contains": "ok"}],
         "mode": "cooking",
+        "parts": {"assets": ["static/", "media/big"], "themes": ["media/bigger"]},
     }
     found = settings(**values)
     assert {key: found[key] for key in ("services", "ports", "health")} == {

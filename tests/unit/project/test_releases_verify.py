@@ -69,7 +69,7 @@ def by_another(project: Project, place: Place, says: str) -> None:
 
 
 def trust(project: Project, name: str, key: str, namespaces: str = "corpus-release") -> None:
-    project.place.signers.write_text(f'{name} namespaces="{namespaces}" {key}\n')
+    project.place.signers.write_text(f'demo@{name} namespaces="{namespaces}" {key}\n')
 
 
 def test_a_trusted_signer(project: Project, tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ from salt.exceptions import CommandExecutionError
 from corpus.commands.git import DEPLOY_REFS, sha
 from corpus.hosts import isolated, kernel
 from corpus.model.deployment import DeploymentId, Kind, Outcome
-from corpus.model.errors import CorpusError, InvalidInput
+from corpus.model.errors import CorpusError, InvalidInput, NotFound
+from corpus.model.manifest import Manifest
 from corpus.model.paths import DEFAULT_PREFIX
 from corpus.project import (
     asking,
@@ -41,6 +42,7 @@ from corpus.project import (
     targets,
 )
 from corpus.project import peers as pairing
+from corpus.project import releases as shelf
 from corpus.project import report as reports
 from corpus.project import usage as disk
 from corpus.project.deployment import new_id
@@ -386,6 +388,33 @@ def usage(name: str) -> dict[str, Any]:
 def list_projects() -> list[dict[str, Any]]:
     """Return the projects of this environment with their live version."""
     return reports.summary(_place())
+
+
+@_edge
+def releases(name: str) -> list[dict[str, Any]]:
+    """Return what the manifests of the project's releases say, the newest first; unverified."""
+    return [_told(manifest) for manifest in shelf.listed(Project.existing(_place(), name))]
+
+
+@_edge
+def verify(name: str, release: str | None = None) -> dict[str, Any]:
+    """Verify a release, by the id of its deployment (the newest by default), and return it.
+
+    .. code-block:: console
+
+        # salt-call --local --retcode-passthrough mc_project.verify guestbook
+    """
+    project = Project.existing(_place(), name)
+    found = [DeploymentId.parse(release)] if release else shelf.deployments(project)
+    if not found:
+        raise NotFound(f"no release of {name} is here", where=str(project.paths.releases))
+    return _told(shelf.verify(project, max(found)))
+
+
+def _told(manifest: Manifest) -> dict[str, Any]:
+    """Return a manifest with the sums over its parts."""
+    sums = {key: getattr(manifest, key) for key in ("size", "files", "archive_size")}
+    return manifest.as_dict() | sums
 
 
 @_edge
