@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import IO, Final
+from typing import IO, Final, NamedTuple
 
 from corpus.project.releases.rules import Unfit
 
@@ -18,7 +17,9 @@ BLOCK: Final = 512
 _ZERO = bytes(BLOCK)
 _MAX_EXTENDED = 64 << 10
 _MAX_PADDING = 1 << 20
-_OCTAL = re.compile(rb"[0-7]+[ \0]*|\0*")
+_NUMBERS_OF_A_HEADER = re.compile(  # mode, owner, group, size, time, checksum
+    rb"([0-7]{7})\0([0-7]{7})\0([0-7]{7})\0([0-7]{11})\0([0-7]{11})\0([0-7]{6})\0 "
+)
 _RECORD = re.compile(rb"([1-9][0-9]{0,5}) ([A-Za-z]+)=")
 _NUMBER = re.compile(rb"[0-9]{1,18}", re.ASCII)
 _TEXTS = (b"path", b"linkpath", b"uname", b"gname")
@@ -27,8 +28,7 @@ _NUMBERS = (b"size", b"uid", b"gid")
 FILE, HARD_LINK, LINK, FOLDER = b"0", b"1", b"2", b"5"
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One member: ``kind`` is one of the four above, ``size`` the bytes that follow it."""
 
     path: bytes
@@ -49,20 +49,17 @@ def members(stream: IO[bytes]) -> Iterator[Member]:
     Raises Unfit for what is not understood, and for an archive that ends too early.
     """
     extended: dict[bytes, bytes] = {}
-    while True:
-        header = exactly(stream, BLOCK)
-        if header == _ZERO:
-            break
-        _check(header)
+    while (header := exactly(stream, BLOCK)) != _ZERO:
+        numbers = _numbers(header)
         kind = header[156:157]
         if kind == b"x":
             if extended:
                 raise Unfit("two extended headers in a row")
-            extended = _extended(stream, _octal(header, 124, 12))
+            extended = _extended(stream, numbers[3])
             continue
         if kind not in (FILE, HARD_LINK, LINK, FOLDER):
             raise Unfit(f"a member of a kind that no release has: {kind!r}")
-        yield _member(header, kind, extended)
+        yield _member(header, numbers, kind, extended)
         extended = {}
     if extended:
         raise Unfit("an extended header of nothing")
@@ -89,32 +86,31 @@ def _end(stream: IO[bytes]) -> None:
         raise Unfit("something follows the end of the archive")
 
 
-def _member(header: bytes, kind: bytes, extended: dict[bytes, bytes]) -> Member:
-    def number(key: bytes, at: int, width: int) -> int:
-        return int(extended[key]) if key in extended else _octal(header, at, width)
+def _numbers(header: bytes) -> list[int]:
+    """Return mode, owner, group, size and time of a header that is sound."""
+    found = _NUMBERS_OF_A_HEADER.fullmatch(header, 100, 156)
+    if not found or header[257:265] != b"ustar\00000":
+        raise Unfit("a header that is not POSIX's")
+    *numbers, told = [int(digits, 8) for digits in found.groups()]
+    if told != sum(header) - sum(header[148:156]) + 8 * ord(" "):
+        raise Unfit("a header whose checksum is wrong")
+    return numbers
 
-    def text(key: bytes, at: int, width: int) -> bytes:
-        return extended[key] if key in extended else _text(header, at, width)
 
-    path = extended.get(b"path")
-    if path is None:
-        prefix, path = _text(header, 345, 155), _text(header, 0, 100)
-        path = prefix + b"/" + path if prefix else path
-    size = number(b"size", 124, 12)
+def _member(header: bytes, numbers: list[int], kind: bytes, extended: dict[bytes, bytes]) -> Member:
+    mode, uid, gid, size, time = numbers
+    path, target = _text(header, 0, 100), _text(header, 157, 100)
+    if prefix := _text(header, 345, 155):
+        path = prefix + b"/" + path
+    user, group = _text(header, 265, 32), _text(header, 297, 32)
+    if extended:
+        path, target = extended.get(b"path", path), extended.get(b"linkpath", target)
+        user, group = extended.get(b"uname", user), extended.get(b"gname", group)
+        uid, gid = int(extended.get(b"uid", uid)), int(extended.get(b"gid", gid))
+        size = int(extended.get(b"size", size))
     if size and kind != FILE:
         raise Unfit("a member that is no file and has bytes")
-    return Member(
-        path=_plain(path, kind),
-        kind=kind,
-        target=text(b"linkpath", 157, 100),
-        mode=_octal(header, 100, 8),
-        uid=number(b"uid", 108, 8),
-        gid=number(b"gid", 116, 8),
-        user=text(b"uname", 265, 32),
-        group=text(b"gname", 297, 32),
-        size=size,
-        time=_octal(header, 136, 12),
-    )
+    return Member(_plain(path, kind), kind, target, mode, uid, gid, user, group, size, time)
 
 
 def _plain(path: bytes, kind: bytes) -> bytes:
@@ -122,21 +118,6 @@ def _plain(path: bytes, kind: bytes) -> bytes:
     if not path.startswith(b"./"):
         raise Unfit("a member whose name does not begin with ./")
     return path[2:].removesuffix(b"/") if kind == FOLDER else path[2:]
-
-
-def _check(header: bytes) -> None:
-    if header[257:265] != b"ustar\00000":
-        raise Unfit("a header that is not POSIX's")
-    told = _octal(header, 148, 8)
-    if told != sum(header[:148]) + sum(header[156:]) + 8 * 32:
-        raise Unfit("a header whose checksum is wrong")
-
-
-def _octal(header: bytes, at: int, width: int) -> int:
-    found = header[at : at + width]
-    if not _OCTAL.fullmatch(found):
-        raise Unfit("a header with a number that is none")
-    return int(found.rstrip(b" \0") or b"0", 8)
 
 
 def _text(header: bytes, at: int, width: int) -> bytes:
