@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,10 @@ from typing import Any
 import pytest
 
 from corpus.hosts.local import Local
+from corpus.project import releases
+from corpus.project.place import Project
+from projects import ids, place_at
+from releasing import FACTS
 
 State = Callable[..., dict[str, Any]]
 
@@ -118,3 +124,29 @@ def test_what_pip_says_reaches_the_person_who_pushed(state: State, place: Path) 
     assert "no-such-thing-of-ours" in done["comment"]
     assert "to mend:" in done["comment"]
     assert not (place / "run" / "venv").exists()
+
+
+def test_the_same_bytes_from_scratch(state: State, place: Path) -> None:
+    """Made at another time, from nothing: what a release has of it is the same."""
+    project = Project.at(place_at(place / "project"), "demo")
+    project.paths.root.mkdir(parents=True)
+    digests = []
+    for number, deployment in enumerate(ids(2)):
+        if number:
+            shutil.rmtree(place / "run")
+            shutil.rmtree(place / "cache")
+            for path in (*(place / "wheels").iterdir(), place / "requirements.txt"):
+                os.utime(path, (1, 1))
+        assert _call(state, place)["changes"]["how"] == "built"
+        made = releases.make(project, deployment, place / "run", FACTS, {})
+        digests.append(made.parts[0].sha256)
+    assert len(set(digests)) == 1
+
+
+def test_a_module_changed_by_hand_is_compiled_anew(state: State, place: Path) -> None:
+    _call(state, place)
+    (module,) = (place / "run/venv").glob("lib/*/site-packages/tinything.py")
+    assert list(module.parent.glob("__pycache__/tinything.*.pyc"))
+    module.write_text("def main():\n    print('mended')\n")
+    os.utime(module, (315532800, 315532800))
+    assert _says(place) == "mended"

@@ -23,7 +23,11 @@ KEPT = 3
 """How many environments a cache holds; those used least recently go first."""
 
 _MARK = ".corpus-key"
-_FORMAT = b"1"  # part of the key: raise it when environments are made in another way
+# Compiled modules then hold a digest of their source and not its time, which no two builds
+# share and no release keeps; it is checked, so that a module changed by hand is compiled anew.
+# Sources: py_compile, «SOURCE_DATE_EPOCH»; a wheel is a zip, whose times begin in 1980.
+_SAME_BYTES = {"SOURCE_DATE_EPOCH": "315532800", "PYTHONHASHSEED": "0"}
+_FORMAT = b"2"  # part of the key: raise it when environments are made in another way
 _WHEELS = Path("/usr/share/python-wheels")  # Debian's python3-pip-whl, where ensurepip looks too
 _INCLUDED = re.compile(r"(?:-r|--requirement|-c|--constraint)[ =]*(\S+)")
 _LOCAL = re.compile(r"-e\b|--editable\b|[./]|file:|[^#]*@\s*file:")
@@ -131,7 +135,11 @@ def _build(host: Host, wanted: Plan, timeout: float | None) -> None:
             packages,
             timeout=timeout,
             cwd=wanted.requirements.parent,
-            env={"PIP_CACHE_DIR": str(wanted.cache / "pip"), "PIP_ROOT_USER_ACTION": "ignore"},
+            env={
+                "PIP_CACHE_DIR": str(wanted.cache / "pip"),
+                "PIP_ROOT_USER_ACTION": "ignore",
+                **_SAME_BYTES,
+            },
         )
     except CommandFailed as error:
         raise CorpusError(
