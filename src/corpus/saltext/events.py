@@ -14,7 +14,7 @@ from typing import Any
 import salt.transport
 from salt.utils.event import get_event
 
-_PATIENCE = 1000  # milliseconds that Salt may take to reach the bus
+_PATIENCE = 800  # milliseconds that Salt may take to reach the bus
 
 
 class Events:
@@ -25,7 +25,7 @@ class Events:
 
     def fire(self, tag: str, data: dict[str, Any]) -> None:
         """Put an event on the bus. Raises OSError when a minion runs and does not take it."""
-        if not self._is_there():
+        if not self.socket.exists():  # Salt itself would try for seconds
             return
         with get_event("minion", opts=self._opts, listen=False) as bus:
             # Salt adds its time to what it is given.
@@ -35,14 +35,12 @@ class Events:
         if not taken:
             raise OSError("the minion does not take it")
 
-    def _is_there(self) -> bool:
-        """Tell whether a minion listens; Salt itself would try for seconds."""
-        if self._opts["ipc_mode"] == "tcp":
-            return True
+    @property
+    def socket(self) -> Path:
+        """Where the minion takes events (``ipc_mode: ipc``, Salt's default on Linux)."""
         with closing(salt.transport.ipc_publish_server("minion", self._opts)) as bus:
-            return Path(bus.pull_path).exists()
+            return Path(bus.pull_path or "")
 
     def _has_master(self) -> bool:
-        return bool(
-            self._opts["file_client"] == "remote" and self._opts["master_type"] != "disable"
-        )
+        opts = self._opts
+        return bool(opts["file_client"] == "remote" and opts["master_type"] != "disable")
