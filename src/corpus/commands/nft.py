@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_TO_PAIR = "dnat ip to ip saddr . tcp dport map @pairs4"
 RELAY_PORT = 25  # of the gateway, where guests find the mail relay
 
 
 @dataclass(frozen=True)
 class Guest:
-    """What the rules know of one environment; ``reaches`` are SSH ports of others, for it too."""
+    """What the rules know of one environment; it ``reaches`` these ports of the gateway too."""
 
     interface: str
     mac: str
@@ -70,14 +69,11 @@ def ruleset(rules: Rules) -> str:
 
     Only ``table`` is touched. Chains accept what is not about the bridge, so that foreign
     forwarding on a server goes on; towards the guests everything but SSH is closed, and the
-    proxy reaches them from the node itself. A guest reaches another one in one way alone: the
-    SSH port of one that it ``reaches``, at the gateway, from which the other sees it come.
+    proxy reaches them from the node itself. A port of the gateway that one guest ``reaches`` is
+    the proxy's too: packets between two guests are never forwarded.
     """
     forwards = [f"{g.ssh_port} : {g.address} . 22" for g in rules.guests]
-    places = {g.ssh_port: g.address for g in rules.guests}
-    pairs = [
-        f"{g.address} . {port} : {places[port]} . 22" for g in rules.guests for port in g.reaches
-    ]
+    reached = [f"{g.address} . {port}" for g in rules.guests for port in g.reaches]
     ports = ", ".join(str(port) for port in rules.open_ports)
     accept_ports = f"iifname {rules.bridge} tcp dport {{ {ports} }} accept" if ports else ""
     led, passed, taken = _relay(rules)
@@ -87,13 +83,12 @@ table inet {rules.table} {{
         type inet_service : ipv4_addr . inet_service
         {_elements(forwards)}
     }}
-    map pairs4 {{
-        type ipv4_addr . inet_service : ipv4_addr . inet_service
-        {_elements(pairs)}
+    set reached4 {{
+        type ipv4_addr . inet_service
+        {_elements(reached)}
     }}
     chain prerouting {{
         type nat hook prerouting priority dstnat; policy accept;
-        iifname {rules.bridge} ip daddr {rules.gateway} {_TO_PAIR}
         {led}
         iifname != {rules.bridge} fib daddr type local dnat ip to tcp dport map @ssh4
     }}
@@ -105,13 +100,11 @@ table inet {rules.table} {{
         type nat hook postrouting priority srcnat; policy accept;
         ip saddr 127.0.0.0/8 oifname {rules.bridge} masquerade
         ip saddr {rules.subnet} oifname != {rules.bridge} masquerade
-        ip saddr {rules.subnet} oifname {rules.bridge} ct status dnat masquerade
     }}
     chain forward {{
         type filter hook forward priority filter; policy accept;
         iifname != {rules.bridge} oifname != {rules.bridge} accept
         ct state established,related accept
-        iifname {rules.bridge} oifname {rules.bridge} ct status dnat accept
         iifname {rules.bridge} oifname {rules.bridge} drop
         {passed}
         iifname {rules.bridge} accept
@@ -124,6 +117,7 @@ table inet {rules.table} {{
         ct state established,related accept
         icmp type echo-request accept
         {accept_ports}
+        ip daddr {rules.gateway} ip saddr . tcp dport @reached4 accept
         {taken}
         drop
     }}

@@ -209,8 +209,7 @@ def _remove(node: Node, record: Record) -> None:
         (settings.lxcpath / record.id).rmdir()
     with node.lock():
         node.records.remove(record.id)
-        pairing.forget(node, record.id)
-        network.apply(node)
+        pairing.forget(node, record)
         if not node.records.damaged():  # whose groups are not known
             volumes.prune({other.group for other in node.records.all()})
 

@@ -10,6 +10,7 @@ from corpus.commands.network import parse_links, set_mtu
 from corpus.hosts.files import write_atomic
 from corpus.model.errors import CommandFailed, Conflict, InvalidInput, Unsupported
 from corpus.node.context import Node
+from corpus.node.doors import doors
 from corpus.node.records import INTERFACES, Record
 
 _RESOLV = PurePath("/etc/resolv.conf")
@@ -56,14 +57,14 @@ def _external(node: Node) -> list[str]:
 def apply(node: Node) -> None:
     """Replace the firewall by what the records say, in one transaction. Hold the node's lock."""
     settings, records = node.settings, node.records.all()
-    ports = {record.id: record.ssh_port for record in records}
+    open_doors = doors(records)
     guests = [
         nft.Guest(
             record.interface,
             record.mac,
             record.address,
             record.ssh_port,
-            sorted({ports[pair.staging] for pair in record.pairs if pair.staging in ports}),
+            [door.port for door in open_doors if record.address in door.readers],
         )
         for record in records
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -16,8 +17,9 @@ from corpus.model.errors import CorpusError, InvalidInput
 from corpus.model.mode import Platform
 from corpus.model.names import project_name
 from corpus.model.peer import Peer
-from corpus.node import lifecycle, network
+from corpus.node import lifecycle, network, proxy
 from corpus.node.context import Node
+from corpus.node.doors import doors
 from corpus.node.records import Pair, Record
 
 _SECONDS = 60.0
@@ -55,12 +57,19 @@ def unpair(node: Node, staging: str, prod: str, project: str) -> bool:
     return gone or any(answer is True for answer in told)
 
 
-def forget(node: Node, id: str) -> None:
-    """Take a destroyed environment out of the others' records. Hold the node's lock."""
-    for record in node.records.all():
-        rest = tuple(pair for pair in record.pairs if pair.staging != id)
+def forget(node: Node, gone: Record) -> None:
+    """Let nothing lead to, or be open for, an environment whose record was removed.
+
+    Hold the node's lock.
+    """
+    records = node.records.all()
+    for record in records:
+        rest = tuple(pair for pair in record.pairs if pair.staging != gone.id)
         if rest != record.pairs:
             node.records.save(record.changed(pairs=rest))
+    network.apply(node)
+    if doors([*records, gone]):  # there were some before: fewer are left, or for fewer
+        proxy.apply(node)
 
 
 def _record(node: Node, id: str, platform: Platform) -> Record:
@@ -82,8 +91,20 @@ def _change(node: Node, id: str, change: Callable[[set[Pair]], set[Pair]]) -> bo
             return False
         ordered = tuple(sorted(pairs, key=lambda pair: (pair.project, pair.staging)))
         node.records.save(record.changed(pairs=ordered))
-        network.apply(node)
+        try:
+            _open(node)
+        except CorpusError:
+            node.records.save(record)
+            with suppress(CorpusError):
+                _open(node)
+            raise
     return True
+
+
+def _open(node: Node) -> None:
+    """Let firewall and proxy follow the records."""
+    network.apply(node)
+    proxy.apply(node)
 
 
 def _identity(node: Node, record: Record, project: str) -> Peer:

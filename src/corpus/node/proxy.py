@@ -17,6 +17,7 @@ from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInp
 from corpus.model.names import host_name
 from corpus.node import pages
 from corpus.node.context import Node
+from corpus.node.doors import doors
 from corpus.node.proxy_config import backend_name, config
 from corpus.node.records import Record, Route, Stage
 
@@ -111,7 +112,7 @@ def write(node: Node) -> bool:
         "404.html": pages.UNKNOWN_HOST.encode(),
         "503.http": pages.maintenance().encode(),
         "hosts.map": map_text.encode(),
-        "haproxy.cfg": config(settings, routes).encode(),
+        "haproxy.cfg": config(settings, routes, doors(records)).encode(),
     }
     old = {name: _read(node, name) for name in texts}
     if old == texts:

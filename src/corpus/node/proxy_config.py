@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from corpus.node.doors import Door
 from corpus.node.records import Record, Route
 from corpus.node.settings import Settings
 
@@ -37,7 +38,9 @@ def backends(routes: Sequence[tuple[Record, Route]]) -> list[Backend]:
     return list(found.values())
 
 
-def config(settings: Settings, routes: Sequence[tuple[Record, Route]]) -> str:
+def config(
+    settings: Settings, routes: Sequence[tuple[Record, Route]], doors: Sequence[Door] = ()
+) -> str:
     """Return the configuration. ``http-server-close``: no connection to a guest outlives its
     request, so that draining is exact and nothing is sent into a connection that closes."""
     needed = backends(routes)
@@ -77,7 +80,7 @@ frontend http
 file {settings.proxy}/404.html unless {{ var(txn.to) -m found }}
     use_backend %[var(txn.to)]
 """
-    return head + "".join(_backend(backend) for backend in needed)
+    return head + "".join(_backend(backend) for backend in needed) + _doors(settings, doors)
 
 
 def _map(settings: Settings) -> str:
@@ -91,3 +94,32 @@ backend {backend.name}
     timeout queue {max(backend.hold, 1)}s
     server guest {backend.address}:{backend.port} maxconn {_AT_ONCE}
 """
+
+
+def _doors(settings: Settings, doors: Sequence[Door]) -> str:
+    """Return the SSH ports of staging environments, for those alone that are paired with them.
+
+    By the proxy and not by the firewall: where the kernel has br_netfilter, a packet that is
+    led from one port of the bridge to another one never leaves the bridge, whose ports are
+    isolated.
+    """
+    if not doors:
+        return ""
+    return """
+defaults
+    mode tcp
+    log global
+    option dontlognull
+    timeout connect 5s
+    timeout client 120s
+    timeout server 120s
+""" + "".join(
+        f"""
+listen {door.id}-ssh
+    bind {settings.gateway}:{door.port}
+    maxconn 32
+    tcp-request connection reject unless {{ src {" ".join(door.readers)} }}
+    server guest {door.address}:22
+"""
+        for door in doors
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from corpus.hosts.fake import Fake
-from corpus.model.errors import CorpusError, InvalidInput, InvalidName, NotFound
+from corpus.model.errors import CommandFailed, CorpusError, InvalidInput, InvalidName, NotFound
 from corpus.node import environments, pairing
 from corpus.node.context import Node
 from unit.node import nodes
@@ -65,6 +66,13 @@ def guests(node: Node) -> Guests:
     return Guests(node.host)
 
 
+def door(node: Node) -> list[str]:
+    """What the proxy listens on, for whom, and where it leads."""
+    text = (node.settings.proxy / "haproxy.cfg").read_text()
+    pattern = r"bind (10\S+)\n.*\n.*src (\S+) }\n.*server guest (\S+:22)\n"
+    return [word for found in re.findall(pattern, text) for word in found]
+
+
 def rules(guests: Guests) -> str:
     loads = [call for call in guests.host.calls if call.argv[0] == "nft"]
     return (loads[-1].stdin or b"").decode() if loads else ""
@@ -78,7 +86,8 @@ def test_each_is_told_of_the_other(node: Node, guests: Guests) -> None:
     assert (reader["environment"], reader["fetch_key"]) == (PROD, KEY)
     assert (reader["address"], reader["port"]) == (None, None)
     assert environments.inspect(node, PROD)["pairs"] == [{"project": "demo", "staging": STAGING}]
-    assert "10.88.0.11 . 22001 : 10.88.0.10 . 22" in rules(guests)
+    assert "10.88.0.11 . 22001" in rules(guests)
+    assert door(node) == ["10.88.0.1:22001", "10.88.0.11", "10.88.0.10:22"]
 
 
 def test_again_it_changes_nothing(node: Node, guests: Guests) -> None:
@@ -106,6 +115,21 @@ def test_a_second_project_keeps_the_way_when_the_first_is_unpaired(
 def test_a_destroyed_staging_is_forgotten(node: Node, guests: Guests) -> None:
     pairing.pair(node, STAGING, PROD, "demo")
     environments.destroy(node, STAGING)
+    assert environments.inspect(node, PROD)["pairs"] == []
+    assert "10.88.0.11 . 22001" not in rules(guests)
+    assert door(node) == []
+
+
+def test_a_destroyed_production_leaves_no_door(node: Node, guests: Guests) -> None:
+    pairing.pair(node, STAGING, PROD, "demo")
+    environments.destroy(node, PROD)
+    assert door(node) == []
+
+
+def test_a_pair_that_the_proxy_refuses_is_taken_back(node: Node, guests: Guests) -> None:
+    guests.host.prepare_failure("haproxy", err="refused")
+    with pytest.raises(CommandFailed):
+        pairing.pair(node, STAGING, PROD, "demo")
     assert environments.inspect(node, PROD)["pairs"] == []
     assert "10.88.0.11 . 22001" not in rules(guests)
 
