@@ -13,6 +13,7 @@ from corpus.project import (
     editable,
     hotfixes,
     notifications,
+    offering,
     phases,
     repository,
     reserve,
@@ -58,6 +59,7 @@ def _settle(work: Work) -> None:
     if work.mode is not Mode.EDITABLE:
         hotfixes.note(work.project, work.id)
     record(work, entry(work, Outcome.LIVE))
+    offering.follow(work.project)
     repository.move_branch(work.project, work.branch, work.commit)
     work.log.title(f"live in {time.time() - work.started:.1f} s")
     work.journal.close()

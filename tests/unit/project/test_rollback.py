@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from corpus.model.manifest import parse
 from corpus.project import targets
 from corpus.project.ledger import Ledger
 from projects import Phases, Scratch, copy_to_run, fail, git
@@ -103,6 +104,28 @@ def test_what_was_left_is_never_chosen_again(three: Scratch) -> None:
     assert app(three) == "version 1\n"
     assert three.rollback(Phases()).outcome == "refused"
     three.assert_clean()
+
+
+def test_what_was_left_is_not_offered_to_production(three: Scratch) -> None:
+    _first, second, third = three.ledger
+
+    def offered() -> set[str]:
+        found = three.paths.releases.glob("*.manifest.json")
+        readable = [path for path in found if path.stat().st_mode & 0o040]
+        return {str(parse(path.read_bytes()).deployment) for path in readable}
+
+    def look(_common: dict[str, Any]) -> None:
+        (three.folder / "meanwhile").write_text(" ".join(sorted(offered())))
+
+    assert offered() == {entry.id for entry in three.ledger}
+    assert three.rollback(Phases(post_install=look)).outcome == "live"
+    assert third.id in (three.folder / "meanwhile").read_text()
+    assert offered() == {three.ledger[0].id, second.id}
+    commit = three.commit({"app": "version 4\n"})
+    assert three.deploy(commit, Phases(build=copy_to_run, post_install=look)).outcome == "live"
+    newest = three.ledger[-1].id
+    assert newest not in (three.folder / "meanwhile").read_text()
+    assert newest in offered()
 
 
 def test_a_failed_deployment_is_no_target(three: Scratch) -> None:

@@ -36,7 +36,8 @@ def make(
     ``facts`` are ``commit``, ``pillar_commit``, ``time`` (Unix seconds: every file of the
     archive bears it, so that the same commit gives the same bytes), ``made_at``, ``by`` and
     ``recipe``. ``parts`` are path prefixes for each part besides the main one. The manifest is
-    written last: without it there is no release. Raises ReleaseRefused for what may not be in
+    written last: without it there is no release, and ``offer`` lets paired environments see it.
+    Raises ReleaseRefused for what may not be in
     one, CommandFailed.
     """
     contents = survey(source, parts, Rules(project.paths.root))
@@ -51,7 +52,8 @@ def make(
         text = manifest.to_bytes()
         signature = signing.sign(project.place, text)
         _write(project, project.paths.signature(deployment), signature)
-        _write(project, project.paths.manifest(deployment), text)
+        # Root's alone until the deployment is live: nobody is offered what may be rolled back.
+        write_atomic(project.paths.manifest(deployment), text, 0o600)
     except BaseException:
         shelf.remove(project, deployment)
         raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 
 from corpus.model.deployment import DeploymentId
@@ -54,6 +56,14 @@ def deployments(project: Project) -> set[DeploymentId]:
             except InvalidInput:
                 continue
     return found
+
+
+def offer(project: Project, deployment: DeploymentId, *, offered: bool) -> None:
+    """Let paired environments see a release, or not any more; one that is not here is none."""
+    path = project.paths.manifest(deployment)
+    with contextlib.suppress(FileNotFoundError):
+        os.chown(path, -1, project.paths.releases.stat().st_gid)
+        path.chmod(0o640 if offered else 0o600)
 
 
 def remove(project: Project, deployment: DeploymentId) -> None:
