@@ -46,8 +46,8 @@ demo-down: $(STAMP)  ## remove the demo's lab and nothing else
 bench: $(STAMP)  ## measure push to live, rollback and held traffic
 	@$(RUN) -m bench
 
-faults: $(STAMP)  ## kill the deployer at every step and look at what is left
-	@$(RUN) -m tests.faults
+faults: $(STAMP)  ## every fault in every step; FAULTS="--help" tells how to run a part, or a soak
+	@PYTHONPATH=tests $(RUN) -m faults $(FAULTS)
 
 lock: build/uv/bin/uv  ## resolve the requirements anew
 	@cd requirements && ../$(UV) --output-file build.lock build.in

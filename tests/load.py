@@ -8,12 +8,21 @@ import time
 from dataclasses import dataclass, field
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A request that was answered by other than 200/201, or not at all; times are monotonic."""
+
+    text: str
+    asked: float
+    ended: float
+
+
 @dataclass
 class Load:
     """``rate`` requests a second from start to ``finish``, GET and POST in turn.
 
-    ``failures`` are requests that were answered by other than 200/201 or not at all;
-    ``posted`` the texts of the POSTs that were answered well; ``waits`` seconds each.
+    ``broken`` are the requests that failed; ``posted`` the texts of the POSTs that were
+    answered well, each ``prefix`` and a number; ``waits`` seconds each.
     """
 
     port: int
@@ -22,7 +31,8 @@ class Load:
     get: str = "/version"
     post: str = "/entries"
     limit: float = 120.0
-    failures: list[str] = field(default_factory=list)
+    prefix: str = "r"
+    broken: list[Failure] = field(default_factory=list)
     posted: list[str] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
     sent: int = 0
@@ -32,6 +42,11 @@ class Load:
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._pacer = threading.Thread(target=self._pace)
+
+    @property
+    def failures(self) -> list[str]:
+        """What went wrong, in words."""
+        return [failure.text for failure in self.broken]
 
     def start(self) -> Load:
         """Begin."""
@@ -59,7 +74,7 @@ class Load:
 
     def _one(self, number: int) -> None:
         asked = time.monotonic()
-        body = f"r{number}" if number % 2 else None
+        body = f"{self.prefix}{number}" if number % 2 else None
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=80)
         try:
             method, path = ("POST", self.post) if body else ("GET", self.get)
@@ -71,9 +86,10 @@ class Load:
             problem = f"{method} {error!r}"
         finally:
             connection.close()
+        ended = time.monotonic()
         with self._lock:
-            self.waits.append(time.monotonic() - asked)
+            self.waits.append(ended - asked)
             if problem:
-                self.failures.append(problem)
+                self.broken.append(Failure(problem, asked, ended))
             elif body:
                 self.posted.append(body)

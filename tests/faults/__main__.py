@@ -1,46 +1,79 @@
-"""``make faults``: break deployments on purpose and write ``build/faults.json``.
+"""``make faults``: break deployments on purpose, in every step and every way.
 
-A cell is a step of the transaction × a fault. Each is a test of ``tests/e2e/test_kills.py``
-on the test lab; what a cell asserts is there.
+A lab of its own is made and removed; ``build/faults.json`` and the page
+``docs/reference/faults.md`` tell how it went, ``build/faults/`` what was said in cells that
+failed.
 """
 
 from __future__ import annotations
 
-import json
+import argparse
+import random
+import shutil
 import sys
+import tempfile
+import time
 from pathlib import Path
 
-import pytest
+from corpus.lab import tenant
+from corpus.lab.machine import Lab, assert_clean
+from corpus.lab.settings import settings_for
+from corpus.model.errors import CorpusError
+from faults import matrix, report, soak
+from faults.cells import FAULTS, STEPS, WAY_BACK
 
-OUTPUT = Path("build/faults.json")
-CELLS = "tests/e2e/test_kills.py"
-
-
-class Collector:
-    """Turn pytest's reports into the rows of the matrix."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, dict[str, str]] = {}
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.when != "call" and report.passed:
-            return
-        cell = report.nodeid.partition("[")[2].rstrip("]") or report.nodeid
-        why = "" if report.passed else str(report.longrepr).strip().splitlines()[-1]
-        outcome = "n/a" if report.skipped else "pass" if report.passed else "fail"
-        self.rows[cell] = {"cell": cell, "outcome": outcome, "why": why}
+NAME = "faults"
+_ALL_STEPS = list(dict.fromkeys(step for steps in [*STEPS.values(), WAY_BACK] for step in steps))
 
 
-def main() -> int:
-    """Run every cell; 0 when none failed."""
-    collector = Collector()
-    code = pytest.main(["-q", CELLS, *sys.argv[1:]], plugins=[collector])
-    OUTPUT.parent.mkdir(exist_ok=True)
-    OUTPUT.write_text(json.dumps(list(collector.rows.values()), indent=2) + "\n")
-    for row in collector.rows.values():
-        print(f"{row['outcome']:5} {row['cell']}  {row['why']}")
-    print(f"{len(collector.rows)} cells in {OUTPUT}")
-    return int(code)
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    made = argparse.ArgumentParser(prog="make faults", description=__doc__)
+    made.add_argument("--mode", nargs="+", choices=STEPS, default=["cooking"])
+    made.add_argument("--step", nargs="+", choices=_ALL_STEPS, default=_ALL_STEPS)
+    made.add_argument("--fault", nargs="+", choices=FAULTS, default=list(FAULTS))
+    made.add_argument("--soak", metavar="N", help="N random faults, or for a time such as 600s")
+    made.add_argument("--seed", type=int, help="of the soak; one is drawn where none is given")
+    made.add_argument("--keep", action="store_true", help="leave the lab up")
+    made.add_argument("--lab", default=NAME, help=f"the lab's name (default: {NAME})")
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Play the cells, or a soak; 0 when nothing is broken."""
+    asked = parser().parse_args(argv)
+    began = time.monotonic()
+    lab = Lab(asked.lab, settings_for(asked.lab), say=print)
+    folder = Path(tempfile.mkdtemp(prefix="corpus-faults-"))
+    shutil.rmtree(report.LOGS, ignore_errors=True)
+    try:
+        lab.up()
+        tenant.prepare(lab)
+        if asked.soak:
+            seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(10**6)
+            broken = soak.run(lab, folder, asked.mode, seed, *soak.length(asked.soak))
+        else:
+            broken = _matrix(lab, folder, asked)
+    except CorpusError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return error.exit_code
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if not asked.keep:
+            lab.down()
+            assert_clean(asked.lab, lab.settings)
+    print(f"{time.monotonic() - began:.0f} s")
+    return 1 if broken else 0
+
+
+def _matrix(lab: Lab, folder: Path, asked: argparse.Namespace) -> int:
+    rows = matrix.run(lab, folder, asked.mode, asked.step, asked.fault)
+    report.write_json(rows)
+    whole = (asked.mode, asked.step, asked.fault) == (["cooking"], _ALL_STEPS, list(FAULTS))
+    if whole:
+        report.write_reference(rows)
+    print(f"\n{report.tables(rows)}\n\n{report.counts(rows)}, in {report.JSON}")
+    return sum(row.outcome == "fail" for row in rows)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -41,6 +42,17 @@ def test_free_held_and_free_again(tmp_path: Path) -> None:
 def test_it_is_free_after_an_error(tmp_path: Path) -> None:
     with pytest.raises(KeyError), lock.held(tmp_path / "lock", "A", silent):
         raise KeyError
+    assert not lock.is_held(tmp_path / "lock")
+
+
+def test_a_full_disk_does_not_turn_an_ending_into_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_handle: int, _length: int) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    with lock.held(tmp_path / "lock", "A", silent):
+        monkeypatch.setattr(os, "ftruncate", full)
     assert not lock.is_held(tmp_path / "lock")
 
 

@@ -1,0 +1,115 @@
+"""The matrix as a table: steps of each mode, faults, and why some cells are none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+STEPS = {
+    "editable": "checkout preflight hold bind start health live".split(),
+    "cooking": "checkout preflight build bundle hold data dump swap start health live".split(),
+    "final": "checkout fetch preflight unpack hold data dump swap start health live".split(),
+}
+WAY_BACK = ["rollback", "resume"]
+"""What the journal says on the way back of a deployment whose migration failed."""
+
+FAILS, KILL, SLAY, STOP, FULL, DROP, CORRUPT, RESTORE, ERROR = FAULTS = (
+    "state fails",
+    "kill -9",
+    "service killed",
+    "container stopped",
+    "disk full",
+    "SSH dropped",
+    "corrupt release",
+    "failing restore",
+    "I/O error",
+)
+MOMENTS = {KILL: ("begin", "end"), ERROR: ("begin", "end")}
+"""The moments of a step at which a fault is tried; the beginning alone where none are named."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One step, one fault; ``moment`` tells the two ends of a step apart."""
+
+    mode: str
+    step: str
+    fault: str
+    moment: str = "begin"
+    variant: str = ""
+
+    @property
+    def name(self) -> str:
+        """The cell as people write it."""
+        ends = f" ({self.moment})" if self.fault in MOMENTS else ""
+        return f"{self.mode}: {self.step}: {self.fault}{ends}" + (
+            f": {self.variant}" if self.variant else ""
+        )
+
+    @property
+    def held(self) -> bool:
+        """Whether the step comes after traffic was held: its failure is rolled back."""
+        steps = STEPS[self.mode]
+        return self.step in WAY_BACK or steps.index(self.step) >= steps.index("hold")
+
+    @property
+    def after_hold(self) -> bool:
+        """Whether traffic is held already when the step begins."""
+        return self.held and self.step != "hold"
+
+    @property
+    def outcome(self) -> str:
+        """How the deployment ends, in the ledger's words; several may be right: none."""
+        if self.fault == ERROR and (self.step, self.moment) in _ENDS:
+            return _ENDS[self.step, self.moment]
+        if (self.fault == DROP and self.step not in WAY_BACK) or self.step == "live":
+            return "live"
+        if self.fault == RESTORE:
+            return "rollback_failed"
+        if self.fault == FULL and self.step not in WAY_BACK:
+            return ""  # what does not need the room gets through
+        return "rolled_back" if self.held else "refused"
+
+    @property
+    def why_not(self) -> str:
+        """Why there is nothing to try, or an empty text."""
+        return _REASONS.get((self.fault, self.step)) or _general(self)
+
+
+_ENDS = {
+    ("live", "begin"): "rolled_back",  # nobody knows whether the record is on the disk
+    ("rollback", "begin"): "rolled_back",  # the mark alone is not worth giving up for
+    ("rollback", "end"): "rollback_failed",
+    ("resume", "begin"): "rollback_failed",
+    ("resume", "end"): "rolled_back",
+}
+NO_PHASE = "the step runs no phase, so there is no state of the project's in it"
+_REASONS = {
+    **{(FAILS, step): NO_PHASE for step in ("data", "swap", "fetch")},
+    **{(FAILS, step): "a state that fails is what has led to the way back" for step in WAY_BACK},
+    **{
+        (RESTORE, step): "an injected failure is how every cell of this column begins"
+        for step in WAY_BACK
+    },
+    (RESTORE, "live"): "past this point a deployment is completed and nothing is restored",
+}
+
+
+def _general(cell: Cell) -> str:
+    if cell.fault == CORRUPT and cell.mode != "final":
+        return f"{cell.mode} mode reads no release"
+    if cell.fault == CORRUPT and cell.step not in ("fetch", "unpack"):
+        return "the release was verified and unpacked before, or is not looked at yet"
+    if cell.fault == RESTORE and not cell.held:
+        return "nothing was touched before hold, so nothing is put back"
+    return ""
+
+
+def cells(modes: list[str], steps: list[str], faults: list[str]) -> Iterator[Cell]:
+    """Yield the cells of the chosen modes, steps and faults, those that are none too."""
+    for mode in modes:
+        for step in [*STEPS[mode], *WAY_BACK]:
+            for fault in FAULTS:
+                if step in steps and fault in faults:
+                    for moment in MOMENTS.get(fault, ("begin",)):
+                        yield Cell(mode, step, fault, moment)

@@ -1,0 +1,87 @@
+"""Play the table: each mode on an environment of its own, some at the same time."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import traceback
+from pathlib import Path
+
+from corpus.lab.machine import Lab
+from faults import report
+from faults.cells import Cell, cells
+from faults.play import play
+from faults.report import Row
+from faults.stand import Stand
+from faults.visitors import Visitors
+
+AT_ONCE = 2  # stands that play at a time: as many as small machines have cores
+
+
+class Player(threading.Thread):
+    """Plays the cells of one mode, one after the other, on one stand."""
+
+    def __init__(self, lab: Lab, folder: Path, name: str, todo: queue.Queue[Cell]) -> None:
+        super().__init__(name=name)
+        self.lab, self.folder, self.todo = lab, folder, todo
+        self.rows: list[Row] = []
+        self.stand: Stand | None = None
+
+    def run(self) -> None:
+        """Take cells until there are none."""
+        try:
+            while True:
+                try:
+                    cell = self.todo.get_nowait()
+                except queue.Empty:
+                    return
+                self.rows.append(self._play(cell))
+        finally:
+            self._leave()
+
+    def _play(self, cell: Cell) -> Row:
+        if cell.why_not:
+            return Row(cell, "n/a", cell.why_not)
+        began = time.monotonic()
+        try:
+            stand = self._stand(cell)
+            stand.said.clear()
+            told = play(stand, self.visitors, cell)
+        except Exception:
+            told = [traceback.format_exc()]
+        row = Row(cell, "fail" if told else "pass", "\n".join(told))
+        print(f"{row.outcome}  {cell.name}  ({time.monotonic() - began:.1f} s)", flush=True)
+        if told:
+            lines = self.stand.told() if self.stand else []
+            print(f"{row.why}\n  kept: {report.write_log(row, lines)}", flush=True)
+            self._leave()  # the next cell does not stand on what this one left
+        return row
+
+    def _stand(self, cell: Cell) -> Stand:
+        if self.stand is None or self.stand.mode != cell.mode:
+            self._leave()
+            folder = self.folder / f"{self.name}-{cell.mode}-{time.monotonic_ns()}"
+            self.stand = Stand.make(self.lab, cell.mode, f"{cell.mode}{self.name}", folder)
+            self.visitors = Visitors(*self.stand.http)
+        return self.stand
+
+    def _leave(self) -> None:
+        if self.stand is not None:
+            self.stand.close()
+        self.stand = None
+
+
+def run(lab: Lab, folder: Path, modes: list[str], steps: list[str], faults: list[str]) -> list[Row]:
+    """Play the chosen cells and return their rows in the table's order."""
+    chosen = list(cells(modes, steps, faults))
+    todo: queue.Queue[Cell] = queue.Queue()
+    for cell in chosen:
+        todo.put(cell)
+    players = [Player(lab, folder, str(number), todo) for number in range(AT_ONCE)]
+    for player in players:
+        player.start()
+    for player in players:
+        player.join()
+    found = {row.cell: row for player in players for row in player.rows}
+    return [found[cell] for cell in chosen]

@@ -1,0 +1,182 @@
+"""Play one cell: a push, the fault in its middle, what is there afterwards, a good push."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from dataclasses import dataclass, field
+from typing import Any
+
+from faults import invariants
+from faults.cells import (
+    CORRUPT,
+    DROP,
+    ERROR,
+    FAILS,
+    FULL,
+    KILL,
+    RESTORE,
+    SLAY,
+    STOP,
+    WAY_BACK,
+    Cell,
+)
+from faults.stand import Broken, Push, Stand, wait_for
+from faults.subject import STUCK, UNWELL
+from faults.visitors import Visitors, now
+
+WHAT = {KILL: "kill", SLAY: "slay", ERROR: "raise", RESTORE: "raise"}
+"""What is ordered of the deploy service for a fault; it pauses for all others."""
+
+
+@dataclass
+class Played:
+    """One cell while it is played."""
+
+    stand: Stand
+    cell: Cell
+    before: dict[str, Any] = field(default_factory=dict)
+    commit: str = ""
+    told: list[str] = field(default_factory=list)
+    push: Push | None = None
+    broke: tuple[float, float] | None = None
+
+    @property
+    def name(self) -> str:
+        """The project's name."""
+        return self.stand.subject.name
+
+
+def play(stand: Stand, visitors: Visitors, cell: Cell) -> list[str]:
+    """Play a cell and return what does not hold; nothing when all is well."""
+    played = Played(stand, cell)
+    played.before = stand.probe()
+    served = stand.subject.version
+    told: list[str] = []
+    visitors.come()
+    try:
+        _prepare(played)
+        played.push = stand.push()
+        _strike(played)
+        outcomes = _end(played)
+        told += [f"never came about: {order}" for order in stand.control("pending")]
+        after = stand.probe()
+        told += _check(played, after, outcomes, served)
+        stand.control("order", [])
+        stand.deploy()
+    finally:
+        stand.control("order", [])
+        stand.control("go")
+        visitors.leave()
+    told += visitors.complaints(cell.fault == FULL, played.broke)
+    left = invariants.leftovers(stand)
+    told += [f"left: {what}" for what in left]
+    end = stand.probe()
+    told += invariants.as_pushed(stand, end["branch"], after, end)
+    told += visitors.lost(end["entries"])
+    return told
+
+
+def _prepare(played: Played) -> None:
+    """Commit the version that the cell needs, and order what is to happen to it."""
+    cell, stand = played.cell, played.stand
+    fails = "start" if cell.step in WAY_BACK else cell.step if cell.fault == FAILS else ""
+    wrecks = cell.outcome not in ("live", "") and cell.mode != "editable"
+    played.commit = stand.write(fails=fails, wrecks=wrecks)
+    if cell.fault == RESTORE:
+        flag = STUCK if cell.step in ("start", "health") else UNWELL
+        stand.control("run", ["touch", flag.format(name=played.name)])
+    if cell.fault in (FAILS, CORRUPT):
+        stand.control("order", [])
+    else:
+        moment = "end" if cell.fault == RESTORE else cell.moment
+        what = WHAT.get(cell.fault, "pause")
+        stand.control("order", [{"step": cell.step, "moment": moment, "what": what}])
+
+
+def _strike(played: Played) -> None:
+    """Do from outside what cannot be ordered, while the deployment pauses."""
+    cell, stand, push = played.cell, played.stand, played.push
+    assert push is not None
+    if cell.fault not in (STOP, FULL, DROP):
+        return
+    wait_for(lambda: push.ended or stand.control("reached"), f"a pause at {cell.step}")
+    if push.ended:
+        raise Broken("git ended before the pause:\n" + "\n".join(push.lines))
+    if cell.fault == STOP:
+        began = now()
+        stand.kill_container()
+        played.broke = (began, now())
+        return
+    if cell.fault == FULL:
+        stand.control("fill")
+    else:
+        push.drop()
+    stand.control("go")
+
+
+def _end(played: Played) -> list[str]:
+    """Wait until it has ended and return the outcomes that the ledger must tell."""
+    cell, stand, push = played.cell, played.stand, played.push
+    assert push is not None
+    if cell.outcome == "rollback_failed":
+        wait_for(lambda: invariants.stuck(stand), "the way back fails")
+        push.wait()
+        _mend(played)
+    wait_for(lambda: invariants.settled(stand, played.before), "the deployment ends")
+    if cell.fault == STOP and not push.ended:
+        push.drop()
+    code = push.wait()
+    ends = [str(outcome) for outcome in stand.control("busy")["entries"]]
+    if cell.fault == FULL:
+        stand.control("free")
+    outcome = ends[-1]
+    if cell.outcome and cell.outcome != "rollback_failed" and outcome != cell.outcome:
+        played.told.append(f"it ended {outcome} instead of {cell.outcome}")
+    if cell.fault not in (STOP, DROP) and (code == 0) != (outcome == "live"):
+        played.told.append(f"git push ended with {code} and the deployment {outcome}")
+    if outcome == "rollback_failed" and cell.fault != RESTORE:
+        played.told.append("the way back failed")
+    return ["rollback_failed", "rolled_back"] if cell.outcome == "rollback_failed" else [outcome]
+
+
+def _mend(played: Played) -> None:
+    """See that a failed rollback is loud and stays, then mend it as the how-to says."""
+    stand = played.stand
+    assert played.push is not None
+    if "THE ROLLBACK FAILED" not in "\n".join(played.push.lines):
+        played.told.append("a failed rollback was not told loudly")
+    stand.write()
+    refused = stand.push()
+    if refused.wait() == 0 or "rollback" not in "\n".join(refused.lines):
+        played.told.append("a push was not refused on top of a failed rollback")
+    for flag in (STUCK, UNWELL):
+        stand.control("run", ["rm", "-f", flag.format(name=played.name)])
+    stand.control("run", ["systemctl", "restart", "corpus-deploy.service"])
+
+
+def _check(played: Played, after: dict[str, Any], outcomes: list[str], served: str) -> list[str]:
+    """Return what is wrong once the deployment has ended, before anything else is pushed."""
+    stand, before = played.stand, played.before
+    told = list(played.told)
+    told += invariants.ledger(before, after, played.commit, outcomes)
+    live = outcomes[-1] == "live"
+    if live:
+        served = stand.subject.version
+        told += invariants.as_pushed(stand, played.commit, before, after)
+    else:
+        told += invariants.as_before(before, after)
+    answer = version(stand)
+    if answer != served:
+        told.append(f"version {answer} serves instead of {served}")
+    return told
+
+
+def version(stand: Stand) -> str:
+    """Return the version that answers a visitor."""
+    port, host_name = stand.http
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/version", headers={"Host": host_name}
+    )
+    with urllib.request.urlopen(request, timeout=70) as answer:
+        return str(json.load(answer)["version"])

@@ -1,0 +1,228 @@
+"""Where cells are played: an environment with the project, its developer and its visitors."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from corpus.commands import lxc
+from corpus.lab.machine import Lab
+from corpus.lab.paths import LabPaths
+from corpus.lab.tenant import LXCPATH, Checkout, Developer, Environment, address
+from faults.subject import Subject
+
+INSIDE = Path(__file__).with_name("inside")
+THERE = Path("/opt/corpus-faults")
+DROP_IN = Path("/etc/systemd/system/corpus-deploy.service.d/faults.conf")
+EXEC = f"[Service]\nExecStart=\nExecStart=/opt/corpus/bin/python {THERE}/service.py\n"
+PATIENCE = 90.0  # seconds for anything that a deployment does
+
+
+class Broken(AssertionError):
+    """An invariant does not hold, or a cell could not be played."""
+
+
+class Control:
+    """The hand within an environment; it is taken again after the environment was stopped."""
+
+    def __init__(self, lab: LabPaths, environment: Environment, project: str) -> None:
+        inner = lxc.attach(
+            LXCPATH, environment.id, ["python3", "-u", f"{THERE}/control.py", project]
+        )
+        self._argv = lxc.attach(lab.lxc, lab.container, inner)
+        self._process: subprocess.Popen[str] | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, name: str, *given: Any) -> Any:
+        """Ask for one thing. Raises Broken with what went wrong inside."""
+        with self._lock:
+            answer = self._converse(json.dumps([name, *given]))
+        if "error" in answer:
+            raise Broken(answer["error"])
+        return answer["is"]
+
+    def _converse(self, request: str) -> dict[str, Any]:
+        if self._process is None:
+            self._process = subprocess.Popen(
+                self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(request + "\n")
+            self._process.stdin.flush()
+            answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        except (OSError, ValueError):
+            self.close()
+            raise Broken(f"the environment does not answer: {request}") from None
+        return answer
+
+    def close(self) -> None:
+        """Let go."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+        self._process = None
+
+
+class Push:
+    """One ``git push`` under way, whose connection can be dropped."""
+
+    def __init__(self, code: Checkout, environment: Environment, project: str) -> None:
+        self.lines: list[str] = []
+        ssh = " ".join(code.owner.ssh(environment))
+        self._process = subprocess.Popen(
+            ["git", "push", address(environment, project, "project.git"), "HEAD:refs/heads/master"],
+            cwd=code.tree,
+            env={**os.environ, "GIT_SSH_COMMAND": ssh},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.lines.append(line.rstrip())
+
+    @property
+    def ended(self) -> bool:
+        """Whether git has ended."""
+        return self._process.poll() is not None
+
+    def drop(self) -> None:
+        """Kill git and its ssh."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self.wait()
+
+    def wait(self) -> int:
+        """Return git's exit code."""
+        try:
+            code = self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            raise Broken("git push does not end") from None
+        finally:
+            self._reader.join(5)
+        return code
+
+
+@dataclass
+class Stand:
+    """One environment with its project; every cell leaves it with a version that serves."""
+
+    mode: str
+    environment: Environment
+    developer: Developer
+    subject: Subject
+    code: Checkout
+    control: Control
+    versions: int = 0
+    said: list[list[str]] = field(default_factory=list)
+
+    @classmethod
+    def make(cls, lab: Lab, mode: str, name: str, folder: Path) -> Stand:
+        """Make an environment of ``mode``, its project, and a version that is live."""
+        environment = Environment.create(lab, platform=PLATFORMS[mode], size="1536M", memory="1G")
+        try:
+            return cls._furnished(environment, mode, name, folder)
+        except BaseException:
+            environment.destroy()
+            raise
+
+    @classmethod
+    def _furnished(cls, environment: Environment, mode: str, name: str, folder: Path) -> Stand:
+        developer = Developer(folder / name)
+        host = environment.host
+        for script in sorted(INSIDE.glob("*.py")):
+            host.put(THERE / script.name, script.read_bytes())
+        host.put(DROP_IN, EXEC.encode())
+        host.run(["systemctl", "daemon-reload"])
+        host.run(["systemctl", "restart", "corpus-deploy.service"])
+        environment.init_project(name, developer.public_key)
+        subject = Subject(name)
+        environment.route(f"{name}.localhost", subject.port)
+        code = developer.clone(name)
+        control = Control(environment.lab.paths, environment, name)
+        stand = cls(mode, environment, developer, subject, code, control)
+        stand.deploy()
+        return stand
+
+    @property
+    def http(self) -> tuple[int, str]:
+        """The port and the host name of the project's visitors."""
+        return self.environment.lab.http_port, f"{self.subject.name}.localhost"
+
+    def write(self, **values: Any) -> str:
+        """Commit the next version; ``values`` are what it has of bad. Return the commit."""
+        self.versions += 1
+        self.subject.version = str(self.versions)
+        self.subject.fails, self.subject.wrecks = "", False
+        for key, value in values.items():
+            setattr(self.subject, key, value)
+        self.subject.write(self.code.tree)
+        return self.code.commit(f"version {self.versions}")
+
+    def push(self) -> Push:
+        """Begin to push what was committed."""
+        push = Push(self.code, self.environment, self.subject.name)
+        self.said.append(push.lines)
+        return push
+
+    def deploy(self) -> Push:
+        """Commit a good version and push it. Raises Broken when it does not get live."""
+        self.write()
+        push = self.push()
+        if push.wait() != 0:
+            raise Broken("a good version did not get live:\n" + "\n".join(push.lines))
+        return push
+
+    def expected_run(self) -> dict[str, str]:
+        """Return the digests of run/ once the version in the work tree is live."""
+        return self.subject.expected_run(self.code.tree)
+
+    def probe(self) -> dict[str, Any]:
+        """Return the state of the project."""
+        found: dict[str, Any] = self.control("probe")
+        return found
+
+    def told(self) -> list[str]:
+        """Return what pushes said since it was last forgotten, and the service's journal."""
+        pushes = [line for lines in self.said for line in lines]
+        return [*pushes, "", *self.control("journal").splitlines()]
+
+    def kill_container(self) -> None:
+        """Stop the environment as a power cut does, and start it again."""
+        node, id = self.environment.lab.node(), self.environment.id
+        node.run(lxc.stop(LXCPATH, id, kill=True))
+        self.control.close()
+        self.environment.start()
+
+    def close(self) -> None:
+        """Remove the environment."""
+        self.control.close()
+        self.environment.destroy()
+
+
+PLATFORMS = {"editable": "dev", "cooking": "staging", "final": "prod"}
+
+
+def wait_for(true: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
+    """Wait until something is true. Raises Broken past ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            raise Broken(f"not within {seconds:g} s: {what}")
+        time.sleep(0.01)

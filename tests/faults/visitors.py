@@ -1,0 +1,65 @@
+"""The held traffic: visitors who read and write through the proxy all the time."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import count
+
+from load import Load
+
+RATE = 20.0  # requests a second, every other one a POST
+_numbers = count(1)
+
+
+@dataclass
+class Visitors:
+    """Come and go around one cell; what they were promised is remembered from cell to cell."""
+
+    port: int
+    host_name: str
+    accepted: list[str] = field(default_factory=list)
+    sent: set[str] = field(default_factory=set)
+
+    def come(self) -> None:
+        """Begin to ask."""
+        prefix = f"c{next(_numbers)}-"
+        self._load = Load(self.port, self.host_name, rate=RATE, limit=600, prefix=prefix).start()
+
+    def leave(self) -> None:
+        """Ask no more, and wait for the last answers."""
+        load = self._load
+        load.finish()
+        self.accepted += load.posted
+        self.sent |= {f"{load.prefix}{number}" for number in range(load.sent)}
+
+    def complaints(self, spare_posts: bool, broke: tuple[float, float] | None) -> list[str]:
+        """Return what went wrong for them.
+
+        ``spare_posts``: the application's own disk was full, its writes may fail.
+        ``broke``: from when to when (time.monotonic) the environment was stopped; what was
+        under way then may have broken.
+        """
+        found = []
+        for failure in self._load.broken:
+            spared = spare_posts and failure.text.startswith("POST")
+            if broke and failure.asked < broke[1] and failure.ended > broke[0]:
+                spared = True
+            if not spared:
+                after = failure.ended - failure.asked
+                found.append(f"a visitor: {failure.text} after {after:.2f} s")
+        return found
+
+    def lost(self, entries: list[str]) -> list[str]:
+        """Return what is not right about the entries that are kept."""
+        kept = Counter(entries)
+        told = [f"executed twice: {entry}" for entry, times in kept.items() if times > 1]
+        told += [f"accepted and lost: {e}" for e in sorted(set(self.accepted) - set(kept))]
+        told += [f"sent by nobody: {e}" for e in sorted(set(kept) - self.sent)]
+        return told
+
+
+def now() -> float:
+    """Return the time that failures are told in."""
+    return time.monotonic()
