@@ -141,15 +141,19 @@ def _end(played: Played) -> list[str]:
 
 
 def _mend(played: Played) -> None:
-    """See that a failed rollback is loud and stays, then mend it as the how-to says."""
+    """See that a failed rollback is loud and stays, then mend it as the how-to says.
+
+    An error that was ordered acts once: there is nothing to mend and nothing that stays.
+    """
     stand = played.stand
     assert played.push is not None
     if "THE ROLLBACK FAILED" not in "\n".join(played.push.lines):
         played.told.append("a failed rollback was not told loudly")
-    stand.write()
-    refused = stand.push()
-    if refused.wait() == 0 or "rollback" not in "\n".join(refused.lines):
-        played.told.append("a push was not refused on top of a failed rollback")
+    if played.cell.fault == RESTORE:
+        stand.write()
+        refused = stand.push()
+        if refused.wait() == 0 or "rollback" not in "\n".join(refused.lines):
+            played.told.append("a push was not refused on top of a failed rollback")
     for flag in (STUCK, UNWELL):
         stand.control("run", ["rm", "-f", flag.format(name=played.name)])
     stand.control("run", ["systemctl", "restart", "corpus-deploy.service"])
