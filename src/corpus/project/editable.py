@@ -1,10 +1,13 @@
 """Editable mode's own step: ``run/`` is the checkout, built in place.
 
 What a push changes there is put aside first by the cheapest way (a snapshot on btrfs, which
-copies nothing), so that a failed one can be undone exactly. It does not stay after that.
+copies nothing), so that a failed one can be undone exactly. It does not stay after that, unless
+it is what another version left in ``run/``.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from corpus.project import binding, phases, preparing, trees
 from corpus.project.work import Work
@@ -15,11 +18,16 @@ _WAS_BOUND = "was_bound"
 def bind(work: Work) -> None:
     """Put ``run/`` aside, bind it and ``project/`` when they are not, build in place."""
     project, paths = work.project, work.project.paths
-    work.note(**{_WAS_BOUND: binding.is_bound(project)})
+    was_bound = binding.is_bound(project)
+    work.note(**{_WAS_BOUND: was_bound})
+    if binding.is_shared(project):
+        binding.bind(project)  # moves no file: what is put aside is what will change
     kept = paths.archive(work.id).run
     kept.parent.mkdir(parents=True, exist_ok=True)
     trees.remove(kept)
     trees.copy(paths.run, kept, trees.way_of(paths.root, project.host), project.host)
+    if was_bound or binding.is_shared(project):
+        _mark(work).touch()
     bind_and_build(work)
 
 
@@ -33,14 +41,29 @@ def bind_and_build(work: Work) -> None:
 def undo_bind(work: Work) -> None:
     """Make ``run/`` what it was, file by file, and unbind it when it was not bound before."""
     project, archive = work.project, work.project.paths.archive(work.id)
-    if not archive.run.exists():
-        return
-    if not work.journal.fact(_WAS_BOUND):
+    new, shared = work.journal.fact(_WAS_BOUND) is False, binding.is_shared(project)
+    if new and not shared:
         binding.unbind(project)
-    binding.put_back(project, archive.run, archive.run_failed)
+    if archive.run.exists():
+        if shared:
+            binding.bind(project)  # when this is called again, after what follows
+        binding.put_back(project, archive.run, archive.run_failed)
+    if new and shared:
+        binding.unbind(project)
     preparing.undo_check_out(work)  # before the former version starts from there
 
 
 def forget(work: Work) -> None:
-    """Keep nothing of a deployment that is live: there are no copies in this mode."""
-    trees.remove(work.project.paths.archive(work.id).root)
+    """Keep no copy of what somebody edits, once the deployment is live.
+
+    What was in ``run/`` before it was bound stays: another version, or edits of an earlier
+    time in this mode.
+    """
+    archive = work.project.paths.archive(work.id)
+    if _mark(work).exists() or not any(archive.run.iterdir()):
+        trees.remove(archive.root)
+
+
+def _mark(work: Work) -> Path:
+    """Return the file that says of a copy that it is one of what somebody edits."""
+    return work.project.paths.archive(work.id).root / "edited"

@@ -71,6 +71,12 @@ def _settle_mode(work: Work) -> None:
             f"releases are deployed in final mode, and this project runs in {work.mode} mode",
             mend="promote in the environment of type prod, or set mode: final",
         )
+    if not editable and binding.is_shared(work.project):
+        raise DeploymentRefused(
+            f"project/ is a directory that a developer edits: no {work.mode} version is made of it",
+            where=str(work.project.paths.project),
+            mend="set mode: editable, or deploy in another environment",
+        )
     if not editable and binding.is_bound(work.project):
         undo_check_out(work)  # run/, which goes on serving, keeps the live version
         binding.unbind(work.project)

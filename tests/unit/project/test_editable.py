@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from corpus.hosts import kernel
 from corpus.project import binding
-from projects import Phases, Scratch, copy_to_run, digest, fail, git
+from projects import Phases, Scratch, copy_to_run, digest, fail, git, unmounted
 
 SETTINGS = {"mode": "editable"}
 
@@ -90,8 +91,8 @@ def test_a_failed_push_changes_nothing(dev: Scratch, phase: str) -> None:
     assert binding.is_bound(dev.project)
 
 
-def _files(scratch: Scratch) -> dict[str, str]:
-    run = scratch.paths.run
+def _files(scratch: Scratch, folder: Path | None = None) -> dict[str, str]:
+    run = folder or scratch.paths.run
     names = [p for p in run.rglob("*") if p.is_file() and ".git" not in p.relative_to(run).parts]
     return {str(path.relative_to(run)): path.read_text() for path in names}
 
@@ -114,6 +115,75 @@ def test_to_cooking_and_back(dev: Scratch) -> None:
     again = dev.deploy(dev.commit({"app": "version 3\n"}), Phases(SETTINGS, build=build))
     assert again.outcome == "live", again.text
     assert binding.is_bound(dev.project)
+
+
+def test_what_was_in_run_before_is_kept(scratch: Scratch) -> None:
+    commit = scratch.commit({"app": "version 1\n", ".salt/top.sls": ""})
+    assert scratch.deploy(commit, Phases(build=copy_to_run)).outcome == "live"
+    (scratch.paths.run / "by-hand").write_text("a hotfix\n")
+    done = scratch.deploy(scratch.commit({"app": "2\n"}), Phases(SETTINGS, build=build))
+    assert done.outcome == "live", done.text
+    assert not (scratch.paths.run / "by-hand").exists()
+    kept = scratch.paths.archives / done.ending.id / "run"
+    assert (kept / "by-hand").read_text() == "a hotfix\n"
+    binding.unbind(scratch.project)
+
+
+def test_edits_of_an_earlier_time_in_this_mode_are_kept(dev: Scratch) -> None:
+    (dev.paths.run / "untracked").write_text("mine\n")
+    refused = dev.deploy(dev.commit({"app": "2\n"}), Phases(build=fail))
+    assert refused.outcome == "refused"
+    assert (dev.paths.run / "untracked").read_text() == "mine\n"
+    done = dev.deploy(dev.commit({"app": "3\n"}), Phases(SETTINGS, build=build))
+    assert done.outcome == "live", done.text
+    places = [dev.paths.run, dev.paths.archives / done.ending.id / "run"]
+    assert "mine\n" in [(p / "untracked").read_text() for p in places if (p / "untracked").exists()]
+
+
+@pytest.fixture
+def laptop(scratch: Scratch) -> Iterator[Scratch]:
+    """Return a project whose directory is the developer's own clone."""
+    if os.geteuid() != 0:
+        pytest.skip("mounts: needs root")
+    with unmounted(scratch.folder):
+        kernel.bind_mount(scratch.work, scratch.paths.project)
+        yield scratch
+
+
+def test_a_shared_directory_is_deployed_as_it_is(laptop: Scratch) -> None:
+    commit = laptop.commit({"app": "version 1\n", ".salt/top.sls": "", ".gitignore": "built\n"})
+    (laptop.work / "app").write_text("edited\n")
+    done = laptop.deploy(commit, Phases(SETTINGS, build=build))
+    assert done.outcome == "live", done.text
+    assert (laptop.paths.run / "built").read_text() == "of edited\n"
+    assert list(laptop.paths.archives.iterdir()) == []
+    assert git("-C", laptop.work, "branch", "--show-current").stdout == "master\n"
+
+
+def test_a_failed_first_deployment_leaves_a_shared_directory_as_it_was(laptop: Scratch) -> None:
+    def spoil(common: dict[str, Any]) -> None:
+        build(common)
+        (Path(common["paths"]["run"]) / "app").write_text("spoiled\n")
+        fail(common)
+
+    commit = laptop.commit({"app": "version 1\n", ".salt/top.sls": ""})
+    (laptop.work / "untracked").write_text("mine\n")
+    before = _files(laptop, laptop.work)
+    done = laptop.deploy(commit, Phases(SETTINGS, build=spoil))
+    assert done.outcome == "rolled_back", done.text
+    assert _files(laptop, laptop.work) == before
+    assert not binding.is_bound(laptop.project)
+    assert list(laptop.paths.run.iterdir()) == []
+    good = laptop.deploy(commit, Phases(SETTINGS, build=build))
+    assert good.outcome == "live", good.text
+
+
+def test_a_shared_directory_has_no_other_mode(laptop: Scratch) -> None:
+    commit = laptop.commit({"app": "version 1\n", ".salt/top.sls": ""})
+    done = laptop.deploy(commit, Phases(build=copy_to_run))
+    assert done.outcome == "refused"
+    assert "a developer edits" in done.text
+    assert binding.is_shared(laptop.project)
 
 
 def test_to_cooking_fails(dev: Scratch) -> None:
