@@ -1,11 +1,15 @@
 """``python -m corpus.project hold``: at boot, before any service starts, hold the traffic of
-projects whose deployment was cut off; the deploy service then finishes it and admits it."""
+projects whose deployment was cut off; the deploy service then finishes it and admits it.
+
+In editable mode services run from the checkout, so that is put back to what is live here.
+"""
 
 from __future__ import annotations
 
 import sys
 
-from corpus.project import journal, traffic
+from corpus.model.errors import CorpusError
+from corpus.project import binding, journal, traffic, worktree
 from corpus.project.ledger import Ledger
 from corpus.project.place import Place, Project
 
@@ -16,12 +20,22 @@ def hold_unfinished(place: Place) -> list[int]:
     for name in place.names():
         project = Project.existing(place, name)
         history = journal.read(project.paths.journal)
+        live = Ledger(project.paths.ledger).live()
+        if history and not history.live and binding.is_bound(project):
+            _put_back(project, history, live.commit if live else "")
         if history and "hold" in history.begun:
-            live = Ledger(project.paths.ledger).live()
             for runtime in (history.facts.get("runtime", {}), live.runtime if live else {}):
                 held |= {int(port) for port in runtime.get("ports", [])}
     traffic.hold(place, sorted(held))
     return sorted(held)
+
+
+def _put_back(project: Project, history: journal.History, live: str) -> None:
+    """Put the checkout back; what hinders it is for the deploy service to say."""
+    try:
+        worktree.put_back(project, str(history.header["commit"]), live)
+    except (CorpusError, OSError) as error:
+        print(f"{project.name}: {error}", file=sys.stderr)
 
 
 def main() -> int:

@@ -11,7 +11,16 @@ from pathlib import Path
 
 from corpus.hosts import kernel, processes
 from corpus.model.mode import Mode
-from corpus.project import health, journal, maintenance, preparing, services, traffic, trees
+from corpus.project import (
+    binding,
+    health,
+    journal,
+    maintenance,
+    preparing,
+    services,
+    traffic,
+    trees,
+)
 from corpus.project.work import Work
 
 # 7 -- hold traffic, stop
@@ -48,6 +57,8 @@ def _know(work: Work) -> None:
 def resume(work: Work) -> None:
     """Start the previous version, see that it is healthy, admit traffic."""
     former = work.former
+    if binding.is_bound(work.project):
+        preparing.undo_check_out(work)  # it is what the services start from
     if former:
         units = former.get("services", [])
         services.link(work.project, units, {})

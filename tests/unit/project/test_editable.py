@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,20 @@ from typing import Any
 import pytest
 
 from corpus.hosts import kernel
-from corpus.project import binding
-from projects import Phases, Scratch, copy_to_run, digest, fail, git, unmounted
+from corpus.project import binding, services, traffic
+from corpus.project.__main__ import hold_unfinished
+from corpus.project.journal import Journal
+from projects import (
+    Phases,
+    Scratch,
+    copy_to_run,
+    digest,
+    fail,
+    fork,
+    git,
+    in_child,
+    unmounted,
+)
 
 SETTINGS = {"mode": "editable"}
 
@@ -95,6 +108,46 @@ def _files(scratch: Scratch, folder: Path | None = None) -> dict[str, str]:
     run = folder or scratch.paths.run
     names = [p for p in run.rglob("*") if p.is_file() and ".git" not in p.relative_to(run).parts]
     return {str(path.relative_to(run)): path.read_text() for path in names}
+
+
+@pytest.mark.parametrize("step", ["preflight", "hold"])
+def test_services_start_from_the_live_files_at_boot(dev: Scratch, step: str) -> None:
+    """A container that stops in the middle of a push boots before anything is recovered."""
+    commit = dev.commit({"app": "version 2\n"})
+
+    def dies(self: Journal, name: str, *, durable: bool = True) -> None:
+        begin(self, name, durable=durable)
+        if name == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    begin = Journal.begin
+
+    def work() -> None:
+        Journal.begin = dies  # type: ignore[method-assign]
+        dev.deploy_here(commit, Phases(SETTINGS, build=build))
+
+    assert os.waitpid(fork(work), 0)[1] == signal.SIGKILL
+    assert (dev.paths.run / "app").read_text() == "version 2\n"
+    in_child(lambda: hold_unfinished(dev.place))
+    assert (dev.paths.run / "app").read_text() == "version 1\n"
+    assert dev.recover(Phases(SETTINGS, build=build)) is not None
+    assert (dev.paths.run / "app").read_text() == "version 1\n"
+    assert (dev.paths.run / "built").read_text() == "of version 1\n"
+
+
+def test_services_start_from_the_live_files_on_the_way_back(
+    dev: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = dev.folder / "seen"
+
+    def start(_project: object, _units: object) -> None:
+        seen.write_text((dev.paths.run / "app").read_text())
+
+    monkeypatch.setattr(services, "start", start)
+    monkeypatch.setattr(traffic, "drain", lambda *_: fail({}))
+    done = dev.deploy(dev.commit({"app": "version 2\n"}), Phases(SETTINGS, build=build))
+    assert done.outcome == "rolled_back", done.text
+    assert seen.read_text() == "version 1\n"
 
 
 def test_a_first_push_that_fails_leaves_no_binding(scratch: Scratch) -> None:
