@@ -75,7 +75,7 @@ TOP = """\
 code:
   cmd.run:
     - name: >-
-        cp server.py "$RUN" && mkdir "$RUN/systemd" &&
+        {{ [ . -ef "$RUN" ] || cp server.py "$RUN"; }} && mkdir -p "$RUN/systemd" &&
         cp tiny.service "$RUN/systemd/{name}.service"
     - cwd: {{{{ common.paths.project }}}}
     - env:

@@ -26,6 +26,27 @@ FAILS, KILL, SLAY, STOP, FULL, DROP, CORRUPT, RESTORE, ERROR = FAULTS = (
 )
 MOMENTS = {KILL: ("begin", "end"), ERROR: ("begin", "end")}
 """The moments of a step at which a fault is tried; the beginning alone where none are named."""
+VARIANTS = {
+    "fetch": (
+        "truncated",
+        "a byte flipped",
+        "unknown signer",
+        "other architecture",
+        "truncated, the copy here",
+    ),
+    "unpack": (
+        "a byte flipped, the copy here",
+        "path traversal",
+        "absolute link",
+        "escaping link",
+        "device",
+        "setuid",
+        "too large",
+    ),
+}
+"""What a corrupt release is: staging's own is changed, or what was fetched of it."""
+HEALED = {"truncated, the copy here"}
+"""What is fetched anew."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +119,7 @@ _REASONS = {
 def _general(cell: Cell) -> str:
     if cell.fault == CORRUPT and cell.mode != "final":
         return f"{cell.mode} mode reads no release"
-    if cell.fault == CORRUPT and cell.step not in ("fetch", "unpack"):
+    if cell.fault == CORRUPT and cell.step not in VARIANTS:
         return "the release was verified and unpacked before, or is not looked at yet"
     if cell.fault == RESTORE and not cell.held:
         return "nothing was touched before hold, so nothing is put back"
@@ -111,5 +132,13 @@ def cells(modes: list[str], steps: list[str], faults: list[str]) -> Iterator[Cel
         for step in [*STEPS[mode], *WAY_BACK]:
             for fault in FAULTS:
                 if step in steps and fault in faults:
-                    for moment in MOMENTS.get(fault, ("begin",)):
-                        yield Cell(mode, step, fault, moment)
+                    yield from _of(mode, step, fault)
+
+
+def _of(mode: str, step: str, fault: str) -> Iterator[Cell]:
+    if fault == CORRUPT and mode == "final" and step in VARIANTS:
+        for variant in VARIANTS[step]:
+            yield Cell(mode, step, fault, variant=variant)
+        return
+    for moment in MOMENTS.get(fault, ("begin",)):
+        yield Cell(mode, step, fault, moment)

@@ -7,6 +7,7 @@ import urllib.request
 from dataclasses import dataclass, field
 from typing import Any
 
+from corpus.lab import salt
 from faults import invariants
 from faults.cells import (
     CORRUPT,
@@ -26,7 +27,8 @@ from faults.subject import STUCK, UNWELL
 from faults.visitors import Visitors, now
 
 WHAT = {KILL: "kill", SLAY: "slay", ERROR: "raise", RESTORE: "raise"}
-"""What is ordered of the deploy service for a fault; it pauses for all others."""
+"""What is ordered of the deploy service for a fault."""
+HERE = ", the copy here"
 
 
 @dataclass
@@ -45,6 +47,12 @@ class Played:
     def name(self) -> str:
         """The project's name."""
         return self.stand.subject.name
+
+    @property
+    def pauses(self) -> bool:
+        """Whether the deployment pauses, for what cannot be ordered of it."""
+        late = self.cell.step == "unpack" and self.cell.variant.endswith(HERE)
+        return self.cell.fault in (STOP, FULL, DROP) or late
 
 
 def play(stand: Stand, visitors: Visitors, cell: Cell) -> list[str]:
@@ -81,24 +89,31 @@ def _prepare(played: Played) -> None:
     """Commit the version that the cell needs, and order what is to happen to it."""
     cell, stand = played.cell, played.stand
     fails = "start" if cell.step in WAY_BACK else cell.step if cell.fault == FAILS else ""
-    wrecks = cell.outcome not in ("live", "") and cell.mode != "editable"
+    wrecks = cell.outcome not in ("live", "")
     played.commit = stand.write(fails=fails, wrecks=wrecks)
+    here = cell.variant.endswith(HERE)
+    if cell.fault == CORRUPT and not here:
+        stand.tamper(cell.variant)
+    elif cell.fault == CORRUPT and cell.step == "fetch":
+        salt.call(stand.environment.host, "mc_project.fetch_release", played.name)
+        stand.tamper(cell.variant.removesuffix(HERE), here=True)
     if cell.fault == RESTORE:
         flag = STUCK if cell.step in ("start", "health") else UNWELL
         stand.control("run", ["touch", flag.format(name=played.name)])
-    if cell.fault in (FAILS, CORRUPT):
-        stand.control("order", [])
-    else:
+    orders = []
+    if cell.fault in WHAT:
         moment = "end" if cell.fault == RESTORE else cell.moment
-        what = WHAT.get(cell.fault, "pause")
-        stand.control("order", [{"step": cell.step, "moment": moment, "what": what}])
+        orders = [{"step": cell.step, "moment": moment, "what": WHAT[cell.fault]}]
+    elif played.pauses:
+        orders = [{"step": cell.step, "moment": cell.moment, "what": "pause"}]
+    stand.control("order", orders)
 
 
 def _strike(played: Played) -> None:
     """Do from outside what cannot be ordered, while the deployment pauses."""
     cell, stand, push = played.cell, played.stand, played.push
     assert push is not None
-    if cell.fault not in (STOP, FULL, DROP):
+    if not played.pauses:
         return
     wait_for(lambda: push.ended or stand.control("reached"), f"a pause at {cell.step}")
     if push.ended:
@@ -110,6 +125,8 @@ def _strike(played: Played) -> None:
         return
     if cell.fault == FULL:
         stand.control("fill")
+    elif cell.fault == CORRUPT:
+        stand.tamper(cell.variant.removesuffix(HERE), here=True)
     else:
         push.drop()
     stand.control("go")
@@ -169,7 +186,7 @@ def _check(played: Played, after: dict[str, Any], outcomes: list[str], served: s
         served = stand.subject.version
         told += invariants.as_pushed(stand, played.commit, before, after)
     else:
-        told += invariants.as_before(before, after)
+        told += invariants.as_before(stand, before, after)
     answer = version(stand)
     if answer != served:
         told.append(f"version {answer} serves instead of {served}")

@@ -73,8 +73,7 @@ def turn(stand: Stand, visitors: Visitors, what: Throw) -> tuple[str, list[str]]
     """Do one turn; return how the deployment ended and what does not hold."""
     before = stand.probe()
     served = version(stand)
-    wrecks = bool(what.fails) and stand.mode != "editable"
-    commit = stand.write(fails=what.fails, wrecks=wrecks)
+    commit = stand.write(fails=what.fails, wrecks=bool(what.fails))
     visitors.come()
     try:
         push = stand.push()
@@ -110,7 +109,7 @@ def _judged(
         told += invariants.as_pushed(stand, commit, before, after)
         told += [f"a version whose {what.fails} fails got live"] if what.fails else []
     else:
-        told += invariants.as_before(before, after)
+        told += invariants.as_before(stand, before, after)
     if outcome == "rollback_failed":
         told.append("the way back failed")
     return told

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.commands import lxc
+from corpus.lab import salt
 from corpus.lab.machine import Lab
 from corpus.lab.paths import LabPaths
 from corpus.lab.tenant import LXCPATH, Checkout, Developer, Environment, address
@@ -23,6 +24,7 @@ INSIDE = Path(__file__).with_name("inside")
 THERE = Path("/opt/corpus-faults")
 DROP_IN = Path("/etc/systemd/system/corpus-deploy.service.d/faults.conf")
 EXEC = f"[Service]\nExecStart=\nExecStart=/opt/corpus/bin/python {THERE}/service.py\n"
+SIZE = "1536M"  # of an environment, small so that its disk is full soon
 PATIENCE = 90.0  # seconds for anything that a deployment does
 
 
@@ -131,34 +133,48 @@ class Stand:
     control: Control
     versions: int = 0
     said: list[list[str]] = field(default_factory=list)
+    staging: Stand | None = None
 
     @classmethod
     def make(cls, lab: Lab, mode: str, name: str, folder: Path) -> Stand:
-        """Make an environment of ``mode``, its project, and a version that is live."""
-        environment = Environment.create(lab, platform=PLATFORMS[mode], size="1536M", memory="1G")
+        """Make an environment of ``mode``, its project, and a version that is live.
+
+        In final mode there is a staging environment too, whose releases are deployed.
+        """
+        subject, developer = Subject(name, mode=mode), Developer(folder / name)
+        staging = None
+        if mode == "final":
+            staging = cls._furnished(lab, "cooking", subject, developer)
         try:
-            return cls._furnished(environment, mode, name, folder)
+            stand = cls._furnished(lab, mode, subject, developer)
+            stand.staging = staging
+            if staging:
+                pair = ("corpus_node.pair", staging.environment.id, stand.environment.id, name)
+                salt.call(lab.node(), *pair)
+            stand.environment.route(f"{name}.localhost", subject.port)
+            stand.deploy()
         except BaseException:
-            environment.destroy()
+            if staging:
+                staging.close()
             raise
+        return stand
 
     @classmethod
-    def _furnished(cls, environment: Environment, mode: str, name: str, folder: Path) -> Stand:
-        developer = Developer(folder / name)
+    def _furnished(cls, lab: Lab, mode: str, subject: Subject, developer: Developer) -> Stand:
+        """Make an environment with the project and with what the harness needs in it."""
+        environment = Environment.create(
+            lab, platform=PLATFORMS[mode], size=SIZE, size_limit=SIZE, memory="1G"
+        )
         host = environment.host
         for script in sorted(INSIDE.glob("*.py")):
             host.put(THERE / script.name, script.read_bytes())
         host.put(DROP_IN, EXEC.encode())
         host.run(["systemctl", "daemon-reload"])
         host.run(["systemctl", "restart", "corpus-deploy.service"])
-        environment.init_project(name, developer.public_key)
-        subject = Subject(name)
-        environment.route(f"{name}.localhost", subject.port)
-        code = developer.clone(name)
-        control = Control(environment.lab.paths, environment, name)
-        stand = cls(mode, environment, developer, subject, code, control)
-        stand.deploy()
-        return stand
+        environment.init_project(subject.name, developer.public_key)
+        code = developer.clone(subject.name)
+        control = Control(environment.lab.paths, environment, subject.name)
+        return cls(mode, environment, developer, subject, code, control)
 
     @property
     def http(self) -> tuple[int, str]:
@@ -173,7 +189,19 @@ class Stand:
         for key, value in values.items():
             setattr(self.subject, key, value)
         self.subject.write(self.code.tree)
-        return self.code.commit(f"version {self.versions}")
+        commit = self.code.commit(f"version {self.versions}")
+        if self.staging:
+            push = self.staging.push()
+            if push.wait() != 0:
+                raise Broken("staging did not bake a release:\n" + "\n".join(push.lines))
+        return commit
+
+    def tamper(self, kind: str, *, here: bool = False) -> None:
+        """Spoil the release of what is live in staging: in staging, or the copy of it here."""
+        assert self.staging is not None
+        baked = self.staging.control("ledger")[-1]["id"]
+        words = ["python3", f"{THERE}/tamper.py", self.subject.name, baked, kind]
+        (self if here else self.staging).environment.host.run(words)
 
     def push(self) -> Push:
         """Begin to push what was committed."""
@@ -214,6 +242,8 @@ class Stand:
         """Remove the environment."""
         self.control.close()
         self.environment.destroy()
+        if self.staging:
+            self.staging.close()
 
 
 PLATFORMS = {"editable": "dev", "cooking": "staging", "final": "prod"}

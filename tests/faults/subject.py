@@ -38,7 +38,8 @@ echo {version} >> fixed/deep/history; ln -sfn deep fixed/link; touch entries;
 chown -R {name}-app: . ; chmod 640 schema"""
 _WRECK = """\
 cd {data}; echo wrecked > schema; rm -rf fixed; echo x > intruder; : > entries;
-chmod 600 entries; echo wrecked > {database}; cd {run}; rm -f server.py; echo x > intruder"""
+chmod 600 entries; echo wrecked > {database}"""
+_WRECK_RUN = "cd {run}; rm -f server.py; echo x > intruder"
 
 
 @dataclass
@@ -46,9 +47,10 @@ class Subject(Tiny):
     """A version of the project, good unless it is told otherwise.
 
     ``fails`` is the step whose phase has a failing state; ``wrecks`` whether its migration
-    destroys what it can reach.
+    destroys what it can reach. Both in ``mode`` alone: in staging the same version is good.
     """
 
+    mode: str = "cooking"
     fails: str = ""
     wrecks: bool = False
 
@@ -63,18 +65,17 @@ class Subject(Tiny):
             "health": [{"url": f"http://127.0.0.1:{self.port}/health", "timeout": 20}],
             "drain": 5,
         }
+        self.build = self._failing("build")
         self.phases = self._phases()
-        self.build = ""
-        if self.fails == "build":
-            self.build = self._failing()
         super().write(tree)
         unit = tree / "tiny.service"
         refuses = f"ExecStartPre=/usr/bin/test ! -e {UNWELL.format(name=self.name)}\n"
         unit.write_text(unit.read_text() + refuses)
         if self.fails == "preflight":
+            bad = self._here("{{ absent.x }}")
             top = tree / ".salt/top.sls"
-            bad = "{% macro health(common) %}{{ absent.x }}{% endmacro %}\n"
-            top.write_text(top.read_text() + bad)
+            top.write_text(top.read_text() + f"{{% macro health(common) %}}{bad}{{% endmacro %}}\n")
+        (tree / ".gitignore").write_text("/systemd/\n")
 
     def _phases(self) -> dict[str, str]:
         dumps = "{{ common.paths.dumps }}"
@@ -86,18 +87,29 @@ class Subject(Tiny):
                 f"test ! -e {stuck} && {{ test ! -e {dumps}/db || "
                 f"cp -a {dumps}/db {self.database}; }}",
             ),
-            "post_install": command("migrate", self._migration()),
+            "post_install": command("migrate", self._script(_MIGRATE)) + self._wreck(),
         }
-        phase = PHASE_OF.get(self.fails, "")
-        if phase and phase != "build":
-            phases[phase] = phases.get(phase, "") + self._failing()
+        for step, phase in PHASE_OF.items():
+            if step == self.fails and phase != "build":
+                phases[phase] = phases.get(phase, "") + self._failing(step)
         return phases
 
-    def _failing(self) -> str:
-        return command("fail", "echo told to fail; exit 7")
+    def _here(self, text: str) -> str:
+        """Return ``text`` for the mode of this subject alone."""
+        return f'{{% if common.mode == "{self.mode}" %}}\n{text}\n{{% endif %}}\n'
 
-    def _migration(self) -> str:
-        text = _MIGRATE + (";\n" + _WRECK if self.wrecks else "")
+    def _failing(self, step: str) -> str:
+        if step != self.fails:
+            return ""
+        return self._here(command("fail", "echo told to fail; exit 7"))
+
+    def _wreck(self) -> str:
+        if not self.wrecks:
+            return ""
+        text = _WRECK_RUN if self.mode == "editable" else f"{_WRECK}; {_WRECK_RUN}"
+        return self._here(command("wreck", self._script(text)))
+
+    def _script(self, text: str) -> str:
         values = {
             "data": "{{ common.paths.data }}",
             "run": "{{ common.paths.run }}",
@@ -107,10 +119,11 @@ class Subject(Tiny):
 
     def expected_run(self, tree: Path) -> dict[str, str]:
         """Return the digests of the files that ``run/`` holds once this version is live."""
-        return {
-            "server.py": digest(tree / "server.py"),
-            f"systemd/{self.name}.service": digest(tree / "tiny.service"),
-        }
+        unit = {f"systemd/{self.name}.service": digest(tree / "tiny.service")}
+        if self.mode != "editable":
+            return {"server.py": digest(tree / "server.py"), **unit}
+        files = [path for path in tree.rglob("*") if path.is_file() and ".git" not in path.parts]
+        return {str(path.relative_to(tree)): digest(path) for path in files} | unit
 
 
 def digest(path: Path) -> str:

@@ -186,7 +186,7 @@ def leftovers() -> list[str]:
     )  # fmt: skip
     left = [str(found) for pattern in patterns for found in ROOT.glob(pattern)]
     left += ["lock"] if locked() else []
-    left += [f"mount {line.split()[4]}" for line in mounts() if str(ROOT) in line.split()[4]]
+    left += [f"mount {point}" for point in mounts() if not (bound() and point == ROOT / "project")]
     for kind, name in (("set", "held"), ("map", "pages")):
         told = run(["nft", "list", kind, "inet", "corpus", name])
         left += [f"{name}: {told.partition('elements')[2]}"] if "elements" in told else []
@@ -197,14 +197,16 @@ def leftovers() -> list[str]:
     return left + processes()
 
 
-def mounts() -> list[str]:
-    """Return the lines of this environment's mounts."""
-    return Path("/proc/self/mountinfo").read_text().splitlines()
+def mounts() -> list[Path]:
+    """Return where something is mounted below the project."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    points = [Path(line.split()[4]) for line in lines]
+    return [point for point in points if ROOT in point.parents]
 
 
 def bound() -> bool:
-    """Tell whether run/ is a mount."""
-    return any(line.split()[4] == str(ROOT / "run") for line in mounts())
+    """Tell whether run/ and project/ are one directory."""
+    return (ROOT / "run").samefile(ROOT / "project")
 
 
 def git(*words: str) -> str:
@@ -220,6 +222,12 @@ def journal() -> str:
     return run(["journalctl", "--no-pager", "--lines=200", *units]) + told
 
 
+def checkout() -> str:
+    """Return the commit that is checked out, and what differs from it."""
+    there = ["git", "-c", "safe.directory=*", "-C", f"{ROOT}/project"]
+    return run([*there, "rev-parse", "HEAD"]) + run([*there, "status", "--porcelain"])
+
+
 def probe() -> dict[str, Any]:
     """Return all that an invariant is about."""
     current = ROOT / "deploy/current"
@@ -229,8 +237,7 @@ def probe() -> dict[str, Any]:
         "entries": text(ROOT / "data/entries").split(),
         "database": text(Path(f"/var/lib/{NAME}.db")),
         "branch": git("rev-parse", "--quiet", "--verify", "refs/heads/master").strip(),
-        "checkout": run(["git", "-c", "safe.directory=*", "-C", f"{ROOT}/project", "status",
-                         "--porcelain"]).strip(),
+        "checkout": checkout(),
         "current": os.readlink(current) if current.is_symlink() else "",  # noqa: PTH115
         "unit": run(["systemctl", "is-active", f"{NAME}.service"]).strip(),
         "bound": bound(),
