@@ -33,7 +33,7 @@ class Version:
 
     ``schema``: of the data that it reads and, when it is newer, migrates to; ``ill``: it
     starts and is not healthy; ``fails``: the phase that fails, after it wrote; ``starts``:
-    it has a ``start`` macro of its own; ``stop_before``: the setting.
+    it has a ``start`` macro of its own; ``stop_before``, ``mode``: the settings.
     """
 
     number: int
@@ -42,6 +42,7 @@ class Version:
     fails: str = ""
     starts: bool = False
     stop_before: str = "swap"
+    mode: str = "cooking"
 
     @classmethod
     def of(cls, folder: Path) -> Version | None:

@@ -13,13 +13,16 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
 from corpus.hosts import kernel, pipeline, processes
 from corpus.model.deployment import DeploymentId, Kind
-from corpus.model.errors import PhaseFailed
+from corpus.model.errors import PhaseFailed, ReleaseRefused
+from corpus.model.manifest import Manifest
+from corpus.model.mode import Mode
 from corpus.project import (
     __main__ as boot,
 )
@@ -30,9 +33,11 @@ from corpus.project import (
     layout,
     lock,
     maintenance,
+    releases,
     reserve,
     steps,
     targets,
+    trees,
 )
 from corpus.project.ledger import Entry, Ledger
 from corpus.project.log import Log
@@ -43,6 +48,7 @@ from instants import Fault, Instants, pass_through
 from machine import PORT, UNIT, Machine, Version, entries_of
 from projects import BRANCH, copy_to_run, fork, place_at, wait_until
 
+UUID = "0000-4000-8000-000000000000"
 RETENTION = {"good": 2, "failed": 1}
 POINTS = ("", *steps.EVERY, "live", journal.ROLLBACK, journal.RESUME)
 
@@ -73,6 +79,7 @@ class Macros:
             "drain": 0,
             "retention": RETENTION,
             "stop_before": self.version.stop_before,
+            "mode": self.version.mode,
         }
         return {f"makina-projects.{self.project.name}": settings}
 
@@ -156,7 +163,22 @@ class World:
         former = self.version_of(live) if live else Version(0)
         self.number += 1
         version = Version(self.number, former.schema + migrates, **more)
-        return self.machine.git.commit(version.files(), live.commit if live else None)
+        commit = self.machine.git.commit(version.files(), live.commit if live else None)
+        if version.mode == Mode.FINAL:
+            self._drop_in(commit)
+        return commit
+
+    def _drop_in(self, commit: str) -> None:
+        """Put a release of ``commit`` into releases/, as a person who brings it does."""
+        source = self.machine.folder / "staging"
+        source.mkdir(exist_ok=True)
+        identity = DeploymentId(f"20250101T{self.number:06}", f"{self.number:08}-{UUID}")
+        facts = {"commit": commit, "time": 1, "made_at": 1}
+        real, pipeline.output_of = pipeline.output_of, _archive
+        try:
+            releases.make(self.project, identity, source, facts, {})
+        finally:
+            pipeline.output_of = real
 
     def push(
         self, commit: str, faults: Sequence[Fault] = (), sink: Callable[[str], None] = unheard
@@ -174,9 +196,7 @@ class World:
 
     def _ask(self, asked: Request, faults: Sequence[Fault], sink: Callable[[str], None]) -> int:
         self.count += 1
-        identity = DeploymentId(
-            f"20260101T{self.count:06}", f"{self.count:08}-0000-4000-8000-{0:012}"
-        )
+        identity = DeploymentId(f"20260101T{self.count:06}", f"{self.count:08}-{UUID}")
 
         def work() -> None:
             ear, macros = self._ear(sink), Macros(self.machine)
@@ -328,8 +348,23 @@ def _play(machine: Machine) -> None:
     health.probe = machine.probe
     maintenance.answer_after = lambda *_: None
     pipeline.output_of = _archive
+    releases.unpack = partial(_unpack, machine)
     processes.descendants = lambda *_: []  # phases are functions of this process
     processes.kill_marked = lambda *_: 0
+
+
+def _unpack(machine: Machine, _project: Project, manifest: Manifest, target: Path) -> None:
+    """Be ``releases.unpack``: what is in the archives nobody wrote there."""
+    trees.remove(target)
+    trees.make(target)
+    try:
+        for name, text in machine.git.files(manifest.commit).items():
+            if not name.startswith(".salt"):
+                (target / name).parent.mkdir(exist_ok=True)
+                (target / name).write_text(text)
+    except OSError as error:
+        trees.remove(target)
+        raise ReleaseRefused(str(error)) from None
 
 
 @contextmanager

@@ -37,6 +37,7 @@ VERSIONS = st.fixed_dictionaries(
         "migrates": st.booleans(),
         "starts": st.booleans(),
         "stop_before": st.sampled_from(["swap", "swap", "build"]),
+        "mode": st.sampled_from(["cooking", "cooking", "final"]),
     }
 )
 FAILURES = st.sampled_from(["ill", "notify", *REFUSED, *ROLLED_BACK])
@@ -48,6 +49,17 @@ ONE_FAULT = st.builds(
 )
 FAULTS = st.lists(ONE_FAULT, min_size=1, max_size=2, unique=True)
 PERHAPS = st.one_of(st.just([]), FAULTS)
+
+
+def ending_of(version: dict[str, object], fails: str) -> str:
+    """Return how a deployment ends whose version fails in a phase."""
+    final = version["mode"] == "final"
+    if fails == "notify" or (final and fails in ("build", "post_build", "bundle")):
+        return "live"
+    if fails not in REFUSED:
+        return "rolled_back"
+    held = version["stop_before"] == "build" and not final and fails not in REFUSED[:2]
+    return "rolled_back" if held else "refused"
 
 
 class Transaction(RuleBasedStateMachine):
@@ -79,11 +91,7 @@ class Transaction(RuleBasedStateMachine):
         version |= {"ill": True} if fails == "ill" else {"fails": fails}
         assert wait(self.world.push(self.world.version(**version))) == 0
         if sound:
-            touched = fails not in REFUSED or (
-                version["stop_before"] == "build" and fails not in REFUSED[:2]
-            )
-            outcome = "rolled_back" if touched else "refused"
-            assert self.world.last == ("live" if fails == "notify" else outcome)
+            assert self.world.last == ending_of(version, fails)
 
     @rule(version=VERSIONS, fails=st.one_of(st.just(""), FAILURES), faults=FAULTS)
     def push_under_a_fault(
