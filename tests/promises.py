@@ -128,7 +128,7 @@ def only_what_is_kept(world: World) -> None:
     entries = Ledger(paths.ledger).entries()
     kept = retention.kept(entries, RETENTION["good"], RETENTION["failed"])
     kept |= {entry.release for entry in entries if entry.id in kept}
-    past = {name for entry in entries for name in (entry.id, entry.release)} - kept
+    past = {name for entry in entries for name in (entry.id, entry.release)} - kept - {""}
     for folder in (paths.deploy, paths.archives, paths.releases):
         # A release that nothing was deployed from was brought for a deployment to come.
         assert not [path for path in folder.iterdir() if any(map(path.name.count, past))]
