@@ -29,7 +29,7 @@ _ALL_STEPS = list(dict.fromkeys(step for steps in [*STEPS.values(), WAY_BACK] fo
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     made = argparse.ArgumentParser(prog="make faults", description=__doc__)
-    made.add_argument("--mode", nargs="+", choices=STEPS, default=["cooking"])
+    made.add_argument("--mode", nargs="+", choices=STEPS, default=list(STEPS))
     made.add_argument("--step", nargs="+", choices=_ALL_STEPS, default=_ALL_STEPS)
     made.add_argument("--fault", nargs="+", choices=FAULTS, default=list(FAULTS))
     made.add_argument("--soak", metavar="N", help="N random faults, or for a time such as 600s")
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
 def _matrix(lab: Lab, folder: Path, asked: argparse.Namespace) -> int:
     rows = matrix.run(lab, folder, asked.mode, asked.step, asked.fault)
     report.write_json(rows)
-    whole = (asked.mode, asked.step, asked.fault) == (["cooking"], _ALL_STEPS, list(FAULTS))
+    whole = (asked.mode, asked.step, asked.fault) == (list(STEPS), _ALL_STEPS, list(FAULTS))
     if whole:
         report.write_reference(rows)
     print(f"\n{report.tables(rows)}\n\n{report.counts(rows)}, in {report.JSON}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from corpus.project import binding, phases, preparing, trees
+from corpus.project import binding, phases, preparing, repository, trees
 from corpus.project.work import Work
 
 _WAS_BOUND = "was_bound"
@@ -44,7 +44,9 @@ def undo_bind(work: Work) -> None:
     new, shared = work.journal.fact(_WAS_BOUND) is False, binding.is_shared(project)
     if new and not shared:
         binding.unbind(project)
-    if archive.run.exists():
+    # Once the former commit is checked out again, what was put aside lies below it already.
+    done = not (new or shared) and repository.checked_out(project) != work.commit
+    if archive.run.exists() and not done:
         if shared:
             binding.bind(project)  # when this is called again, after what follows
         binding.put_back(project, archive.run, archive.run_failed)

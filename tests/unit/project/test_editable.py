@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from corpus.hosts import kernel
-from corpus.project import binding, services, traffic
+from corpus.project import binding, health, services, traffic
 from corpus.project.__main__ import hold_unfinished
 from corpus.project.journal import Journal
 from projects import (
@@ -254,3 +254,25 @@ def test_no_rollback(dev: Scratch) -> None:
     dev.deploy(dev.commit({"app": "version 2\n"}), Phases(SETTINGS, build=build))
     refused = dev.rollback(Phases(SETTINGS))
     assert refused.outcome == "refused"
+
+
+def test_the_way_back_is_tried_again_from_where_it_failed(
+    dev: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_args: Any, **_kwargs: Any) -> None:
+        raise OSError("the service does not start")
+
+    def spoil(common: dict[str, Any]) -> None:
+        Path(common["paths"]["run"], "more").write_text("x")
+        fail(common)
+
+    before = _files(dev)
+    commit = dev.commit({"app": "version 2\n", "new": "n"})
+    with monkeypatch.context() as patch:
+        patch.setattr(health, "gate", broken)
+        done = dev.deploy(commit, Phases(SETTINGS, build=build, post_install=spoil))
+    assert done.outcome == "rollback_failed", done.text
+    assert dev.recover(Phases(SETTINGS, build=build)) is not None
+    assert _files(dev) == before
+    status = git("-C", dev.paths.project, "status", "--porcelain").stdout
+    assert status == ""
