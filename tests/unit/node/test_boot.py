@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from corpus.hosts import subvolumes
-from corpus.model.errors import Conflict, Unsupported
-from corpus.node import boot, environments, lifecycle, pool
+from corpus.model.errors import CommandFailed, Conflict, Unsupported
+from corpus.node import boot, environments, lifecycle, network, pool
 from corpus.node.__main__ import main
 from corpus.node.context import Node
 from corpus.node.records import Stage
@@ -124,3 +124,34 @@ def test_a_damaged_record_is_told_with_its_file(tmp_path: Path) -> None:
     assert f"{nodes.ID}.json" in outcome[nodes.ID]
     with pytest.raises(Conflict, match="damaged"):
         environments.create(node, wait=0)
+
+
+@pytest.mark.parametrize(
+    ("relay", "resolved", "led"),
+    [
+        ("192.0.2.25:587", "", "192.0.2.25:587"),
+        ("mail.example.org:25", "192.0.2.7 STREAM mail\n192.0.2.8 STREAM\n", "192.0.2.7:25"),
+        ("mail.example.org:25", "", None),
+        ("", "", None),
+    ],
+)
+def test_the_mail_relay_is_led_to_where_it_is_known(
+    tmp_path: Path, relay: str, resolved: str, led: str | None
+) -> None:
+    node, host = nodes.make(tmp_path, relay=relay)
+    host.answer("getent", resolved)
+    network.apply(node)
+    rules = host.calls[-1].stdin or b""
+    assert (f"tcp dport 25 dnat ip to {led}\n".encode() in rules) == bool(led)
+    assert (b"tcp dport 25" in rules) == bool(led)
+
+
+def test_a_name_server_that_is_away_keeps_nothing_from_starting(tmp_path: Path) -> None:
+    node, host = nodes.make(tmp_path, relay="mail.example.org:25")
+
+    def late(argv: object) -> str:
+        raise CommandFailed(["getent"], None, "")
+
+    host.answer("getent", late)
+    network.apply(node)
+    assert b"tcp dport 25" not in (host.calls[-1].stdin or b"")
