@@ -247,23 +247,9 @@ def probe() -> dict[str, Any]:
     }  # fmt: skip
 
 
-CALLS: dict[str, Callable[..., Any]] = {
-    call.__name__: call
-    for call in (
-        order,
-        reached,
-        pending,
-        go,
-        run,
-        fill,
-        free,
-        busy,
-        leftovers,
-        journal,
-        strike,
-        probe,
-    )
-}
+WRITE = (order, go, run, fill, free, strike)
+READ = (reached, pending, busy, ledger, leftovers, journal, probe)
+CALLS: dict[str, Callable[..., Any]] = {call.__name__: call for call in (*WRITE, *READ)}
 
 
 def main() -> None:

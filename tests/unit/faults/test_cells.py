@@ -11,7 +11,7 @@ from corpus.model.deployment import Outcome
 from corpus.model.mode import Mode
 from corpus.project import journal, steps
 from corpus.project.phases import EXTRA, PHASES
-from faults.cells import CORRUPT, FAILS, FAULTS, STEPS, WAY_BACK, Cell, cells
+from faults.cells import CORRUPT, FAILS, FAULTS, STEPS, WAY_BACK, cells
 from faults.soak import length, throw
 from faults.subject import PHASE_OF
 
