@@ -22,10 +22,10 @@ from corpus.node.records import Limits, Record, Stage
 def bring_up(node: Node, record: Record) -> None:
     """Start a guest unless it runs; an error tells LXC's reasons. Hold the environment's lock."""
     sockets.offer(node, record)
+    rootfs.identify(node, record)
     if state(node, record)[0] != "STOPPED":
         return
     guest.shut(node.settings, record)
-    rootfs.identify(node, record)
     folder = node.settings.lxcpath / record.id
     text = guest.config(node.settings, record, network.mtu(node))
     write_atomic(folder / "config", text.encode(), 0o600, durable=False)

@@ -66,10 +66,10 @@ def _lasting(record: Record) -> dict[str, Any]:
 
 
 def identify(node: Node, record: Record) -> None:
-    """Write environment.json anew into an environment that is about to start.
+    """Write environment.json anew into an environment, which may run.
 
-    Its root may have put links or anything else in the way, and may have filled its disk:
-    none is followed, and what cannot be written stays as it was.
+    Its root may have put links or anything else in the way, also just now, and may have filled
+    its disk: none is followed, and what cannot be written stays as it was.
     """
     text = json.dumps(identity(node, record), indent=2) + "\n"
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -280,9 +280,11 @@ def identity(node: Node) -> Path:
 
 
 def test_the_identity_is_written_anew_at_every_start(node: Node, tmp_path: Path) -> None:
-    later, _ = nodes.make(tmp_path, relay="192.0.2.25:587")
+    assert isinstance(node.host, Fake)
+    later = Node(nodes.make(tmp_path, relay="192.0.2.25:587")[0].settings, node.host)
     identity(node).write_text("{}")
-    start_again(later)
+    lifecycle.start(later, nodes.ID)  # it runs and goes on
+    assert len(nodes.ran(node.host, "lxc-start")) == 1
     told = json.loads(identity(node).read_text())
     assert (told["relay"], told["gateway"]) == ("10.88.0.1:25", "10.88.0.1")
     assert identity(node).stat().st_mode & 0o777 == 0o644
