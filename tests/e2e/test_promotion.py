@@ -54,10 +54,12 @@ class World:
         found: dict[str, Any] = salt.call(self.prod.host, "mc_project.fetch_release", name, **more)
         return found
 
-    def ssh(self, *words: str, key: str = "wares", options: tuple[str, ...] = ()) -> Result:
-        """Ask staging with production's key, as root of production could."""
+    def ssh(
+        self, *words: str, options: tuple[str, ...] = (), key: str = "wares", pins: str = "wares"
+    ) -> Result:
+        """Ask staging with a key of production, as root of production could."""
         settings = ["BatchMode=yes", "IdentitiesOnly=yes", "StrictHostKeyChecking=yes",
-                    f"UserKnownHostsFile={FETCH}/{key}.known_hosts", "ConnectTimeout=5",
+                    f"UserKnownHostsFile={FETCH}/{pins}.known_hosts", "ConnectTimeout=5",
                     f"HostKeyAlias={self.staging.id}"]  # fmt: skip
         argv = ["ssh", "-F", "/dev/null", "-i", f"{FETCH}/{key}", "-p", str(self.staging.ssh_port)]
         argv += [*(f"-o{setting}" for setting in settings), *options]
@@ -85,7 +87,7 @@ def world(prepared: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
 
 
 def release(site: Site) -> str:
-    """Return the id of the live release of a site."""
+    """Return the id of the last deployment of a site, and of its release."""
     return str(site.ledger()[-1]["id"])
 
 
@@ -120,6 +122,22 @@ def release_in_prod(world: World) -> str:
     listed = world.prod.host.run(["ls", "/srv/projects/wares/releases"]).out.split()
     name = next(name for name in sorted(listed, reverse=True) if name.endswith(".manifest.json"))
     return name.removeprefix("wares-").removesuffix(".manifest.json")
+
+
+def test_what_does_not_go_live_is_not_offered(world: World) -> None:
+    site = world.sites["wares"]
+    good = release(site)
+    listing = "x:\n  cmd.run:\n    - name: ls -l /srv/projects/wares/releases > /root/listing"
+    site.tiny.phases = {"post_install": f"{listing}\ny:\n  test.fail_without_changes: []"}
+    assert site.push().code != 0
+    site.tiny.phases = {}
+    failed = release(site)
+    lines = world.staging.host.run(["cat", "/root/listing"]).out.splitlines()
+    modes = {line.split()[-1]: line.split()[0] for line in lines if "manifest.json" in line}
+    assert modes[f"wares-{failed}.manifest.json"] == "-rw-------"
+    assert modes[f"wares-{good}.manifest.json"] == "-rw-r-----"
+    assert failed not in world.ssh("list").out
+    assert good in world.ssh("list").out
 
 
 @pytest.mark.parametrize(
@@ -158,7 +176,9 @@ def test_one_project_s_key_reads_no_other(world: World) -> None:
 
 
 def test_no_terminal_no_forwarding_no_file_transfer(world: World) -> None:
-    assert "refused: " in world.ssh(options=("-tt",)).err
+    terminal = world.ssh(options=("-tt",))
+    assert (terminal.code, terminal.out) == (255, "")
+    assert "PTY allocation request failed" in terminal.err
     forwarded = world.ssh(options=("-W", "127.0.0.1:22"))
     assert (forwarded.code, forwarded.out) == (255, "")
     back = ("-N", "-R", "2222:127.0.0.1:22", "-oExitOnForwardFailure=yes")
@@ -243,8 +263,7 @@ def test_unpaired_nothing_is_left(world: World) -> None:
     assert world.unpair() is True
     try:
         assert world.reaches(world.prod, GATEWAY, world.staging.ssh_port)  # for the other project
-        refused = world.ssh("list", options=("-oStrictHostKeyChecking=no",))
-        assert "Permission denied" in refused.err
+        assert "Permission denied" in world.ssh("list", pins="other").err
         with pytest.raises(CorpusError, match="not signed by an environment that is trusted"):
             world.fetch(release=release_in_prod(world))
         assert world.fetch("other")["project"] == "other"

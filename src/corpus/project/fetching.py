@@ -80,6 +80,18 @@ def bring(project: Project, staging: Peer, offer: Offer, tell: Tell) -> None:
     """
     folder, manifest = project.paths.releases, offer.manifest
     _forget_others(folder, manifest)
+    try:
+        _bring(project, staging, offer, tell)
+    except OSError as error:
+        raise ReleaseRefused(
+            f"the release cannot be stored: {error.strerror or error}",
+            where=str(folder),
+            mend="enlarge the environment, or lower retention",
+        ) from None
+
+
+def _bring(project: Project, staging: Peer, offer: Offer, tell: Tell) -> None:
+    folder, manifest = project.paths.releases, offer.manifest
     missing = [part for part in manifest.parts if not _is_whole(folder / part.archive, part)]
     needed = sum(part.archive_size - _size(_partial(folder, part)) for part in missing)
     room.ensure(project, needed, tell)
@@ -181,13 +193,9 @@ def _appending(path: Path) -> Iterator[IO[bytes]]:
     try:
         with os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0) as file:
             yield file
-    except OSError as error:
+    except OSError:
         path.unlink(missing_ok=True)
-        raise ReleaseRefused(
-            f"the release cannot be stored: {error.strerror or error}",
-            where=str(path.parent),
-            mend="enlarge the environment, or lower retention",
-        ) from None
+        raise
 
 
 def fetch_commit(project: Project, staging: Peer, commit: str) -> None:
