@@ -64,7 +64,7 @@ def pair(project: Project, given: object) -> Peer:
         known = {found.environment: found for found in listed(project)}
         _check_free(project, other, known)
         _save(project, {**known, other.environment: other})
-        _derive(project.place)
+        derive(project.place)
     return other
 
 
@@ -75,7 +75,7 @@ def unpair(project: Project, environment: str | None = None) -> list[str]:
         known = {found.environment: found for found in listed(project)}
         gone = [id for id in known if wanted in (None, id)]
         _save(project, {id: found for id, found in known.items() if id not in gone})
-        _derive(project.place)
+        derive(project.place)
     return gone
 
 
@@ -148,27 +148,36 @@ def _check_free(project: Project, other: Peer, known: dict[str, Peer]) -> None:
                 )
 
 
-def _derive(place: Place) -> None:
-    """Write what follows from the peers: sshd's keys, signers, pinned host keys."""
-    authorised, signers = [], []
+def derived(place: Place) -> dict[Path, bytes]:
+    """Return what follows from the peers: sshd's keys, signers, pinned host keys.
+
+    Empty where there is nothing, and no file is needed. Raises InvalidInput.
+    """
+    authorised, signers, found = "", "", {}
     for name in place.names():
         project = Project.at(place, name)
         pinned = ""
-        for found in listed(project):
-            who = signing.principal(name, found.environment)
-            if found.platform is Platform.STAGING:
-                signers.append(signing.trusted(who, found.signing_key or ""))
-                pinned += f"{found.environment} {found.host_key}\n"
+        for peer in listed(project):
+            who = signing.principal(name, peer.environment)
+            if peer.platform is Platform.STAGING:
+                signers += signing.trusted(who, peer.signing_key or "")
+                pinned += f"{peer.environment} {peer.host_key}\n"
             else:
-                authorised.append(f"{_restricted(project)} {found.fetch_key} {who}\n")
-        known_hosts = place.fetch_keys / f"{name}.known_hosts"
-        if pinned:
-            write_atomic(known_hosts, pinned.encode())
+                authorised += f"{_restricted(project)} {peer.fetch_key} {who}\n"
+        found[place.fetch_keys / f"{name}.known_hosts"] = pinned.encode()
+    found[place.signers] = signers.encode()
+    found[place.keys / RELEASES] = authorised.encode()
+    return found
+
+
+def derive(place: Place) -> None:
+    """Write what follows from the peers. Raises InvalidInput."""
+    for path, data in derived(place).items():
+        if data:
+            # sshd and ssh read them as other accounts, so these must be able to.
+            write_atomic(path, data)
         else:
-            known_hosts.unlink(missing_ok=True)
-    write_atomic(place.signers, "".join(signers).encode())
-    # sshd reads it as that account, so the account must be able to.
-    write_atomic(place.keys / RELEASES, "".join(authorised).encode())
+            path.unlink(missing_ok=True)
 
 
 def _restricted(project: Project) -> str:

@@ -258,8 +258,23 @@ BREAKS: dict[str, tuple[str, str, Callable[[Well], Any]]] = {
         "not the public half",
         lambda w: w.place.host_key.unlink(),
     ),
+    "a signer that nobody is paired with": (
+        "peers",
+        "not what follows from the pairs",
+        lambda w: w.place.signers.write_text("demo@evil ssh-ed25519 AAAA\n"),
+    ),
+    "fetch key": (
+        "fetch_keys",
+        "mode 0644",
+        lambda w: _fetch_key(w).chmod(0o644),
+    ),
     "release key": ("release_key", "mode 0640", lambda w: w.place.release_key.chmod(0o640)),
 }
+
+
+def _fetch_key(well: Well) -> Path:
+    well.place.fetch_keys.mkdir()
+    return _touched(well.place.fetch_keys / "demo")
 
 
 def _touched(path: Path) -> Path:

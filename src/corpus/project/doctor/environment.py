@@ -10,6 +10,7 @@ from pathlib import Path
 
 from corpus.commands import signing, systemctl
 from corpus.project import asking
+from corpus.project import peers as pairing
 from corpus.project.doctor.finding import Finding, State
 from corpus.project.place import Place
 
@@ -39,6 +40,27 @@ def release_key(place: Place) -> Iterator[Finding]:
     """The key that signs releases is root's alone, once there is one."""
     if place.release_key.exists():
         yield from _pair(place, "release_key", place.release_key)
+
+
+def peers(place: Place) -> Iterator[Finding]:
+    """Who is trusted, and who may fetch, is as the project's pairs say."""
+    for path, data in pairing.derived(place).items():
+        held = path.read_bytes() if path.is_file() else b""
+        if held != data:
+            what = "it is not what follows from the pairs"
+            repair = partial(pairing.derive, place)
+            yield Finding("peers", State.BAD, what, str(path), "it is written anew", repair)
+
+
+def fetch_keys(place: Place) -> Iterator[Finding]:
+    """The keys that staging is asked with are readable by the projects' accounts alone."""
+    for name in place.names():
+        key = place.fetch_keys / name
+        if key.exists() and stat.S_IMODE(key.stat().st_mode) & 0o077:
+            mode = stat.S_IMODE(key.stat().st_mode)
+            mend = f"chmod 600 {key}; if somebody read it, remove it and pair again"
+            repair = partial(key.chmod, 0o600)
+            yield Finding("fetch_keys", State.BAD, f"mode {mode:04o}", str(key), mend, repair)
 
 
 def _pair(place: Place, check: str, key: Path) -> Iterator[Finding]:

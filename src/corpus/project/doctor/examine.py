@@ -33,6 +33,8 @@ ENVIRONMENT: dict[str, Callable[[Place], Iterable[Finding]]] = {
     "identity": environment.identity,
     "host_key": environment.host_key,
     "release_key": environment.release_key,
+    "peers": environment.peers,
+    "fetch_keys": environment.fetch_keys,
     "service": environment.service,
 }
 """The checks of the environment itself."""
