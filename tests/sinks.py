@@ -19,9 +19,9 @@ Talk = Callable[[socket.socket], None]
 
 
 @contextmanager
-def listening(talk: Talk) -> Iterator[int]:
-    """Accept connections on a port of the loopback and ``talk`` on each; give the port."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
+def listening(talk: Talk, host: str = "127.0.0.1") -> Iterator[int]:
+    """Accept connections on a port of ``host`` and ``talk`` on each; give the port."""
+    with socket.create_server((host, 0)) as server:
         server.settimeout(0.05)
         over = threading.Event()
 
@@ -85,16 +85,17 @@ class Relay:
     letters: list[Message] = field(default_factory=list)
     envelopes: list[tuple[str, list[str]]] = field(default_factory=list)
     helo: str = ""
+    host: str = "127.0.0.1"
     port: int = 0
 
     @contextmanager
     def running(self) -> Iterator[Relay]:
-        with listening(self._talk) as self.port:
+        with listening(self._talk, self.host) as self.port:
             yield self
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def _talk(self, line: socket.socket) -> None:
         file = line.makefile("rb")
@@ -126,6 +127,7 @@ class Web:
 
     answers: list[int] = field(default_factory=list)
     posts: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    host: str = "127.0.0.1"
     port: int = 0
 
     @contextmanager
@@ -138,13 +140,13 @@ class Web:
                 given = {name.lower(): value for name, value in self.headers.items()}
                 web.posts.append((self.path, given, body))
                 self.send_response(web.answers.pop(0) if web.answers else 204)
-                self.send_header("Location", f"http://127.0.0.1:{web.port}/elsewhere")
+                self.send_header("Location", f"{web.url}/elsewhere")
                 self.end_headers()
 
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        with http.server.ThreadingHTTPServer((self.host, 0), Handler) as server:
             self.port = server.server_port
             thread = threading.Thread(target=server.serve_forever, args=[0.05], daemon=True)
             thread.start()
@@ -156,7 +158,7 @@ class Web:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     @property
     def told(self) -> list[dict[str, Any]]:
