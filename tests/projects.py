@@ -282,6 +282,13 @@ def unmounted(folder: Path) -> Iterator[None]:
                 kernel.unmount(point)
 
 
+def share(laptop: Path, project: Project) -> None:
+    """Mount a directory of the developer's as a project's, as the node does before a start."""
+    for end in (project.paths.project, project.paths.run):
+        end.mkdir(parents=True, exist_ok=True)
+        kernel.bind_mount(laptop, end)
+
+
 def digest(folder: Path) -> str:
     """Return one digest of the names, kinds, permissions and contents below ``folder``."""
     found = hashlib.sha256()

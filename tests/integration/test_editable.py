@@ -256,7 +256,6 @@ def test_nobody_inside_is_root_outside(node: Host, demo: Inside) -> None:
 
 
 def test_edits_on_either_side_are_live_in_run(node: Host, demo: Inside) -> None:
-    demo.python("binding.bind(project)")
     assert demo.bound
     assert demo.python("print(json.dumps(binding.is_shared(project)))")
     as_ann(node, "dd", f"of={SHARED}/app.py", "status=none", stdin="from the laptop\n")
@@ -319,7 +318,10 @@ def test_a_shared_directory_is_there_after_a_reboot_from_inside(demo: Inside) ->
 
 def test_unbinding_takes_nothing_from_the_developer(node: Host, demo: Inside) -> None:
     demo.python("binding.unbind(project)")
+    assert demo.bound
+    demo.run("umount", f"{demo.root}/run")
     assert not demo.bound
+    assert demo.python("print(json.dumps(binding.rebind(project)))")
     assert as_ann(node, "cat", f"{SHARED}/app.py").out == "two\n"
     assert "would lose them" in str(
         demo.python("""
@@ -330,7 +332,6 @@ def test_unbinding_takes_nothing_from_the_developer(node: Host, demo: Inside) ->
             print(json.dumps(str(refused)))
         """)
     )
-    demo.python("binding.bind(project)")
 
 
 def test_only_a_developers_environment_shares(node: Host) -> None:

@@ -9,6 +9,7 @@ from corpus.node.records import Limits, Record, Share
 from corpus.node.settings import Settings
 
 IDS = 65536
+TARGETS = ("project", "run")  # where a shared directory is mounted, in the project's
 _PERIOD = 100_000  # microseconds
 
 
@@ -69,12 +70,17 @@ def limits(given: Limits) -> dict[str, str]:
     return found
 
 
-def share_entry(settings: Settings, id: str, share: Share) -> str:
-    """Return the line that mounts a developer's directory as a project's."""
+def share_entries(settings: Settings, id: str, share: Share) -> list[str]:
+    """Return the lines that mount a developer's directory as a project's, and as its ``run/``.
+
+    Both, so that systemd finds the project's units there when it starts.
+    """
     source = share.directory.replace("\\", "\\134").replace(" ", "\\040")
-    target = f"srv/projects/{share.project}/project"
     options = f"bind,nosuid,nodev,idmap={ids(settings, id, share)}"
-    return f"lxc.mount.entry = {source} {target} none {options} 0 0"
+    return [
+        f"lxc.mount.entry = {source} {target} none {options} 0 0"
+        for target in (f"srv/projects/{share.project}/{end}" for end in TARGETS)
+    ]
 
 
 def restart_hook(settings: Settings) -> Path:
@@ -104,7 +110,7 @@ def config(settings: Settings, record: Record, mtu: int) -> str:
         "bind,create=dir,idmap=container 0 0",
         f"lxc.mount.entry = {asks(settings, record.id)} dev/corpus none "
         "bind,ro,nosuid,nodev,noexec,create=dir 0 0",
-        *(share_entry(settings, record.id, share) for share in record.shares),
+        *(line for share in record.shares for line in share_entries(settings, record.id, share)),
         "lxc.mount.auto =",
         "lxc.mount.auto = cgroup:mixed:force proc:mixed sys:ro",
         "lxc.signal.halt = SIGRTMIN+3",

@@ -102,7 +102,8 @@ def offer(node: Node, record: Record) -> None:
     base = guest.root(node.settings, record)
     for share in record.shares:
         user, group = check(node.settings, share)
-        _make_target(guest.srv(node.settings, record.id), share)
+        for end in guest.TARGETS:
+            _make_target(guest.srv(node.settings, record.id), share, end)
         idmap.pin(
             guest.ids(node.settings, record.id, share),
             ranges(base, user, share.id),
@@ -116,14 +117,14 @@ def withdraw(node: Node, record: Record) -> None:
         idmap.unpin(guest.ids(node.settings, record.id, share))
 
 
-def _make_target(volume: Path, share: Share) -> None:
+def _make_target(volume: Path, share: Share, end: str) -> None:
     """Make the directory that is mounted over; its root may have put links in the way."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with ExitStack() as opened:
             folder = os.open(volume, flags)
             opened.callback(os.close, folder)
-            for part in ("projects", share.project, "project"):
+            for part in ("projects", share.project, end):
                 with suppress(FileExistsError):
                     os.mkdir(part, 0o755, dir_fd=folder)
                 folder = os.open(part, flags, dir_fd=folder)
@@ -131,6 +132,6 @@ def _make_target(volume: Path, share: Share) -> None:
     except OSError as error:
         raise InvalidInput(
             f"the place of {share.project}'s directory is no directory: {error.strerror}",
-            where=f"{volume}/projects/{share.project}/project",
+            where=f"{volume}/projects/{share.project}/{end}",
             mend="remove what is there, in the environment or on the node",
         ) from None

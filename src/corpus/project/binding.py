@@ -1,8 +1,8 @@
 """Editable mode's ground: ``run/`` and ``project/`` are one directory, from boot to boot.
 
 The files live in ``run/``, which systemd shows at ``project/`` as well (RFC, «In development
-mode»). Where ``project/`` is itself a mount, a directory of the developer's own machine, it is
-the other way round: ``run/`` shows what is in ``project/``, and nothing is moved or removed.
+mode»). A directory of the developer's own machine the node mounts at both places, before
+anything starts, and nothing is moved or removed here.
 
 Killed between any two steps, each function ends right when it is called again: ``project/``
 holds all of its files or, once they are proved to be in ``run/``, none.
@@ -45,10 +45,7 @@ def rebind(project: Project) -> bool:
     Return whether ``run/`` and ``project/`` are one. Raises Conflict, CommandFailed.
     """
     if not is_bound(project) and is_recorded(project):
-        if _unit(project, _ends(project, is_shared(project))[1]).exists():
-            bind(project)
-        else:  # a directory of the developer's was bound, and the node shares it no more
-            unbind(project)
+        bind(project)
     return is_bound(project)
 
 
@@ -59,8 +56,11 @@ def bind(project: Project) -> None:
     of it is to be kept must have been put aside. Raises Conflict, CorpusError, CommandFailed.
     """
     paths = project.paths
-    shared = is_shared(project)
-    if not is_bound(project) and not shared and any(paths.project.iterdir()):
+    if is_shared(project):
+        if not is_bound(project):  # somebody took it off; the node has it again at the next start
+            kernel.bind_mount(paths.project, paths.run)
+        return
+    if not is_bound(project) and any(paths.project.iterdir()):
         if is_recorded(project):
             raise Conflict(
                 "files were put into project/ while it was not bound to run/, which has the "
@@ -70,26 +70,23 @@ def bind(project: Project) -> None:
             )
         _fill(project)
         _empty(project)
-    _record(project, *_ends(project, shared))
+    _record(project)
     if not is_bound(project):
-        kernel.bind_mount(*_ends(project, shared))
+        kernel.bind_mount(paths.run, paths.project)
     trees.remove(_spare(project))
 
 
 def unbind(project: Project) -> None:
     """Make ``run/`` and ``project/`` two directories again; ``run/`` keeps the files.
 
-    ``project/`` is empty then; a directory of the developer's stays where it is, with its
-    files, and ``run/`` is what it was before.
+    ``project/`` is empty then. A directory of the developer's stays bound.
     """
-    paths = project.paths
-    for target in (paths.project, paths.run):
-        _forget(project, target)
-    shared = is_shared(project)
+    if is_shared(project):
+        return
+    _forget(project)
     while is_bound(project):
-        kernel.unmount(_ends(project, shared)[1])
-    if not shared:
-        trees.remove(_spare(project))
+        kernel.unmount(project.paths.project)
+    trees.remove(_spare(project))
 
 
 def put_back(project: Project, kept: Path, aside: Path) -> None:
@@ -103,12 +100,6 @@ def put_back(project: Project, kept: Path, aside: Path) -> None:
     aside.mkdir(parents=True, exist_ok=True)
     project.host.run(copying.mirror(kept, run, aside=aside, keep=keep))
     kernel.sync(run)
-
-
-def _ends(project: Project, shared: bool) -> tuple[Path, Path]:
-    """Return the directory that has the files, and the one that shows them."""
-    paths = project.paths
-    return (paths.project, paths.run) if shared else (paths.run, paths.project)
 
 
 def _spare(project: Project) -> Path:
@@ -150,22 +141,20 @@ def _empty(project: Project) -> None:
 # The record: the unit that mounts, wanted at boot. Where it is, run/ has the files.
 
 
-def _unit(project: Project, target: Path) -> Path:
-    return project.place.units / systemctl.mount_unit(target)
+def _unit(project: Project) -> Path:
+    return project.place.units / systemctl.mount_unit(project.paths.project)
 
 
 def is_recorded(project: Project) -> bool:
-    """Tell whether systemd mounts one at the other's place at every boot."""
-    paths = project.paths
-    return any(_unit(project, target).exists() for target in (paths.project, paths.run))
+    """Tell whether ``run/`` and ``project/`` become one at every boot."""
+    return _unit(project).exists() or is_shared(project)
 
 
-def _record(project: Project, source: Path, target: Path) -> None:
-    """Have systemd mount ``target`` now and at every boot."""
-    unit = _unit(project, target)
-    text = systemctl.mount_text(
-        f"corpus: {target.name}/ of {project.name} is its {source.name}/", source, target
-    ).encode()
+def _record(project: Project) -> None:
+    """Have systemd mount ``run/`` at ``project/`` now and at every boot."""
+    paths, unit = project.paths, _unit(project)
+    description = f"corpus: project/ of {project.name} is its run/"
+    text = systemctl.mount_text(description, paths.run, paths.project).encode()
     wanted = project.place.units / WANTS / unit.name
     wanted.parent.mkdir(parents=True, exist_ok=True)
     if not wanted.is_symlink():
@@ -178,9 +167,9 @@ def _record(project: Project, source: Path, target: Path) -> None:
         project.host.run(systemctl.command("start", [unit.name]), timeout=60)
 
 
-def _forget(project: Project, target: Path) -> None:
-    """Have systemd unmount ``target`` and never mount it again."""
-    unit = _unit(project, target)
+def _forget(project: Project) -> None:
+    """Have systemd unmount ``project/`` and never mount it again."""
+    unit = _unit(project)
     wanted = project.place.units / WANTS / unit.name
     if not unit.exists() and not wanted.is_symlink():
         return

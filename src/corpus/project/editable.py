@@ -18,15 +18,13 @@ _WAS_BOUND = "was_bound"
 def bind(work: Work) -> None:
     """Put ``run/`` aside, bind it and ``project/`` when they are not, build in place."""
     project, paths = work.project, work.project.paths
-    was_bound = binding.is_bound(project)
+    was_bound = binding.rebind(project)
     work.note(**{_WAS_BOUND: was_bound})
-    if binding.is_shared(project):
-        binding.bind(project)  # moves no file: what is put aside is what will change
     kept = paths.archive(work.id).run
     kept.parent.mkdir(parents=True, exist_ok=True)
     trees.remove(kept)
     trees.copy(paths.run, kept, trees.way_of(paths.root, project.host), project.host)
-    if was_bound or binding.is_shared(project):
+    if was_bound:
         _mark(work).touch()
     bind_and_build(work)
 
@@ -41,17 +39,14 @@ def bind_and_build(work: Work) -> None:
 def undo_bind(work: Work) -> None:
     """Make ``run/`` what it was, file by file, and unbind it when it was not bound before."""
     project, archive = work.project, work.project.paths.archive(work.id)
-    new, shared = work.journal.fact(_WAS_BOUND) is False, binding.is_shared(project)
-    if new and not shared:
+    new = work.journal.fact(_WAS_BOUND) is False
+    if new:
         binding.unbind(project)
     # Once the former commit is checked out again, what was put aside lies below it already.
-    done = not (new or shared) and repository.checked_out(project) != work.commit
+    done = not (new or binding.is_shared(project))
+    done = done and repository.checked_out(project) != work.commit
     if archive.run.exists() and not done:
-        if shared:
-            binding.bind(project)  # when this is called again, after what follows
         binding.put_back(project, archive.run, archive.run_failed)
-    if new and shared:
-        binding.unbind(project)
     preparing.undo_check_out(work)  # before the former version starts from there
 
 

@@ -61,12 +61,14 @@ def test_an_environment_begins_with_the_directory(
     assert users == shares.ranges(1_000_000, 1234, 60514)
     assert groups == shares.ranges(1_000_000, 1235, 60514)
     config = (node.settings.lxcpath / ID / "config").read_text()
+    assert (guest.srv(node.settings, ID) / "projects/demo/run").is_dir()
     source = str(laptop).replace(" ", "\\040")
     line = (
         f"lxc.mount.entry = {source} srv/projects/demo/project none bind,nosuid,nodev,idmap={file}"
     )
     assert f"{line} 0 0\n" in config
     assert config.index(" srv none ") < config.index(line)
+    assert f"{line} 0 0\n".replace("/project none", "/run none") in config
     root = guest.rootfs(node.settings, ID)
     told = json.loads((root / "etc/corpus/environment.json").read_text())
     assert told["shares"] == {"demo": 60514}

@@ -18,7 +18,7 @@ from corpus.hosts.local import Local
 from corpus.model.errors import Conflict, CorpusError
 from corpus.project import binding
 from corpus.project.place import Project
-from projects import digest, place_at, unmounted
+from projects import digest, place_at, share, unmounted
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts: needs root")
 
@@ -143,35 +143,36 @@ def shared(tmp_path: Path) -> Iterator[Project]:
         project = filled(tmp_path)
         host = tmp_path / "laptop"
         project.paths.project.rename(host)
-        project.paths.project.mkdir()
-        kernel.bind_mount(host, project.paths.project)
+        share(host, project)
         yield project
 
 
-def test_a_shared_directory_is_shown_in_run_and_nothing_moves(
-    shared: Project, tmp_path: Path
-) -> None:
+def test_a_shared_directory_is_bound_and_nothing_moves(shared: Project, tmp_path: Path) -> None:
     before = digest(tmp_path / "laptop")
     assert binding.is_shared(shared)
-    binding.bind(shared)
     assert binding.is_bound(shared)
-    assert binding.is_shared(shared)
+    assert binding.is_recorded(shared)
+    binding.bind(shared)
+    binding.unbind(shared)
+    assert binding.is_bound(shared)
     assert digest(shared.paths.run) == digest(tmp_path / "laptop") == before
     (tmp_path / "laptop" / "app.py").write_text("on the laptop\n")
-    assert text(shared, "run/app.py") == "on the laptop\n"
-    binding.unbind(shared)
-    assert binding.is_shared(shared)
+    assert text(shared, "run/app.py") == text(shared, "project/app.py") == "on the laptop\n"
+    assert not [path for path in shared.place.units.rglob("*") if not path.is_dir()]
+
+
+def test_a_shared_directory_that_was_taken_off_run_comes_back(shared: Project) -> None:
+    kernel.unmount(shared.paths.run)
     assert not binding.is_bound(shared)
-    assert text(shared, "run/app.py") == "other.\n"
-    assert text(shared, "project/app.py") == "on the laptop\n"
+    assert binding.is_shared(shared)
+    assert binding.rebind(shared)
+    assert text(shared, "run/app.py") == "print()\n"
 
 
 def test_a_directory_that_is_shared_no_more(shared: Project) -> None:
-    binding.bind(shared)
     kernel.unmount(shared.paths.run)
     kernel.unmount(shared.paths.project)
     assert not binding.rebind(shared)
-    assert not [path for path in shared.place.units.rglob("*") if not path.is_dir()]
 
 
 # -- cut off

@@ -14,7 +14,7 @@ from corpus.hosts.base import Command, Result
 from corpus.hosts.local import Local
 from corpus.model.errors import DeploymentRefused
 from corpus.project import binding, repository, worktree
-from projects import Scratch, digest, git, unmounted
+from projects import Scratch, digest, git, share, unmounted
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts: needs root")
 
@@ -320,7 +320,7 @@ def test_a_checkout_that_fails_half_way_is_put_back(
 @pytest.fixture
 def laptop(scratch: Scratch, tmp_path: Path) -> Path:
     """Return the developer's own clone, shared as project/."""
-    kernel.bind_mount(scratch.work, scratch.paths.project)
+    share(scratch.work, scratch.project)
     return scratch.work
 
 
