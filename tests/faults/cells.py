@@ -83,6 +83,8 @@ class Cell:
         """How the deployment ends, in the ledger's words; several may be right: none."""
         if self.fault == ERROR and (self.step, self.moment) in _ENDS:
             return _ENDS[self.step, self.moment]
+        if self.variant in HEALED:
+            return "live"
         if (self.fault == DROP and self.step not in WAY_BACK) or self.step == "live":
             return "live"
         if self.fault == RESTORE:

@@ -54,10 +54,16 @@ class Visitors:
     def lost(self, entries: list[str]) -> list[str]:
         """Return what is not right about the entries that are kept."""
         kept = Counter(entries)
-        told = [f"executed twice: {entry}" for entry, times in kept.items() if times > 1]
-        told += [f"accepted and lost: {e}" for e in sorted(set(self.accepted) - set(kept))]
-        told += [f"sent by nobody: {e}" for e in sorted(set(kept) - self.sent)]
-        return told
+        wrong = {
+            "executed twice": sorted(entry for entry, times in kept.items() if times > 1),
+            "accepted and lost": sorted(set(self.accepted) - set(kept)),
+            "sent by nobody": sorted(set(kept) - self.sent),
+        }
+        return [
+            f"{len(those)} entries {what}: {', '.join(those[:5])}"
+            for what, those in wrong.items()
+            if those
+        ]
 
 
 def now() -> float:
