@@ -12,30 +12,21 @@ It converts arguments and errors; corpus.project does the work.
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import wraps
-from pathlib import Path
 from typing import Any, TypeVar
 
-from salt.config import minion_config
 from salt.exceptions import CommandExecutionError
 
 from corpus.commands.git import DEPLOY_REFS, sha
-from corpus.hosts import isolated, kernel
 from corpus.model.deployment import DeploymentId, Kind, Outcome
 from corpus.model.errors import CorpusError, InvalidInput, NotFound
 from corpus.model.manifest import Manifest
-from corpus.model.paths import DEFAULT_PREFIX
 from corpus.project import (
-    asking,
     byhand,
     configuration,
     layout,
-    planning,
     promotion,
     removal,
     repository,
@@ -45,14 +36,10 @@ from corpus.project import peers as pairing
 from corpus.project import releases as shelf
 from corpus.project import report as reports
 from corpus.project import usage as disk
-from corpus.project.deployment import new_id
 from corpus.project.doctor.examine import examine, is_well
-from corpus.project.log import Log
-from corpus.project.place import Place, Project
+from corpus.project.place import Project
 from corpus.project.request import Request
-from corpus.saltext.engine import Engine
-from corpus.saltext.events import Events
-from corpus.saltext.phases import SaltPhases
+from corpus.saltext.calls import Call, say
 
 __virtualname__ = "mc_project"
 __opts__: dict[str, Any]
@@ -80,34 +67,6 @@ def _edge(function: F) -> F:
     return wrapper  # type: ignore[return-value]
 
 
-def _place() -> Place:
-    """Return the environment's place; ``corpus:`` in the minion's configuration moves it."""
-    asked = dict(__opts__.get("corpus", {}))
-    values = {
-        key: (Path(value) if isinstance(value, str) else value)
-        for key, value in asked.items()
-        if key in {field.name for field in fields(Place)} - {"host"}
-    }
-    return Place(**({"prefix": DEFAULT_PREFIX} | values))
-
-
-def _runner(project: Project, identity: DeploymentId) -> SaltPhases:
-    """Return an engine for one deployment or question, with the pillar that this call has."""
-    engine = Engine(__opts__, _scratch(project, identity), project.place.prefix)
-    return SaltPhases(engine, project, overrides=dict(__pillar__))
-
-
-def _scratch(project: Project, identity: DeploymentId) -> Path:
-    return project.paths.state / f"salt-{identity}"
-
-
-def _alone(project: Project, identity: DeploymentId) -> SaltPhases:
-    """Return an engine for the holder of the lock, without what killed ones left."""
-    for left in project.paths.state.glob("salt-*"):
-        shutil.rmtree(left, ignore_errors=True)
-    return _runner(project, identity)
-
-
 @_edge
 def init_project(name: str, keys: list[str] | str | None = None) -> dict[str, Any]:
     """Make the project's account, tree, repositories and Salt links; make what is missing.
@@ -122,7 +81,7 @@ def init_project(name: str, keys: list[str] | str | None = None) -> dict[str, An
         # salt-call --local mc_project.init_project guestbook keys='["ssh-ed25519 AAAA… me"]'
     """
     given = [keys] if isinstance(keys, str) else list(keys or [])
-    project = Project.at(_place(), name)
+    project = Project.at(_call().place, name)
     made = layout.initialise(project, given)
     return {
         "name": name,
@@ -136,43 +95,22 @@ def init_project(name: str, keys: list[str] | str | None = None) -> dict[str, An
 @_edge
 def get_configuration(name: str) -> dict[str, Any]:
     """Return the project's settings as its layers of configuration add up; secrets masked."""
-    project = Project.existing(_place(), name)
-    return _masked(_configured(project))
+    project = _project(name)
+    return _masked(_call().configured(project))
 
 
 @_edge
 def settings(name: str) -> dict[str, Any]:
     """Return ``common`` as the first phase would find it; secrets masked."""
-    project = Project.existing(_place(), name)
+    project = _project(name)
     common = configuration.make_common(
         project,
-        _configured(project),
+        _call().configured(project),
         deployment="",
         commit=repository.checked_out(project),
         pillar_commit=repository.pillar_tip(project) or "",
     )
     return _masked(common)
-
-
-def _configured(project: Project) -> dict[str, Any]:
-    """Return the settings, compiled in a child: a macro may ask, and Salt's modules know one
-    engine a process, the newest."""
-
-    def compiled() -> dict[str, Any]:
-        runner = _runner(project, new_id())
-        try:
-            return configuration.configure(
-                project.name,
-                [
-                    (".salt/PILLAR.sample", runner.sample()),
-                    ("the project's pillar", runner.pillar()),
-                    ("the environment's pillar", runner.overrides()),
-                ],
-            )
-        finally:
-            runner.close()
-
-    return isolated.run(compiled)
 
 
 def _masked(values: dict[str, Any]) -> dict[str, Any]:
@@ -209,11 +147,11 @@ def deploy(
         # salt-call --local mc_project.deploy guestbook plan=True
         # salt-call --local mc_project.deploy guestbook only=build,post_build
     """
-    project = Project.existing(_place(), name)
+    project = _project(name)
     if only or only_steps:
         if commit or plan or preview or (only and only_steps):
             raise InvalidInput("only and only_steps stand alone", mend="give one of them")
-        return _by_hand(
+        return _call().by_hand(
             project,
             lambda *engine: (
                 byhand.run_phases(project, _words(only), *engine)
@@ -223,7 +161,9 @@ def deploy(
         )
     branch, tip = repository.deploy_branch(project)
     request = Request(branch, sha(commit) if commit else tip, by="mc_project")
-    return _planned(project, request, preview) if plan or preview else _asked(project, request)
+    if plan or preview:
+        return _call().planned(project, request, preview=preview)
+    return _ended(_call().asked(project, request))
 
 
 @_edge
@@ -239,9 +179,11 @@ def promote(name: str, release: str = "", plan: bool = False) -> dict[str, Any]:
 
         # salt-call --local mc_project.promote guestbook
     """
-    project = Project.existing(_place(), name)
+    project = _project(name)
     request = Request(DEPLOY_REFS[0], "", "mc_project", Kind.PROMOTE, release)
-    return _planned(project, request, False) if plan else _asked(project, request)
+    if plan:
+        return _call().planned(project, request)
+    return _ended(_call().asked(project, request))
 
 
 @_edge
@@ -252,9 +194,11 @@ def run_task(name: str, task: str, **arguments: Any) -> dict[str, Any]:
 
         # salt-call --local mc_project.run_task guestbook create_admin email=ada@example.org
     """
-    project = Project.existing(_place(), name)
+    project = _project(name)
     given = {key: value for key, value in arguments.items() if not key.startswith("__pub_")}
-    return _by_hand(project, lambda *engine: asdict(byhand.run_task(project, task, given, *engine)))
+    return _call().by_hand(
+        project, lambda *engine: asdict(byhand.run_task(project, task, given, *engine))
+    )
 
 
 @_edge
@@ -263,7 +207,7 @@ def diff(name: str) -> dict[str, str]:
 
     In editable mode, the files of the checkout that differ from the commit.
     """
-    return reports.changed_by_hand(Project.existing(_place(), name))
+    return reports.changed_by_hand(_project(name))
 
 
 @_edge
@@ -286,14 +230,28 @@ def rollback(
         # salt-call --local mc_project.rollback guestbook
         # salt-call --local mc_project.rollback guestbook with_data=True
     """
-    project = Project.existing(_place(), name)
+    project = _project(name)
     if code_only and with_data:
         raise InvalidInput("code_only and with_data exclude one another", mend="choose one")
     if not code_only and not with_data:
         return targets.preview(project, deployment)
     branch, _tip = repository.deploy_branch(project)
     asked = Request(branch, "", "mc_project", Kind.ROLLBACK, deployment, bool(with_data))
-    return _asked(project, asked)
+    return _ended(_call().asked(project, asked))
+
+
+def _call() -> Call:
+    return Call(dict(__opts__), dict(__pillar__))
+
+
+def _project(name: str) -> Project:
+    return Project.existing(_call().place, name)
+
+
+def _ended(done: dict[str, Any]) -> dict[str, Any]:
+    """Set the exit code of what ended."""
+    __context__["retcode"] = Outcome(done["outcome"]).exit_code
+    return done
 
 
 def _words(given: list[str] | str | None) -> list[str]:
@@ -301,62 +259,10 @@ def _words(given: list[str] | str | None) -> list[str]:
     return given.split(",") if isinstance(given, str) else list(given or [])
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def _planned(project: Project, request: Request, preview: bool) -> dict[str, Any]:
-    """Return what would be done. In a child: Salt's modules know one engine a process."""
-    identity = new_id()
-
-    def work() -> dict[str, Any]:
-        log = Log(Path(os.devnull), _say)
-        try:
-            return planning.plan(project, request, _runner, log, identity, preview=preview)
-        finally:
-            shutil.rmtree(_scratch(project, identity), ignore_errors=True)
-
-    return isolated.run(work)
-
-
-def _by_hand(project: Project, work: Callable[..., Any]) -> dict[str, Any]:
-    """Run a part of a deployment here, with its log kept as a deployment's is."""
-    identity = new_id()
-    log = Log(project.paths.log(identity), _say)
-    kernel.become_subreaper()  # so that what a phase leaves running can be ended
-    try:
-        return {"done": work(lambda project, _id: _alone(project, identity), log)}
-    finally:
-        log.close()
-        shutil.rmtree(_scratch(project, identity), ignore_errors=True)
-
-
-def _asked(project: Project, request: Request) -> dict[str, Any]:
-    """Have done what is asked for, and return how it ended."""
-    identity = new_id()
-    ending = asking.deploy(
-        project,
-        request,
-        _alone,
-        _say,
-        Events(minion_config(__opts__["conf_file"])).fire,
-        identity,
-    )
-    # It holds rendered states, and so may hold secrets.
-    shutil.rmtree(_scratch(project, identity), ignore_errors=True)
-    __context__["retcode"] = ending.outcome.exit_code
-    return {
-        "deployment": ending.id,
-        "outcome": str(ending.outcome),
-        "result": ending.outcome is Outcome.LIVE,
-        "error": ending.error,
-    }
-
-
 @_edge
 def report(name: str, limit: int = 10) -> dict[str, Any]:
     """Return what runs, the last ``limit`` deployments, what is unfinished, what is kept."""
-    return reports.report(Project.existing(_place(), name), int(limit))
+    return reports.report(_project(name), int(limit))
 
 
 @_edge
@@ -373,7 +279,7 @@ def doctor(name: str | None = None, mend: bool = False) -> list[dict[str, Any]]:
         # salt-call --local mc_project.doctor guestbook
         # salt-call --local mc_project.doctor mend=True
     """
-    found = examine(_place(), name, mend=bool(mend))
+    found = examine(_call().place, name, mend=bool(mend))
     __context__["retcode"] = 0 if is_well(found) else 1
     return found
 
@@ -381,19 +287,19 @@ def doctor(name: str | None = None, mend: bool = False) -> list[dict[str, Any]]:
 @_edge
 def usage(name: str) -> dict[str, Any]:
     """Return what of a project uses the disk, in bytes, and what would be free without it."""
-    return disk.report(Project.existing(_place(), name))
+    return disk.report(_project(name))
 
 
 @_edge
 def list_projects() -> list[dict[str, Any]]:
     """Return the projects of this environment with their live version."""
-    return reports.summary(_place())
+    return reports.summary(_call().place)
 
 
 @_edge
 def releases(name: str) -> list[dict[str, Any]]:
     """Return what the manifests of the project's releases say, the newest first; unverified."""
-    return [_told(manifest) for manifest in shelf.listed(Project.existing(_place(), name))]
+    return [_told(manifest) for manifest in shelf.listed(_project(name))]
 
 
 @_edge
@@ -404,7 +310,7 @@ def verify(name: str, release: str | None = None) -> dict[str, Any]:
 
         # salt-call --local --retcode-passthrough mc_project.verify guestbook
     """
-    project = Project.existing(_place(), name)
+    project = _project(name)
     found = [DeploymentId.parse(release)] if release else shelf.deployments(project)
     if not found:
         raise NotFound(f"no release of {name} is here", where=str(project.paths.releases))
@@ -420,13 +326,13 @@ def _told(manifest: Manifest) -> dict[str, Any]:
 @_edge
 def link(name: str) -> list[str]:
     """Link the project into Salt's file and pillar roots; return the links made."""
-    return layout.link(Project.existing(_place(), name))
+    return layout.link(_project(name))
 
 
 @_edge
 def unlink(name: str) -> list[str]:
     """Remove the project's links from Salt's roots and from systemd; return those of Salt."""
-    return layout.unlink(Project.existing(_place(), name))
+    return layout.unlink(_project(name))
 
 
 @_edge
@@ -440,7 +346,7 @@ def identity(name: str, address: str | None = None, port: int | None = None) -> 
 
         # salt-call --local --out=json mc_project.identity guestbook
     """
-    return pairing.identity(Project.existing(_place(), name), address, port).as_dict()
+    return pairing.identity(_project(name), address, port).as_dict()
 
 
 @_edge
@@ -453,19 +359,19 @@ def pair(name: str, peer: dict[str, Any]) -> dict[str, Any]:
     """
     # As it is printed with --out=json.
     given = peer["local"] if isinstance(peer, dict) and list(peer) == ["local"] else peer
-    return pairing.pair(Project.existing(_place(), name), given).as_dict()
+    return pairing.pair(_project(name), given).as_dict()
 
 
 @_edge
 def unpair(name: str, environment: str | None = None) -> list[str]:
     """Forget one peer of a project, or all; return the ids of those forgotten."""
-    return pairing.unpair(Project.existing(_place(), name), environment)
+    return pairing.unpair(_project(name), environment)
 
 
 @_edge
 def peers(name: str) -> list[dict[str, Any]]:
     """Return the environments that a project is paired with."""
-    return [peer.as_dict() for peer in pairing.listed(Project.existing(_place(), name))]
+    return [peer.as_dict() for peer in pairing.listed(_project(name))]
 
 
 @_edge
@@ -481,10 +387,8 @@ def fetch_release(name: str, release: str | None = None) -> dict[str, Any]:
 
         # salt-call --local mc_project.fetch_release guestbook
     """
-    project = Project.existing(_place(), name)
-    manifest = promotion.obtain(
-        project, "", release, lambda line: print(line, file=sys.stderr, flush=True)
-    )
+    project = _project(name)
+    manifest = promotion.obtain(project, "", release, say)
     promotion.fetch_commit(project, manifest.commit)
     return manifest.as_dict()
 
@@ -500,4 +404,4 @@ def remove(name: str, confirm: str = "") -> list[str]:
 
         # salt-call --local mc_project.remove guestbook confirm=guestbook
     """
-    return removal.remove(Project.at(_place(), name), confirm)
+    return removal.remove(Project.at(_call().place, name), confirm)
