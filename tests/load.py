@@ -22,7 +22,8 @@ class Load:
     """``rate`` requests a second from start to ``finish``, GET and POST in turn.
 
     ``broken`` are the requests that failed; ``posted`` the texts of the POSTs that were
-    answered well, each ``prefix`` and a number; ``waits`` seconds each.
+    answered well, each ``prefix`` and a number; ``waits`` seconds each. ``patience`` is how
+    many seconds one waits for its answer.
     """
 
     port: int
@@ -32,6 +33,7 @@ class Load:
     post: str = "/entries"
     limit: float = 120.0
     prefix: str = "r"
+    patience: float = 80.0
     broken: list[Failure] = field(default_factory=list)
     posted: list[str] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
@@ -58,7 +60,7 @@ class Load:
         self._stop.set()
         self._pacer.join()
         for thread in self._threads:
-            thread.join(90)
+            thread.join(self.patience + 10)
 
     def _pace(self) -> None:
         begun = time.monotonic()
@@ -75,7 +77,7 @@ class Load:
     def _one(self, number: int) -> None:
         asked = time.monotonic()
         body = f"{self.prefix}{number}" if number % 2 else None
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=80)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.patience)
         try:
             method, path = ("POST", self.post) if body else ("GET", self.get)
             connection.request(method, path, body=body, headers={"Host": self.host_name})

@@ -18,14 +18,14 @@ from corpus.lab import salt
 from corpus.lab.machine import Lab
 from corpus.lab.paths import LabPaths
 from corpus.lab.tenant import LXCPATH, Checkout, Developer, Environment, address
-from faults.subject import Subject
+from faults.subject import HOLD, Subject
 
 INSIDE = Path(__file__).with_name("inside")
 THERE = Path("/opt/corpus-faults")
 DROP_IN = Path("/etc/systemd/system/corpus-deploy.service.d/faults.conf")
 EXEC = f"[Service]\nExecStart=\nExecStart=/opt/corpus/bin/python {THERE}/service.py\n"
 SIZE = "1536M"  # of an environment, small so that its disk is full soon
-PATIENCE = 90.0  # seconds for anything that a deployment does
+PATIENCE = 180.0  # seconds for anything that a deployment does
 
 
 class Broken(AssertionError):
@@ -151,7 +151,8 @@ class Stand:
             if staging:
                 pair = ("corpus_node.pair", staging.environment.id, stand.environment.id, name)
                 salt.call(lab.node(), *pair)
-            stand.environment.route(f"{name}.localhost", subject.port)
+            route = ("corpus_node.route", stand.environment.id, f"{name}.localhost", subject.port)
+            salt.call(lab.node(), *route, hold=HOLD)
             stand.deploy()
         except BaseException:
             if staging:

@@ -27,6 +27,8 @@ PHASE_OF = {
 }
 """The phase whose failing state makes a step fail; the steps that are absent run none."""
 
+HOLD = 240
+"""Seconds that visitors wait: longer than any cell holds them, on a busy machine too."""
 UNWELL = "/run/{name}-unwell"
 """While this file is there, no version of the service starts."""
 STUCK = "/run/{name}-stuck"
@@ -62,8 +64,9 @@ class Subject(Tiny):
     def write(self, tree: Path) -> None:
         """Write the files, with the phases that this version has."""
         self.settings = {
-            "health": [{"url": f"http://127.0.0.1:{self.port}/health", "timeout": 20}],
+            "health": [{"url": f"http://127.0.0.1:{self.port}/health", "timeout": 60}],
             "drain": 5,
+            "hold": HOLD,
         }
         self.build = self._failing("build")
         self.phases = self._phases()

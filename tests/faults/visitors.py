@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import count
 
+from faults.subject import HOLD
 from load import Load
 
 RATE = 20.0  # requests a second, every other one a POST
@@ -25,7 +26,8 @@ class Visitors:
     def come(self) -> None:
         """Begin to ask."""
         prefix = f"c{next(_numbers)}-"
-        self._load = Load(self.port, self.host_name, rate=RATE, limit=600, prefix=prefix).start()
+        load = Load(self.port, self.host_name, RATE, limit=600, prefix=prefix, patience=HOLD + 20)
+        self._load = load.start()
 
     def leave(self) -> None:
         """Ask no more, and wait for the last answers."""
