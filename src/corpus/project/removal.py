@@ -110,8 +110,8 @@ def _pairings(project: Project) -> Iterator[str]:
     if project.place.peers.is_dir():
         for environment in peers.unpair(project):
             yield f"pairing with {environment}"
-    for name in (project.name, f"{project.name}.pub"):
-        path = project.place.fetch_keys / name
+    keys, name = project.place.fetch_keys, project.name
+    for path in (keys / name, keys / f"{name}.pub", *keys.glob(f".{name}.partial*")):
         if path.exists():
             path.unlink()
             yield str(path)

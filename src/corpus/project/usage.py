@@ -44,7 +44,7 @@ class Usage:
 
 
 def measure(project: Project) -> Usage:
-    """Look at every file of a project, about 100,000 in a second."""
+    """Look at every file of a project: 30,000 (btrfs) to 90,000 (ext4) a second of one core."""
     kernel.sync(project.paths.root)  # what is not on the disk yet has no place there
     survey = Survey()
     parts: dict[str, dict[str, Holding]] = {}

@@ -63,6 +63,7 @@ class Well:
             key.parent.mkdir(exist_ok=True)
             make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)]
             subprocess.run(make, check=True)
+        self.place.release_key.with_suffix(".pub").unlink()  # nobody needs it
         layout.initialise(self.project, [KEY])
         files = {".salt/top.sls": "", "app": "1", "systemd/demo.service": UNIT}
         done = self.scratch.deploy(

@@ -33,13 +33,13 @@ def host_key(place: Place) -> Iterator[Finding]:
         mend = "systemctl start corpus-hostkey ssh"
         yield Finding("host_key", State.BAD, "absent: nobody can push", str(key), mend)
         return
-    yield from _pair(place, "host_key", key)
+    yield from _private(place, "host_key", key, place.host_key)
 
 
 def release_key(place: Place) -> Iterator[Finding]:
     """The key that signs releases is root's alone, once there is one."""
     if place.release_key.exists():
-        yield from _pair(place, "release_key", place.release_key)
+        yield from _private(place, "release_key", place.release_key, None)
 
 
 def peers(place: Place) -> Iterator[Finding]:
@@ -63,31 +63,30 @@ def fetch_keys(place: Place) -> Iterator[Finding]:
             yield Finding("fetch_keys", State.BAD, f"mode {mode:04o}", str(key), mend, repair)
 
 
-def _pair(place: Place, check: str, key: Path) -> Iterator[Finding]:
+def _private(place: Place, check: str, key: Path, public: Path | None) -> Iterator[Finding]:
     found = key.stat()
     mode = stat.S_IMODE(found.st_mode)
     if key.is_symlink() or found.st_uid != os.geteuid():
         yield Finding(check, State.BAD, "it is not root's own file", str(key), "make a new one")
-    elif mode & 0o077:
+        return
+    if mode & 0o077:
         mend = f"chmod 600 {key}; make a new one if somebody read it"
         repair = partial(key.chmod, 0o600)
         yield Finding(check, State.BAD, f"mode {mode:04o}", str(key), mend, repair)
-    else:
-        yield from _public_half(place, check, key)
-
-
-def _public_half(place: Place, check: str, key: Path) -> Iterator[Finding]:
-    made = place.host.run(signing.public_key(key), check=False)
+        return
+    made = place.host.run(signing.public_key(key), check=False, timeout=30)
     if made.code:
         yield Finding(check, State.BAD, "it is no private key", str(key), "make a new one")
-        return
-    public = key.with_name(f"{key.name}.pub")
-    held = public.read_text(errors="replace").split()[:2] if public.is_file() else []
-    if held != made.out.split()[:2]:
+    elif public and _key_in(public) != made.out.split()[:2]:
         yield Finding(
             check, State.WARN, "it is not the public half of the key", str(public),
             "it is written anew", partial(place.host.put, public, made.out.encode(), 0o644),
         )  # fmt: skip
+
+
+def _key_in(public: Path) -> list[str]:
+    """Return kind and text of a public key, without its comment."""
+    return public.read_text(errors="replace").split()[:2] if public.is_file() else []
 
 
 def service(place: Place) -> Iterator[Finding]:
