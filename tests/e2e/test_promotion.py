@@ -14,6 +14,7 @@ from corpus.lab.machine import Lab
 from corpus.lab.tenant import Developer, Environment
 from corpus.model.errors import CorpusError
 from e2e.tiny import Tiny
+from projects import wait_until
 from sites import Site, lab, prepared
 
 __all__ = ["lab", "prepared"]
@@ -116,6 +117,7 @@ def test_it_is_here_then_without_staging(world: World) -> None:
             world.fetch()
     finally:
         world.staging.start()
+        wait_until(lambda: world.ssh("list").code == 0, patience=60)
 
 
 def release_in_prod(world: World) -> str:
@@ -129,7 +131,9 @@ def test_what_does_not_go_live_is_not_offered(world: World) -> None:
     good = release(site)
     listing = "x:\n  cmd.run:\n    - name: ls -l /srv/projects/wares/releases > /root/listing"
     site.tiny.phases = {"post_install": f"{listing}\ny:\n  test.fail_without_changes: []"}
-    assert site.push().code != 0
+    push = site.push()
+    assert push.code != 0
+    assert "rolled back" in push.text
     site.tiny.phases = {}
     failed = release(site)
     lines = world.staging.host.run(["cat", "/root/listing"]).out.splitlines()
@@ -183,7 +187,8 @@ def test_no_terminal_no_forwarding_no_file_transfer(world: World) -> None:
     assert (forwarded.code, forwarded.out) == (255, "")
     back = ("-N", "-R", "2222:127.0.0.1:22", "-oExitOnForwardFailure=yes")
     assert world.ssh(options=back).code == 255
-    assert "refused: " in world.ssh("sftp", options=("-s",)).err
+    subsystem = world.ssh("sftp", options=("-s",))
+    assert (subsystem.code, subsystem.out) == (1, "")
     settings = f"-P {world.staging.ssh_port} -i {FETCH}/wares -oHostKeyAlias={world.staging.id}"
     settings += f" -oUserKnownHostsFile={FETCH}/wares.known_hosts -oBatchMode=yes"
     for program in ("sftp", "scp"):
