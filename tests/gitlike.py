@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,14 +34,15 @@ class Git:
         files: dict[str, str] = json.loads((self._objects / sha).read_text())["files"]
         return files
 
-    def run(self, argv: Sequence[str]) -> str | None:
+    def run(self, argv: Sequence[str], stdin: str = "") -> str | None:
         """Return what a command prints, or None when it fails."""
+        self._stdin = stdin
         words = [word for word in argv if not word.startswith("-")]
         folder = next((word[10:] for word in argv if word.startswith("--git-dir=")), "")
-        if argv[0] == "-C":
-            folder = words.pop(0)
-        if "-c" in argv:
-            words.remove(argv[list(argv).index("-c") + 1])
+        for option, value in itertools.pairwise(argv):
+            if option in ("-C", "-c"):
+                words.remove(value)
+                folder = value if option == "-C" else folder
         return getattr(self, f"_{words[0].replace('-', '_')}")(Path(folder), *words[1:])
 
     def _init(self, _folder: Path, path: str) -> str:
@@ -62,7 +64,10 @@ class Git:
             sha = json.loads((self._objects / sha).read_text())["parent"]
         return "" if sha else None
 
-    def _update_ref(self, folder: Path, ref: str, new: str, old: str) -> str | None:
+    def _update_ref(self, folder: Path, ref: str, new: str, old: str = "") -> str | None:
+        if ref == "HEAD":
+            (folder / ".git/HEAD").write_text(new)
+            return ""
         place = folder / ref
         if (place.read_text() if place.exists() else ZERO) != old:
             return None
@@ -97,6 +102,41 @@ class Git:
             lock.unlink()
         return ""
 
+    # What a work tree with edits takes besides; its index is the name of a commit.
+
+    def _status(self, folder: Path) -> str:
+        head = (folder / ".git/HEAD").read_text()
+        changed = [name for name, text in self.files(head).items() if _text(folder / name) != text]
+        return "".join(f" M {name}\0" for name in changed)
+
+    def _diff_tree(self, _folder: Path, old: str, new: str) -> str:
+        before, after = self.files(old), self.files(new)
+        return "".join(
+            f":100644 100644 {_object(before[name])} {_object(after[name])} M\0{name}\0"
+            for name in before
+            if before[name] != after[name]
+        )
+
+    def _hash_object(self, folder: Path, name: str) -> str:
+        return _object(_text(folder / name))
+
+    def _read_tree(self, folder: Path, sha: str) -> str:
+        (folder / ".git/index").write_text(sha)
+        return ""
+
+    def _checkout_index(self, folder: Path) -> str:
+        files = self.files((folder / ".git/index").read_text())
+        for name in filter(None, self._stdin.split("\0")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(files[name])
+        return ""
+
+    def _update_index(self, _folder: Path) -> str:
+        return ""
+
+    def _cat_file(self, _folder: Path, name: str) -> str | None:
+        return "" if (self._objects / name.removesuffix("^{commit}")).exists() else None
+
     def _clean(self, folder: Path) -> str:
         head = folder / ".git/HEAD"
         wanted = {folder / name for name in self.files(head.read_text())}
@@ -109,3 +149,11 @@ class Git:
             else:
                 path.unlink()
         return ""
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def _object(text: str) -> str:
+    return hashlib.sha1(text.encode()).hexdigest()

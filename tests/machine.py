@@ -135,8 +135,8 @@ class Machine(Fake):
         pass_through(f"ran {command.argv[0]}")
         return Result(command.argv, 0 if isinstance(out, str) else 1, out or "")
 
-    def _git(self, argv: Sequence[str], _stdin: str) -> str | None:
-        return self.git.run(argv)
+    def _git(self, argv: Sequence[str], stdin: str) -> str | None:
+        return self.git.run(argv, stdin)
 
     # Copies
 
@@ -148,7 +148,35 @@ class Machine(Fake):
             shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
         return ""
 
-    _rsync = _cp
+    def _rsync(self, argv: Sequence[str], stdin: str) -> str | None:
+        if "--delete" not in argv:
+            return self._cp(argv, stdin)
+        given = dict(word.split("=", 1) for word in argv if "=" in word)
+        source, target = map(Path, argv[-2:])
+        spared = given.get("--exclude", "").lstrip("/")
+        names = {
+            path.relative_to(folder)
+            for folder in (source, target)
+            for path in folder.rglob("*")
+            if path.is_file() and path.relative_to(folder).parts[0] != spared
+        }
+        differ = [n for n in sorted(names) if not _are_equal(source / n, target / n)]
+        if "--dry-run" in argv:
+            return "\n".join(map(str, differ))
+        for name in differ:
+            self._mirror(source / name, target / name, Path(given.get("--backup-dir", "")) / name)
+        shutil.copystat(source, target)
+        return ""
+
+    def _mirror(self, source: Path, target: Path, aside: Path) -> None:
+        if target.exists() and aside.is_absolute():
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            target.rename(aside)
+        if source.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+        else:
+            target.unlink(missing_ok=True)
 
     # Keys
 
@@ -303,6 +331,10 @@ class Machine(Fake):
         with (self.folder / "acknowledged").open("a") as file:
             file.write(f"{entry}\n")
         self.tell("visit", version.number)
+
+
+def _are_equal(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.read_bytes() == other.read_bytes()
 
 
 def hash_of(text: str) -> str:

@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from corpus.hosts import mounts
 from corpus.model.deployment import DeploymentId, Outcome
-from corpus.project import lock, repository, retention
+from corpus.model.mode import Mode
+from corpus.project import binding, lock, repository, retention
 from corpus.project.ledger import Ledger
 from machine import PORT, Version
 from projects import BRANCH
@@ -99,10 +101,15 @@ def as_recorded(world: World) -> None:
     assert not machine.trouble(version), machine.trouble(version)
     assert tip == live.commit
     assert repository.checked_out(world.project) == live.commit
-    assert paths.current.readlink() == Path(live.id)
     wanted = version.files()
     assert files_of(paths.project) == wanted
-    del wanted[".salt/top.sls"]
+    editable = version.mode == Mode.EDITABLE
+    assert binding.is_bound(world.project) == editable
+    assert mounts.below(paths.root) == [paths.project] * editable
+    assert len(list(world.place.units.glob("*.mount"))) == editable
+    assert paths.current.readlink() == Path("../run" if editable else live.id)
+    if not editable:
+        del wanted[".salt/top.sls"]
     assert files_of(paths.run) == wanted
     assert files_of(paths.current) == wanted
     if live.release:
@@ -115,7 +122,6 @@ def nothing_left(world: World) -> None:
     """Fail when something lies about that no deployment needs."""
     paths = world.paths
     assert not lock.is_held(paths.lock)
-    assert str(paths.root) not in Path("/proc/self/mountinfo").read_text()
     assert list(paths.build.iterdir()) == [paths.build / "cache"]
     left = [path for path in paths.root.rglob("*") if is_left(path)]
     assert left == [], left

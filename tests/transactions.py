@@ -18,15 +18,16 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
-from corpus.hosts import kernel, pipeline, processes
+from corpus.hosts import kernel, mounts, pipeline, processes
 from corpus.model.deployment import DeploymentId, Kind
-from corpus.model.errors import PhaseFailed, ReleaseRefused
+from corpus.model.errors import DeploymentRefused, PhaseFailed, ReleaseRefused
 from corpus.model.manifest import Manifest
 from corpus.model.mode import Mode
 from corpus.project import (
     __main__ as boot,
 )
 from corpus.project import (
+    binding,
     deployment,
     health,
     journal,
@@ -109,7 +110,8 @@ class Macros:
     def _build(self, common: dict[str, Any]) -> None:
         if self.machine.waits_for:
             wait_until(self.machine.waits_for.exists)
-        copy_to_run(common)
+        if not binding.is_bound(self.project):
+            copy_to_run(common)
 
     def _start(self, _common: dict[str, Any]) -> None:
         self.machine.run(["systemctl", "start", "--", UNIT])
@@ -129,8 +131,8 @@ class Macros:
     def _post_install(self, _common: dict[str, Any]) -> None:
         """Migrate, in place and bit by bit, as nobody should; never back."""
         for store in self.machine.stores:
-            if entries_of(store)[1] > self.version.schema:
-                return
+            if entries_of(store)[1] >= self.version.schema:
+                continue
             lines = store.read_text().splitlines() if store.exists() else ["schema 0"]
             half = len(lines) // 2
             for part in (range(half), range(half, len(lines))):
@@ -162,6 +164,7 @@ class World:
         live = self.live
         former = self.version_of(live) if live else Version(0)
         self.number += 1
+        migrates = migrates and more.get("mode") != Mode.EDITABLE  # which puts no data aside
         version = Version(self.number, former.schema + migrates, **more)
         commit = self.machine.git.commit(version.files(), live.commit if live else None)
         if version.mode == Mode.FINAL:
@@ -188,11 +191,18 @@ class World:
 
     def roll_back(self, target: Entry, with_data: bool, faults: Sequence[Fault] = ()) -> int:
         """Begin to go back to a former deployment, in a child; nothing may be unfinished."""
-        if with_data:
+        if with_data and self.has_data_of(target):
             kept = self.paths.archive(targets.data_of(self.project, target.id)).data
             self.machine.write("reverted", entries_of(kept / "entries")[0])
         asked = Request(BRANCH, "", "ann", Kind.ROLLBACK, target.id, with_data)
         return self._ask(asked, faults, unheard)
+
+    def has_data_of(self, target: Entry) -> bool:
+        """Tell whether the data that ``target`` left is kept."""
+        try:
+            return bool(targets.data_of(self.project, target.id))
+        except DeploymentRefused:
+            return False
 
     def _ask(self, asked: Request, faults: Sequence[Fault], sink: Callable[[str], None]) -> int:
         self.count += 1
@@ -251,9 +261,17 @@ class World:
     def reboot(self) -> None:
         """Stop and start the container: what is unfinished is held before anything starts."""
         self.machine.boot()
+        self.unmount()
+        if any((self.place.units / binding.WANTS).glob("*")):
+            kernel.bind_mount(self.paths.run, self.paths.project)
         boot.hold_unfinished(self.place)
         self.machine.come_up()
         self.machine.visit(now=True)
+
+    def unmount(self) -> None:
+        """Take off what editable mode has mounted."""
+        for point in reversed(mounts.below(self.paths.root)):
+            kernel.unmount(point)
 
     def _child(self, work: Callable[[], None], faults: Sequence[Fault]) -> int:
         def armed() -> None:

@@ -76,6 +76,13 @@ def bind(project: Project) -> None:
     trees.remove(_spare(project))
 
 
+def bind_again(project: Project) -> None:
+    """Undo ``unbind``: ``run/`` has the files, ``project/`` what was checked out since alone."""
+    if not is_bound(project):
+        trees.empty(project.paths.project)
+        bind(project)
+
+
 def unbind(project: Project) -> None:
     """Make ``run/`` and ``project/`` two directories again; ``run/`` keeps the files.
 

@@ -109,7 +109,7 @@ def recover(project: Project, make_runner: MakeRunner, log: Log) -> Ending | Non
 
     The caller holds the project's lock. Raises RollbackFailed when it cannot be finished.
     """
-    for folder in (project.paths.state, project.paths.releases):
+    for folder in (project.paths.state, project.paths.outbox, project.paths.releases):
         files.sweep(folder)
     history = journal.read(project.paths.journal)
     if history is None:

@@ -30,6 +30,7 @@ from corpus.project import (
 )
 from corpus.project.work import Work
 
+_UNBOUND = "unbound"
 CONFIGURE = 300  # seconds: a pillar may run commands
 
 
@@ -79,6 +80,7 @@ def _settle_mode(work: Work) -> None:
         )
     if not editable and binding.is_bound(work.project):
         undo_check_out(work)  # run/, which goes on serving, keeps the live version
+        work.note(**{_UNBOUND: True})
         binding.unbind(work.project)
         _check_out(work, work.commit, work.pillar_commit)
 
@@ -91,7 +93,9 @@ def _check_out(work: Work, commit: str, pillar_commit: str) -> None:
 
 
 def undo_check_out(work: Work) -> None:
-    """Put the checkouts back to the version that is live."""
+    """Put the checkouts back to the version that is live, and editable mode where it was left."""
+    if work.journal.fact(_UNBOUND):
+        binding.bind_again(work.project)
     former = work.previous.commit if work.previous else ""
     kept = worktree.put_back(work.project, work.commit, former)
     if kept:

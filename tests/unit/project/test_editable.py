@@ -275,3 +275,16 @@ def test_the_way_back_is_tried_again_from_where_it_failed(
     assert _files(dev) == before
     status = git("-C", dev.paths.project, "status", "--porcelain").stdout
     assert status == ""
+
+
+@pytest.mark.parametrize("phase", ["gather_variables", "build", "post_install"])
+def test_a_push_that_leaves_editable_mode_and_fails_leaves_it_not(dev: Scratch, phase: str) -> None:
+    commit = dev.commit({"app": "version 2\n"})
+    phases = {"build": copy_to_run, phase: fail}
+    done = dev.deploy(commit, Phases({"mode": "cooking"}, **phases))
+    assert done.outcome in ("refused", "rolled_back"), done.text
+    assert binding.is_bound(dev.project)
+    assert (dev.paths.run / "app").read_text() == "version 1\n"
+    assert (dev.paths.run / "built").exists()
+    (dev.paths.project / "app").write_text("edited\n")
+    assert (dev.paths.run / "app").read_text() == "edited\n"
