@@ -12,8 +12,9 @@ from corpus.model.mode import Mode
 from corpus.project import binding, lock, repository, retention
 from corpus.project.ledger import Ledger
 from machine import PORT, Version
+from played import RETENTION
 from projects import BRANCH
-from transactions import RETENTION, World
+from transactions import World
 
 EXCLUSIVE = {"phase", "phase ended", "started", "stopped", "held", "admitted"}
 TOLD = {"live in": "live", "rolled back": "rolled_back", "refused": "refused"}
