@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from corpus.hosts import files, processes
+from corpus.hosts import files, kernel, processes
 from corpus.model.deployment import DeploymentId, Kind, Outcome
 from corpus.model.errors import CorpusError, RollbackFailed
 from corpus.model.mode import Mode
@@ -86,6 +86,7 @@ def _run(work: Work) -> Ending:
         for step in steps.plan(work):
             _do(work, step)
         work.journal.facts(runtime=work.runtime)
+        kernel.sync(work.project.paths.run)  # what is told to be live is there after a power cut
         work.journal.begin("live")
     except BaseException as error:  # whatever it was, an interrupt too: the way back is the same
         return way_back.back(work, error)
