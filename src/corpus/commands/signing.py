@@ -10,11 +10,6 @@ from pathlib import Path
 NAMESPACE = "corpus-release"
 
 
-def make_key(path: Path) -> list[str]:
-    """Return the command that makes an ed25519 key without a pass phrase."""
-    return ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", NAMESPACE, "-f", str(path)]
-
-
 def public_key(key: Path) -> list[str]:
     """Return the command that prints the public key of a private one."""
     return ["ssh-keygen", "-y", "-f", str(key)]

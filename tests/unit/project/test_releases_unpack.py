@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 
 from corpus.project import releases
+from corpus.project.place import Project
 from projects import Scratch, ids
 
 FACTS = {"commit": "c" * 40, "time": 1_700_000_000, "made_at": 1_700_000_009, "by": "ann"}
@@ -30,6 +36,43 @@ def described(folder: Path) -> dict[str, object]:
             kind,
         )
     return found
+
+
+def test_owners(scratch: Scratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers stay, also large ones; the application's own account is found by its name."""
+    if os.geteuid() != 0:
+        pytest.skip("owners: needs root")
+    source = tmp_path / "source"
+    source.mkdir()
+    for name, owner in (("mine", 1), ("root", 0), ("large", 3_000_000), ("more", 4321)):
+        (source / name).write_text(name)
+        os.chown(source / name, owner, owner)
+    (source / "link").symlink_to("mine")
+    os.chown(source / "link", 1, 1, follow_symlinks=False)
+    made = releases.make(scratch.project, A, source, FACTS, {})
+    # Of the same name, and of another number than where the release was made.
+    monkeypatch.setattr(Project, "application", "daemon")
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: SimpleNamespace(pw_uid=len(name) + 500))
+    monkeypatch.setattr(grp, "getgrnam", lambda name: SimpleNamespace(gr_gid=len(name) + 600))
+    releases.unpack(scratch.project, made, tmp_path / "target")
+    found = {path.name: (path.lstat().st_uid, path.lstat().st_gid)
+             for path in (tmp_path / "target").iterdir()}  # fmt: skip
+    assert found == {"mine": (506, 606), "root": (0, 0), "large": (3_000_000, 3_000_000),
+                     "more": (4321, 4321), "link": (506, 606)}  # fmt: skip
+
+
+def test_it_is_readable_for_who_serves_it(scratch: Scratch, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    if os.geteuid() == 0:
+        os.chown(scratch.paths.releases, 0, 4321)
+    releases.make(scratch.project, A, source, FACTS, {"empty": ["nothing"]})
+    releases.offer(scratch.project, A, offered=True)
+    files = list(scratch.paths.releases.iterdir())
+    assert len(files) == 4
+    for path in files:
+        assert path.stat().st_mode & 0o777 == 0o640
+        assert path.stat().st_gid == scratch.paths.releases.stat().st_gid
 
 
 def test_there_and_back(scratch: Scratch, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import socket
 import tempfile
 from pathlib import Path
 
-from corpus.commands import signing
+from corpus.commands import signing, ssh
 from corpus.hosts.files import write_atomic
 from corpus.model.errors import CommandFailed, ReleaseRefused
 from corpus.project.place import Place, Project
@@ -31,7 +31,7 @@ def own_key(place: Place) -> Path:
     place.etc.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".release_key.", dir=place.etc) as folder:
         made = Path(folder) / "key"
-        place.host.run(signing.make_key(made), timeout=_TIMEOUT)
+        place.host.run(ssh.make_key(made), timeout=_TIMEOUT)
         made.chmod(0o600)
         with made.open("rb") as file:
             os.fsync(file.fileno())
