@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,11 @@ from sites import Site, lab, prepared
 __all__ = ["lab", "prepared"]
 
 ANN = 1234
+NAMES = {
+    f"GIT_{role}_{what}": "ann@example.org"
+    for role in ("AUTHOR", "COMMITTER")
+    for what in ("NAME", "EMAIL")
+}
 HOMES = "home/ann/shared"
 
 
@@ -49,6 +55,7 @@ def dev(prepared: Lab) -> Iterator[Environment]:
         yield made
     finally:
         made.destroy()
+        shutil.rmtree(home)
 
 
 def site(dev: Environment, folder: Path, name: str, port: int, **values: Any) -> Site:
@@ -113,6 +120,19 @@ def test_edit_in_the_environment(dev: Environment, tmp_path: Path) -> None:
     assert "made" not in one.inside("ls", f"{one.root}/run")
     status = ["git", "-C", f"{one.root}/project", "status", "--porcelain"]
     assert one.inside("runuser", "-u", "plain", "--", *status) == ""
+
+    one.tiny.phases.clear()
+    who = ["git", "-C", f"{one.root}/run", "-c", "user.name=a", "-c", "user.email=a@b"]
+    commit = [*who, "commit", "-q", "--allow-empty", "-m", "made there"]
+    one.inside("runuser", "-u", "plain", "--", *commit)
+    assert "made there" not in one.code.git("log").out
+    assert "git branch NAME" in one.push("not on top of it").text
+    ssh = {"GIT_SSH_COMMAND": " ".join(one.developer.ssh(dev))}
+    url = f"ssh://plain@127.0.0.1:{dev.ssh_port}{one.root}/run"
+    fetch = ["git", "pull", "--quiet", "--no-rebase", "--no-edit", url, "HEAD"]
+    Local().run(fetch, cwd=one.code.tree, env={**ssh, **NAMES})
+    assert "made there" in one.code.git("log").out
+    assert one.push_tree("on top of it").code == 0
 
 
 def test_edit_on_the_laptop(dev: Environment, tmp_path: Path) -> None:

@@ -103,6 +103,7 @@ def environment(lab: Lab, node: Host) -> Iterator[Environment]:
     yield made
     made.destroy()
     assert as_ann(node, "cat", f"{SHARED}/app.py").code == 0
+    node.run(["rm", "-r", SHARED])
     assert "ids-" not in node.run(["cat", "/proc/self/mountinfo"]).out
 
 
