@@ -98,7 +98,8 @@ def _prepare(played: Played) -> None:
         salt.call(stand.environment.host, "mc_project.fetch_release", played.name)
         stand.tamper(cell.variant.removesuffix(HERE), here=True)
     if cell.fault == RESTORE:
-        flag = STUCK if cell.step in ("start", "health") else UNWELL
+        reloads = cell.mode != "editable" and cell.step in ("start", "health")
+        flag = STUCK if reloads else UNWELL
         stand.control("run", ["touch", flag.format(name=played.name)])
     orders = []
     if cell.fault in WHAT:

@@ -139,10 +139,10 @@ def strike(all_of_it: bool) -> list[int]:
     """Kill the deployers, or the whole service; return who was hit."""
     first = main_pid()
     pids = sorted(int(pid) for pid in members() - {first})
-    if all_of_it:
-        pids.append(int(first))
-    else:
+    if not all_of_it:
         pids = [pid for pid in pids if parent(pid) == first]
+    elif first != "0":  # which it is while it starts again
+        pids.append(int(first))
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
