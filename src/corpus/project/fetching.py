@@ -170,6 +170,7 @@ def _download(project: Project, staging: Peer, part: Part, partial: Path, tell: 
         def take(data: bytes) -> None:
             nonlocal last
             if file.tell() + len(data) > part.archive_size:
+                partial.unlink()  # nobody can go on from it
                 raise _failed(staging, f"{part.archive} is longer than the manifest says")
             file.write(data)
             digest.update(data)
