@@ -47,6 +47,8 @@ def undo_bind(work: Work) -> None:
     done = done and repository.checked_out(project) != work.commit
     if archive.run.exists() and not done:
         binding.put_back(project, archive.run, archive.run_failed)
+    if not archive.run.exists():
+        trees.remove_copy(archive.run)  # half a one
     preparing.undo_check_out(work)  # before the former version starts from there
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from corpus.hosts import kernel
 from corpus.project import binding, health, services, traffic
 from corpus.project.__main__ import hold_unfinished
 from corpus.project.journal import Journal
@@ -288,3 +289,20 @@ def test_a_push_that_leaves_editable_mode_and_fails_leaves_it_not(dev: Scratch, 
     assert (dev.paths.run / "built").exists()
     (dev.paths.project / "app").write_text("edited\n")
     assert (dev.paths.run / "app").read_text() == "edited\n"
+
+
+def test_killed_while_run_is_put_aside(dev: Scratch) -> None:
+    before = _files(dev)
+    commit = dev.commit({"app": "version 2\n"})
+
+    def work() -> None:
+        def dies(path: Path) -> None:
+            if "archives" in path.parts:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        kernel.sync = dies
+        dev.deploy_here(commit, Phases(SETTINGS, build=build))
+
+    assert os.waitpid(fork(work), 0)[1] == signal.SIGKILL
+    assert dev.recover(Phases(SETTINGS)) is not None
+    assert _files(dev) == before  # and dev finds nothing half made
