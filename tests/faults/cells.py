@@ -94,6 +94,11 @@ class Cell:
         return "rolled_back" if self.held else "refused"
 
     @property
+    def keeps_journal(self) -> bool:
+        """Whether only the next start of the service ends the journal, which could not be."""
+        return (self.fault, self.step, self.moment) == (ERROR, "resume", "end")
+
+    @property
     def why_not(self) -> str:
         """Why there is nothing to try, or an empty text."""
         return _REASONS.get((self.fault, self.step)) or _general(self)

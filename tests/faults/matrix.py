@@ -76,7 +76,7 @@ def run(lab: Lab, folder: Path, modes: list[str], steps: list[str], faults: list
     """Play the chosen cells and return their rows in the table's order."""
     chosen = list(cells(modes, steps, faults))
     todo: queue.Queue[Cell] = queue.Queue()
-    for cell in chosen:
+    for cell in sorted(chosen, key=lambda cell: cell.mode != "final"):  # the slowest first
         todo.put(cell)
     players = [Player(lab, folder, str(number), todo) for number in range(AT_ONCE)]
     for player in players:

@@ -141,6 +141,9 @@ def _end(played: Played) -> list[str]:
         wait_for(lambda: invariants.stuck(stand), "the way back fails")
         push.wait()
         _mend(played)
+    elif cell.keeps_journal:
+        push.wait()
+        _restart(stand)
     wait_for(lambda: invariants.settled(stand, played.before), "the deployment ends")
     if cell.fault == STOP and not push.ended:
         push.drop()
@@ -174,6 +177,10 @@ def _mend(played: Played) -> None:
             played.told.append("a push was not refused on top of a failed rollback")
     for flag in (STUCK, UNWELL):
         stand.control("run", ["rm", "-f", flag.format(name=played.name)])
+    _restart(stand)
+
+
+def _restart(stand: Stand) -> None:
     stand.control("run", ["systemctl", "restart", "corpus-deploy.service"])
 
 

@@ -40,7 +40,7 @@ def back(work: Work, error: BaseException) -> Ending:
         _shout(work, trouble)
     else:
         if recorded:
-            work.journal.close()
+            _close(work)
         work.log.title(_verdict(work, outcome))
     ending.tidy(work, outcome, said)
     return Ending(str(work.id), outcome, said)
@@ -68,6 +68,15 @@ def _record(work: Work, begun: list[str], entry: Entry) -> bool:
         work.log.alarm("the next start of the deploy service, or the next push, records it")
         return False
     return True
+
+
+def _close(work: Work) -> None:
+    """End the journal; one that stays changes nothing of how it ended."""
+    try:
+        work.journal.close()
+    except OSError as error:
+        work.log.alarm(f"the journal stays: {error}")
+        work.log.alarm("the next start of the deploy service, or the next push, ends it")
 
 
 def _undo(work: Work, begun: list[str]) -> tuple[Outcome, str]:

@@ -65,6 +65,25 @@ def test_a_full_disk_within_the_swap_does_not_cost_the_live_version(live: Scratc
     assert live.digests() == before
 
 
+def test_a_journal_that_cannot_be_ended_changes_nothing_of_the_outcome(
+    live: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stays(_journal: Journal) -> None:
+        raise OSError(errno.EIO, "I/O error")
+
+    before = live.digests()
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "close", stays)
+        done = live.deploy(version(live), Phases(build=copy_to_run, deploy=fail))
+    assert done.outcome == "rolled_back", done.text
+    assert "the journal stays" in done.text
+    assert live.digests() == before
+    entries = len(live.ledger)
+    assert live.recover(Phases(build=copy_to_run)) is not None
+    assert (live.digests(), len(live.ledger)) == (before, entries)
+    live.assert_clean()
+
+
 def test_a_failed_rollback_keeps_everything_whatever_the_retention(live: Scratch) -> None:
     before = live.digests()
     broken = Phases({"retention": {"failed": 0}}, build=copy_to_run, deploy=fail, restore=fail)
