@@ -18,16 +18,24 @@ def hold_unfinished(place: Place) -> list[int]:
     """Hold the ports of every project with an unfinished deployment; return them."""
     held: set[int] = set()
     for name in place.names():
-        project = Project.existing(place, name)
-        history = journal.read(project.paths.journal)
-        live = Ledger(project.paths.ledger).live()
-        if history and not history.live and binding.is_bound(project):
-            _put_back(project, history, live.commit if live else "")
-        if history and "hold" in history.begun:
-            for runtime in (history.facts.get("runtime", {}), live.runtime if live else {}):
-                held |= {int(port) for port in runtime.get("ports", [])}
+        try:
+            held |= _to_hold(Project.existing(place, name))
+        except Exception as error:  # one that is damaged must not keep the others from it
+            print(f"{name}: {error!r}", file=sys.stderr)
     traffic.hold(place, sorted(held))
     return sorted(held)
+
+
+def _to_hold(project: Project) -> set[int]:
+    """Return the ports to hold of one project, whose checkout is put back too."""
+    history = journal.read(project.paths.journal)
+    live = Ledger(project.paths.ledger).live()
+    if history and not history.live and binding.is_bound(project):
+        _put_back(project, history, live.commit if live else "")
+    if not history or "hold" not in history.begun:
+        return set()
+    both = (history.facts.get("runtime", {}), live.runtime if live else {})
+    return {int(port) for runtime in both for port in runtime.get("ports", [])}
 
 
 def _put_back(project: Project, history: journal.History, live: str) -> None:

@@ -25,7 +25,7 @@ from corpus.project.work import Work
 MakeRunner = Callable[[Project, DeploymentId], PhaseRunner]
 MARK = "CORPUS_DEPLOYMENT"
 """The variable that tells the programs of a deployment, its id, from all others."""
-DURABLE = frozenset({"hold", "data", "swap", "start", "live"})
+DURABLE = frozenset({"hold", "data", "swap", "bind", "revert", "start", "live"})
 
 
 def new_id() -> DeploymentId:
@@ -116,10 +116,28 @@ def recover(project: Project, make_runner: MakeRunner, log: Log) -> Ending | Non
     if history is None:
         project.paths.journal.unlink(missing_ok=True)
         return None
-    header = history.header
     # What the dead one left running would write into what is put back.
-    orphans = processes.kill_marked(MARK, header["id"])
-    work = Work(
+    orphans = processes.kill_marked(MARK, history.header["id"])
+    work = _work_of(project, history, make_runner, log)
+    log.title(f"recovering {work.id}: it was cut off in {(history.begun or ['start'])[-1]}")
+    if orphans:
+        log.line(f"{orphans} processes that it left were ended")
+    with processes.marked(MARK, str(work.id)):
+        if history.live:
+            return _completed(work)
+        ended = way_back.back(work, CorpusError("the deployment was cut off"))
+    if ended.outcome is Outcome.ROLLBACK_FAILED:
+        raise RollbackFailed(
+            f"the rollback of {ended.id} could not be finished: {ended.error}",
+            mend="mend its cause first: no deployment begins on top of it",
+        )
+    return ended
+
+
+def _work_of(project: Project, history: journal.History, make_runner: MakeRunner, log: Log) -> Work:
+    """Return the work that a journal tells of."""
+    header, facts = history.header, history.facts
+    return Work(
         project=project,
         id=DeploymentId.parse(header["id"]),
         commit=header["commit"],
@@ -132,20 +150,19 @@ def recover(project: Project, make_runner: MakeRunner, log: Log) -> Ending | Non
         kind=Kind(header["kind"]),
         target=header["target"],
         with_data=header["with_data"],
-        mode=Mode(history.facts.get("mode", Mode.COOKING)),
-        release=history.facts.get("release", ""),
-        runtime=history.facts.get("runtime", {}),
+        mode=Mode(facts.get("mode", Mode.COOKING)),
+        release=facts.get("release", ""),
+        runtime=facts.get("runtime", {}),
     )
-    log.title(f"recovering {work.id}: it was cut off in {(history.begun or ['start'])[-1]}")
-    if orphans:
-        log.line(f"{orphans} processes that it left were ended")
-    with processes.marked(MARK, header["id"]):
-        if history.live:
-            return complete(work)
-        ended = way_back.back(work, CorpusError("the deployment was cut off"))
-    if ended.outcome is Outcome.ROLLBACK_FAILED:
-        raise RollbackFailed(
-            f"the rollback of {ended.id} could not be finished: {ended.error}",
-            mend="mend its cause first: no deployment begins on top of it",
+
+
+def _completed(work: Work) -> Ending:
+    """Complete a deployment that is live. Raises CorpusError while that cannot be recorded."""
+    ended = complete(work)
+    if work.journal.path.exists():
+        raise CorpusError(
+            f"{work.id} is live and that could not be recorded",
+            where=str(work.journal.path),
+            mend="mend the cause above first: no deployment begins on top of it",
         )
     return ended

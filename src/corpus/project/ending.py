@@ -56,13 +56,21 @@ def _settle(work: Work) -> None:
     link.unlink(missing_ok=True)
     link.symlink_to("../run" if work.mode is Mode.EDITABLE else str(work.id))
     link.replace(paths.current)
-    if work.mode is not Mode.EDITABLE:
-        hotfixes.note(work.project, work.id)
     record(work, entry(work, Outcome.LIVE))
+    if work.mode is not Mode.EDITABLE:
+        _note_generated(work)
     offering.follow(work.project)
     repository.move_branch(work.project, work.branch, work.commit)
     work.log.title(f"live in {time.time() - work.started:.1f} s")
     work.journal.close()
+
+
+def _note_generated(work: Work) -> None:
+    """Remember what the phases made in ``run/``; without it, that counts as made by hand."""
+    try:
+        hotfixes.note(work.project, work.id)
+    except OSError as error:
+        work.log.line(f"what was made in run/ is not noted: {error}")
 
 
 def tidy(work: Work, outcome: Outcome, error: str) -> None:

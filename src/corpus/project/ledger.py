@@ -50,7 +50,7 @@ class Ledger:
         self.path = path
 
     def entries(self) -> list[Entry]:
-        """Every entry, oldest first; a line cut short by a power cut is left out."""
+        """Every entry, oldest first; a line that is damaged is left out."""
         try:
             lines = self.path.read_text().splitlines()
         except FileNotFoundError:
@@ -59,11 +59,10 @@ class Ledger:
         for line in lines:
             try:
                 values = json.loads(line)
-            except ValueError:
+                kinds = {"outcome": Outcome(values["outcome"]), "kind": Kind(values["kind"])}
+                found.append(Entry(**(values | kinds)))
+            except (ValueError, KeyError, TypeError):
                 continue
-            values["outcome"] = Outcome(values["outcome"])
-            values["kind"] = Kind(values["kind"])
-            found.append(Entry(**values))
         return found
 
     def live(self, besides: str = "") -> Entry | None:

@@ -95,8 +95,15 @@ def move_branch(project: Project, branch: str, new: str) -> None:
     """Point ``branch`` of the pushed repository at ``new``."""
     repository = project.paths.project_git
     old = branch_tip(project, repository, branch)
-    if old != new:
-        run(project, git.update_ref(repository, branch, new, old or git.ZERO))
+    if old == new:
+        return
+    command = git.update_ref(repository, branch, new, old or git.ZERO)
+    try:
+        run(project, command)
+    except CommandFailed:
+        # Left by a killed git: this branch is moved by deployments alone, and we hold the lock.
+        (repository / f"{branch}.lock").unlink(missing_ok=True)
+        run(project, command)
 
 
 def check_out(project: Project, repository: Path, target: Path, commit: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from corpus.hosts import processes
@@ -52,7 +53,8 @@ def _make_room(work: Work, begun: list[str], error: BaseException) -> None:
     Once the swap has begun, the directory of the build may hold the version that was live.
     """
     built = None if "swap" in begun else work.project.paths.new_run(work.id)
-    reserve.release(work.project, built, error)
+    with contextlib.suppress(OSError):  # what cannot be freed must not end the way back
+        reserve.release(work.project, built, error)
 
 
 def _record(work: Work, begun: list[str], entry: Entry) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -17,10 +18,23 @@ from typing import Any
 import pytest
 
 from corpus.hosts import kernel
-from corpus.project import lock, traffic, trees
+from corpus.project import hotfixes, lock, traffic, trees
+from corpus.project.__main__ import hold_unfinished
 from corpus.project.journal import Journal
 from corpus.project.ledger import Ledger
-from projects import Phase, Phases, Scratch, copy_to_run, fail, fork, kill, wait_until
+from projects import (
+    Deployed,
+    Phase,
+    Phases,
+    Scratch,
+    copy_to_run,
+    fail,
+    fork,
+    git,
+    in_child,
+    kill,
+    wait_until,
+)
 
 FULL = OSError(errno.EDQUOT, "Disk quota exceeded")
 
@@ -309,6 +323,58 @@ def test_traffic_is_admitted_though_what_is_live_cannot_be_recorded(live: Scratc
     ending = live.recover(Phases())
     assert ending is not None
     assert ending.outcome == "live"
+
+
+def test_a_live_deployment_is_recorded_before_another_begins(live: Scratch) -> None:
+    def arm() -> None:
+        def full(_self: Ledger, _entry: object) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        Ledger.append = full  # type: ignore[method-assign]
+
+    assert armed(live, arm, Phases(build=copy_to_run)) == 0
+    entries = len(live.ledger)
+    third = version(live, "version 3\n")
+
+    def while_it_lasts() -> Deployed:
+        arm()
+        return live.deploy_here(third, Phases(build=copy_to_run))
+
+    refused = in_child(while_it_lasts)
+    assert refused.outcome == "refused"
+    assert "no deployment begins on top of it" in refused.text
+    assert len(live.ledger) == entries
+    assert live.deploy(third, Phases(build=copy_to_run)).outcome == "live"
+    assert [entry.outcome for entry in live.ledger[entries:]] == ["live", "live"]
+    live.assert_clean()
+
+
+def test_a_note_that_cannot_be_written_hinders_nothing(live: Scratch) -> None:
+    def arm() -> None:
+        def gone(*_args: object) -> None:
+            raise FileNotFoundError(errno.ENOENT, "a file of a cache went away")
+
+        hotfixes.note = gone
+
+    assert armed(live, arm, Phases(build=copy_to_run)) == 0
+    assert live.ledger[-1].outcome == "live"
+    live.assert_clean()
+
+
+def test_a_branch_whose_lock_was_left_is_moved(live: Scratch) -> None:
+    (live.paths.project_git / "refs/heads/master.lock").touch()
+    commit = version(live)
+    assert live.deploy(commit, Phases(build=copy_to_run)).outcome == "live"
+    assert git("-C", live.paths.project_git, "rev-parse", "master").stdout.strip() == commit
+
+
+def test_one_damaged_project_hinders_no_other(live: Scratch) -> None:
+    other = Scratch(live.folder, "other")
+    other.paths.ledger.write_text('{"outcome": "live"}\n[]\n17\n{"outcome": "nonsense"}\n')
+    other.paths.journal.write_text('{"header": 5}\n')
+    assert live.deploy(version(live), Phases(build=copy_to_run)).outcome == "live"
+    assert hold_unfinished(live.place) == []
+    shutil.rmtree(other.paths.root)
 
 
 def test_a_copy_of_a_project_beside_it_is_no_project(scratch: Scratch) -> None:
