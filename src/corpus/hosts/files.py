@@ -49,6 +49,12 @@ def _sync_names(folder: Path) -> None:
         os.close(handle)
 
 
+def write_all(handle: int, data: bytes | memoryview) -> None:
+    """Write all of ``data``: a disk that gets full, or a signal, lets a part of it through."""
+    while data:
+        data = data[os.write(handle, data) :]
+
+
 def append_line(path: Path, line: str, mode: int = 0o600, *, durable: bool = True) -> None:
     """Append one line to ``path``; ``durable`` waits until it is on the disk.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from corpus.hosts.files import append_line, sweep, write_atomic
+from corpus.hosts.files import append_line, sweep, write_all, write_atomic
 
 
 def test_a_reader_sees_the_old_or_the_new_content(tmp_path: Path) -> None:
@@ -51,3 +51,14 @@ def test_what_a_death_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
         path.touch()
     sweep(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(kept)
+
+
+def test_a_part_that_was_written_is_not_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that gets full takes what it can, and says so only the next time."""
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: write(handle, data[:3]))
+    with (tmp_path / "file").open("wb") as file:
+        write_all(file.fileno(), b"0123456789")
+    assert (tmp_path / "file").read_bytes() == b"0123456789"

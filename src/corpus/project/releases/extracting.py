@@ -8,6 +8,7 @@ import pwd
 from pathlib import Path
 from typing import IO, Final
 
+from corpus.hosts.files import write_all
 from corpus.model.manifest import Part
 from corpus.project.releases.members import FILE, FOLDER, LINK, Member, exactly, padding
 from corpus.project.releases.rules import Rules, Unfit
@@ -108,10 +109,10 @@ class Tree:
         try:
             left = member.size
             while left > _CHUNK:
-                _put(handle, exactly(stream, _CHUNK))
+                write_all(handle, exactly(stream, _CHUNK))
                 left -= _CHUNK
             if left:
-                _put(handle, memoryview(exactly(stream, left + padding(left)))[:left])
+                write_all(handle, memoryview(exactly(stream, left + padding(left)))[:left])
             self._own(handle, member)
             os.fchmod(handle, member.mode & 0o7777)
             os.utime(handle, (member.time, member.time))
@@ -133,9 +134,3 @@ class Tree:
             os.chown(what, uid, gid, follow_symlinks=False) if isinstance(what, bytes) else (
                 os.fchown(what, uid, gid)
             )
-
-
-def _put(handle: int, data: bytes | memoryview) -> None:
-    """Write all of ``data``: a disk that gets full takes a part of it first."""
-    while data:
-        data = data[os.write(handle, data) :]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, Final
 
 from corpus.commands import copying
 from corpus.hosts import pipeline
-from corpus.hosts.files import write_atomic
+from corpus.hosts.files import write_all, write_atomic
 from corpus.model.deployment import DeploymentId
 from corpus.model.manifest import Manifest, Part, parse
 from corpus.project.place import Project
@@ -20,6 +22,7 @@ from corpus.project.releases.contents import Contents, survey
 from corpus.project.releases.rules import Rules
 
 _CHUNK: Final = 1 << 20
+_AHEAD: Final = 32  # chunks that wait for the digest, at the most
 _TIMEOUT: Final = 3600
 _READABLE: Final = 0o640  # for the group of releases/, which serves them to paired environments
 
@@ -95,7 +98,7 @@ def _archive(
     with _listing(found.names) as names, partial.open("wb", buffering=0) as file:
         own(project, file.fileno())
         with pipeline.output_of(commands, names, timeout=_TIMEOUT) as output:
-            digest, size = _copy(output, file)
+            digest, size = _copy(output, file.fileno())
         os.fdatasync(file.fileno())
     partial.rename(target)
     return Part(name, target.name, digest, size, found.size, found.files)
@@ -114,13 +117,27 @@ def _listing(names: list[bytes]) -> Any:
         os.close(handle)
 
 
-def _copy(source: IO[bytes], target: IO[bytes]) -> tuple[str, int]:
-    """Write what ``source`` yields; return its SHA-256 in hex and how many bytes it was."""
+def _copy(source: IO[bytes], target: int) -> tuple[str, int]:
+    """Write what ``source`` yields; return its SHA-256 in hex and how many bytes it was.
+
+    A thread digests and writes, so that the compressor, which hands over megabytes at once,
+    is not kept waiting: what it waits for, its own threads and tar wait for too.
+    """
     digest, size = hashlib.sha256(), 0
-    while data := source.read(_CHUNK):
+
+    def take(data: bytes) -> None:
         digest.update(data)
-        target.write(data)
-        size += len(data)
+        write_all(target, data)
+
+    waiting: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(max_workers=1) as worker:
+        while data := source.read(_CHUNK):
+            size += len(data)
+            waiting.append(worker.submit(take, data))
+            if len(waiting) > _AHEAD:
+                waiting.popleft().result()
+        for taken in waiting:
+            taken.result()
     return digest.hexdigest(), size
 
 

@@ -18,6 +18,7 @@ from typing import IO, Final
 
 from corpus.commands import copying
 from corpus.hosts import kernel, pipeline
+from corpus.hosts.files import write_all
 from corpus.model.errors import CommandFailed, ReleaseRefused
 from corpus.model.manifest import Manifest, Part
 from corpus.model.size import format_size
@@ -101,7 +102,7 @@ def _fed(archive: int) -> Iterator[tuple[int, Callable[[], str]]]:
             with open(archive, "rb", 0, closefd=False) as source, open(writing, "wb", 0) as pipe:  # noqa: PTH123
                 while data := source.read(_CHUNK):
                     digest.update(data)
-                    pipe.write(data)
+                    write_all(pipe.fileno(), data)
         except OSError as error:
             failures.append(error)
 
