@@ -99,6 +99,7 @@ _KNOWN: Mapping[str, Mapping[str, Any]] = {
     "demo": {},
     "test": {"subnet": "10.86.2.0/24", "http_port": 8180, "ssh_port_base": 22100},
     "bench": {"subnet": "10.86.3.0/24", "http_port": 8280, "ssh_port_base": 22200},
+    "faults": {"subnet": "10.86.4.0/24", "http_port": 8380, "ssh_port_base": 22300},
 }
 
 

@@ -9,7 +9,7 @@ from corpus.model.errors import InvalidInput
 
 
 def test_the_known_labs_stand_side_by_side() -> None:
-    labs = [settings_for(name) for name in ("demo", "test", "bench")]
+    labs = [settings_for(name) for name in ("demo", "test", "bench", "faults")]
     for one in labs:
         for other in labs:
             if one is not other:
