@@ -44,7 +44,9 @@ def site(sites: list[Site], new_site: NewSite, environment: Environment) -> Site
         assert made.push().code == 0
         made.ask("/entries", "one")
         made.tiny.version = "2"
-        made.tiny.phases["post_deploy"] = command("left", "setsid sleep 300 >&- 2>&- & exit 0")
+        made.tiny.phases["post_deploy"] = command(
+            "left", "setsid -f sleep 300 </dev/null >/dev/null 2>&1"
+        )
         push = made.push()
         assert push.code == 0, push.text
         sites.append(made)
