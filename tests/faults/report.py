@@ -87,12 +87,22 @@ def _sign(row: Row, notes: dict[str, int]) -> str:
     return f"n/a ({notes[row.why]})" if row.outcome == "n/a" else _SIGN[row.outcome]
 
 
+CELLS = ("<!-- written by make faults -->", "<!-- end -->")
+SOAK = ("<!-- written by a soak -->", "<!-- end of the soak -->")
+
+
 def write_reference(rows: Sequence[Row], path: Path = REFERENCE) -> None:
-    """Write the page of the reference between its two marks; the prose around them stays."""
-    text = path.read_text()
-    head, _, rest = text.partition(BEGIN)
-    tail = rest.partition(END)[2]
-    path.write_text(f"{head}{BEGIN}\n\n{counts(rows)}.\n\n{tables(rows)}\n\n{END}{tail}")
+    """Write the tables of the page of the reference; the prose around them stays."""
+    _between(path, CELLS, f"{counts(rows)}.\n\n{tables(rows)}")
 
 
-BEGIN, END = "<!-- written by make faults -->", "<!-- end -->"
+def write_soak(seed: int, turns: int, broken: int, path: Path = REFERENCE) -> None:
+    """Write into the page of the reference how the last soak went."""
+    _between(path, SOAK, f"The last one: seed {seed}, {turns} turns in a row, {broken} broken.")
+
+
+def _between(path: Path, marks: tuple[str, str], text: str) -> None:
+    begin, end = marks
+    head, _, rest = path.read_text().partition(begin)
+    tail = rest.partition(end)[2]
+    path.write_text(f"{head}{begin}\n\n{text}\n\n{end}{tail}")

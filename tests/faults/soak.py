@@ -219,4 +219,5 @@ def run(lab: Lab, folder: Path, modes: list[str], seed: int, turns: int, seconds
     print("\n".join(broken))
     ends = ", ".join(f"{number} {name}" for name, number in sorted(outcomes.items()))
     print(f"seed {seed}: {outcomes.total()} turns ({ends}), {len(broken)} broken")
+    report.write_soak(seed, outcomes.total(), len(broken))
     return len(broken)
