@@ -8,7 +8,7 @@ import os
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
@@ -28,8 +28,31 @@ def output_of(
     when one ends non-zero, or runs past ``timeout`` seconds; another exception in the block
     kills them.
     """
+    with _running(commands, source, subprocess.PIPE, timeout) as started:
+        output = started[-1].stdout
+        assert output is not None  # noqa: S101  asked for above
+        with output:
+            yield output
+
+
+@contextmanager
+def into(
+    commands: Sequence[Sequence[str]], source: int, target: int, *, timeout: float
+) -> Iterator[Callable[[], bool]]:
+    """Yield what tells whether they still run, while the last one prints to ``target``.
+
+    What it has printed can be read there meanwhile. All else is as with ``output_of``.
+    """
+    with _running(commands, source, target, timeout) as started:
+        yield lambda: started[-1].poll() is None
+
+
+@contextmanager
+def _running(
+    commands: Sequence[Sequence[str]], source: int, target: int, timeout: float
+) -> Iterator[list[subprocess.Popen[bytes]]]:
     with tempfile.TemporaryFile() as errors, contextlib.ExitStack() as stack:
-        started = _start(commands, source, errors, stack)
+        started = _start(commands, source, target, errors, stack)
         expired = threading.Event()
 
         def expire() -> None:
@@ -40,10 +63,7 @@ def output_of(
         timer.daemon = True
         timer.start()
         stack.callback(timer.cancel)
-        output = started[-1].stdout
-        assert output is not None  # noqa: S101  asked for below
-        with output:
-            yield output
+        yield started
         codes = [process.wait() for process in started]
         if expired.is_set() or any(codes):
             at = next((n for n, code in enumerate(codes) if code), 0)
@@ -55,25 +75,27 @@ def output_of(
 def _start(
     commands: Sequence[Sequence[str]],
     source: int,
+    target: int,
     errors: IO[bytes],
     stack: contextlib.ExitStack,
 ) -> list[subprocess.Popen[bytes]]:
     started: list[subprocess.Popen[bytes]] = []
     stack.callback(_end, started)
     given: int | IO[bytes] = source
-    for argv in commands:
+    for number, argv in enumerate(commands, start=1):
+        wanted = target if number == len(commands) else subprocess.PIPE
         try:
             process = subprocess.Popen(
-                list(argv), stdin=given, stdout=subprocess.PIPE, stderr=errors, bufsize=_BUFFER
+                list(argv), stdin=given, stdout=wanted, stderr=errors, bufsize=_BUFFER
             )
         except FileNotFoundError as error:
             raise CommandFailed(argv, 127, str(error)) from None
         if started and started[-1].stdout:
             started[-1].stdout.close()  # or its end would never be seen
-        assert process.stdout is not None  # noqa: S101  asked for above
-        widen(process.stdout.fileno())
         started.append(process)
-        given = process.stdout
+        if process.stdout:
+            widen(process.stdout.fileno())
+            given = process.stdout
     return started
 
 

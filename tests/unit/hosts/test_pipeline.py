@@ -66,3 +66,19 @@ def test_a_failure_of_who_reads_ends_them(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="65536"):
         read_some()
     assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
+
+
+def test_into_a_file_that_is_read_meanwhile(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb") as file:
+        commands = [["sh", "-c", "echo one; sleep 0.3; echo two"], ["cat"]]
+        with pipeline.into(commands, NOTHING, file.fileno(), timeout=10) as growing:
+            while not (tmp_path / "file").read_bytes():
+                assert growing()
+            while growing():
+                time.sleep(0.01)
+            assert (tmp_path / "file").read_bytes() == b"one\ntwo\n"
+        with (
+            pytest.raises(CommandFailed),
+            pipeline.into([["false"], ["cat"]], NOTHING, file.fileno(), timeout=10),
+        ):
+            pass

@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections import deque
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from corpus.commands import copying
 from corpus.hosts import pipeline
-from corpus.hosts.files import write_all, write_atomic
+from corpus.hosts.files import write_atomic
 from corpus.model.deployment import DeploymentId
 from corpus.model.manifest import Manifest, Part, parse
 from corpus.project.place import Project
@@ -22,7 +21,7 @@ from corpus.project.releases.contents import Contents, survey
 from corpus.project.releases.rules import Rules
 
 _CHUNK: Final = 1 << 20
-_AHEAD: Final = 32  # chunks that wait for the digest, at the most
+_PAUSE: Final = 0.01  # seconds until more of an archive is looked for
 _TIMEOUT: Final = 3600
 _READABLE: Final = 0o640  # for the group of releases/, which serves them to paired environments
 
@@ -89,16 +88,21 @@ def _printable(value: object) -> str:
 
 
 def _archive(
-    project: Project, deployment: DeploymentId, name: str, source: Path, found: Contents, time: int
+    project: Project,
+    deployment: DeploymentId,
+    name: str,
+    source: Path,
+    found: Contents,
+    moment: int,
 ) -> Part:
     """Write one archive, whole or not at all."""
     target = project.paths.release(deployment, name)
     partial = target.with_name(f".{target.name}.partial")
-    commands = [copying.archive(source, mtime=time), copying.compress()]
+    commands = [copying.archive(source, mtime=moment), copying.compress()]
     with _listing(found.names) as names, partial.open("wb", buffering=0) as file:
         own(project, file.fileno())
-        with pipeline.output_of(commands, names, timeout=_TIMEOUT) as output:
-            digest, size = _copy(output, file.fileno())
+        with pipeline.into(commands, names, file.fileno(), timeout=_TIMEOUT) as growing:
+            digest, size = _follow(partial, growing)
         os.fdatasync(file.fileno())
     partial.rename(target)
     return Part(name, target.name, digest, size, found.size, found.files)
@@ -117,28 +121,20 @@ def _listing(names: list[bytes]) -> Any:
         os.close(handle)
 
 
-def _copy(source: IO[bytes], target: int) -> tuple[str, int]:
-    """Write what ``source`` yields; return its SHA-256 in hex and how many bytes it was.
+def _follow(path: Path, growing: Callable[[], bool]) -> tuple[str, int]:
+    """Return SHA-256 in hex and size of a file that is being written, read as it grows.
 
-    A thread digests and writes, so that the compressor, which hands over megabytes at once,
-    is not kept waiting: what it waits for, its own threads and tar wait for too.
+    So it is read from memory, and who writes it never waits for the digest.
     """
-    digest, size = hashlib.sha256(), 0
-
-    def take(data: bytes) -> None:
-        digest.update(data)
-        write_all(target, data)
-
-    waiting: deque[Future[None]] = deque()
-    with ThreadPoolExecutor(max_workers=1) as worker:
-        while data := source.read(_CHUNK):
-            size += len(data)
-            waiting.append(worker.submit(take, data))
-            if len(waiting) > _AHEAD:
-                waiting.popleft().result()
-        for taken in waiting:
-            taken.result()
-    return digest.hexdigest(), size
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while True:
+            last = not growing()  # asked first: what comes after the answer is read yet
+            while data := file.read(_CHUNK):
+                digest.update(data)
+            if last:
+                return digest.hexdigest(), file.tell()
+            time.sleep(_PAUSE)
 
 
 def _write(project: Project, path: Path, data: bytes) -> None:
