@@ -9,7 +9,7 @@ from typing import Any
 from corpus.hosts import mounts
 from corpus.model.deployment import DeploymentId, Outcome
 from corpus.model.mode import Mode
-from corpus.project import binding, lock, repository, retention
+from corpus.project import binding, lock, repository, retention, trees
 from corpus.project.ledger import Ledger
 from machine import PORT, Version
 from played import RETENTION
@@ -124,7 +124,8 @@ def nothing_left(world: World) -> None:
     paths = world.paths
     assert not lock.is_held(paths.lock)
     assert list(paths.build.iterdir()) == [paths.build / "cache"]
-    left = [path for path in paths.root.rglob("*") if is_left(path)]
+    # What is being pruned was set aside before: the next push removes the rest of it.
+    left = [p for p in paths.root.rglob("*") if is_left(p) and not trees.is_discarded(p)]
     assert left == [], left
     assert PORT not in world.machine.read("held")
 
@@ -134,6 +135,8 @@ def only_what_is_kept(world: World) -> None:
     paths = world.paths
     entries = Ledger(paths.ledger).entries()
     kept = retention.kept(entries, RETENTION["good"], RETENTION["failed"])
+    whole = [entry for entry in entries if paths.deployment(entry.deployment).is_dir()]
+    kept |= retention.kept(whole, RETENTION["good"], 0) | retention.protected(world.project)
     kept |= {entry.release for entry in entries if entry.id in kept}
     past = {name for entry in entries for name in (entry.id, entry.release)} - kept - {""}
     for folder in (paths.deploy, paths.archives, paths.releases):

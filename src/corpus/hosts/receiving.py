@@ -85,8 +85,9 @@ def _pieces(
             assert pipe is not None  # noqa: S101  asked for above
             selector.register(pipe, selectors.EVENT_READ)
         while selector.get_map():
-            ready = selector.select(max(0.0, min(patience, deadline - time.monotonic())))
-            if not ready:
+            left = deadline - time.monotonic()
+            ready = selector.select(min(patience, left)) if left > 0 else []
+            if not ready:  # or it goes on for too long
                 yield False, b""
             for key, _ in ready:
                 data = os.read(key.fd, _CHUNK)

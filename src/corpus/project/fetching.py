@@ -29,7 +29,7 @@ from corpus.project.place import RELEASES, Project
 
 Tell = Callable[[str], None]
 
-SECONDS = 3600.0  # that one archive, or one fetch of commits, may take
+SECONDS = 3600.0  # that a release with all its archives, or one fetch of commits, may take
 _PATIENCE = 30.0  # seconds of silence
 _LISTED = 16 << 20  # bytes of a list
 _TRIES = 3
@@ -95,9 +95,10 @@ def _bring(project: Project, staging: Peer, offer: Offer, tell: Tell) -> None:
     missing = [part for part in manifest.parts if not _is_whole(folder / part.archive, part)]
     needed = sum(part.archive_size - _size(_partial(folder, part)) for part in missing)
     room.ensure(project, needed, tell)
+    deadline = time.monotonic() + SECONDS
     for part in missing:
         tell(f"fetching {part.archive} ({format_size(part.archive_size)}) from staging")
-        _bring_part(project, staging, part, tell)
+        _bring_part(project, staging, part, tell, deadline)
     for path, data in (
         (project.paths.signature(manifest.deployment), offer.signature),
         (project.paths.manifest(manifest.deployment), offer.text),  # last: now it is a release
@@ -130,17 +131,17 @@ def _is_whole(path: Path, part: Part) -> bool:
         return hashlib.file_digest(file, "sha256").hexdigest() == part.sha256
 
 
-def _bring_part(project: Project, staging: Peer, part: Part, tell: Tell) -> None:
+def _bring_part(project: Project, staging: Peer, part: Part, tell: Tell, deadline: float) -> None:
     """Download one archive; a connection that breaks is gone on from where it broke."""
     partial = _partial(project.paths.releases, part)
     failures, begun_at = 0, _size(partial)
     while True:
         before = _size(partial)
         try:
-            digest = _download(project, staging, part, partial, tell)
+            digest = _download(project, staging, part, partial, tell, deadline)
         except CommandFailed as error:
             failures = failures + 1 if _size(partial) == before else 1
-            if failures >= _TRIES:
+            if failures >= _TRIES or time.monotonic() > deadline:
                 raise _failed(staging, _reason(error)) from None
             tell(f"the connection broke at {format_size(_size(partial))}; trying again")
             time.sleep(failures)
@@ -155,7 +156,9 @@ def _bring_part(project: Project, staging: Peer, part: Part, tell: Tell) -> None
     partial.rename(project.paths.releases / part.archive)
 
 
-def _download(project: Project, staging: Peer, part: Part, partial: Path, tell: Tell) -> str:
+def _download(
+    project: Project, staging: Peer, part: Part, partial: Path, tell: Tell, deadline: float
+) -> str:
     """Append what is missing of an archive to ``partial``; return the SHA-256 of the whole.
 
     Raises CommandFailed when the connection broke or ended early, ReleaseRefused.
@@ -180,7 +183,7 @@ def _download(project: Project, staging: Peer, part: Part, partial: Path, tell: 
 
         if file.tell() < part.archive_size:
             request = f"get {part.archive} {file.tell()}"
-            _ask(project, staging, request, take, limit=SECONDS)
+            _ask(project, staging, request, take, limit=deadline - time.monotonic())
         if file.tell() < part.archive_size:
             raise CommandFailed((request,), 0, "it ended before the end of the file")
         os.fsync(file.fileno())

@@ -6,6 +6,7 @@ noted when the deployment goes live; all that differs besides is somebody's own 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -28,10 +29,11 @@ def changes(run: Path, unpacked: Path) -> dict[str, str]:
     before, now = dict(_entries(unpacked)), dict(_entries(run))
     found = {}
     for name, path in now.items():
-        if name not in before:
-            found[name] = "new"
-        elif not _same(path, before[name]):
-            found[name] = "changed"
+        with contextlib.suppress(FileNotFoundError):  # the application goes on
+            if name not in before:
+                found[name] = "new"
+            elif not _same(path, before[name]):
+                found[name] = "changed"
     return found | {name: "removed" for name in before if name not in now}
 
 
@@ -105,9 +107,11 @@ def _same(one: Path, other: Path) -> bool:
 
 def _mark(path: Path) -> str:
     """Return what tells one content of a path from another; empty when it is absent."""
-    if path.is_symlink():
-        return f"-> {path.readlink()}"
-    if not path.is_file():
-        return ""
-    with path.open("rb") as file:
-        return f"{path.stat().st_mode:o} {hashlib.file_digest(file, 'sha256').hexdigest()}"
+    with contextlib.suppress(FileNotFoundError):  # it may go while one looks
+        if path.is_symlink():
+            return f"-> {path.readlink()}"
+        if path.is_file():
+            with path.open("rb") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                return f"{mode:o} {hashlib.file_digest(file, 'sha256').hexdigest()}"
+    return ""

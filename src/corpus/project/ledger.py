@@ -70,6 +70,20 @@ class Ledger:
         good = [entry for entry in self.entries() if entry.outcome is Outcome.LIVE]
         return next((entry for entry in reversed(good) if entry.id != besides), None)
 
+    def bad(self) -> set[str]:
+        """The deployments that were rolled back from, by hand, and what they are copies of."""
+        entries = self.entries()
+        bad = {entry.replaces for entry in entries if entry.outcome is Outcome.LIVE} - {""}
+        return bad | {entry.target for entry in entries if entry.id in bad} - {""}
+
+    def bad_releases(self) -> set[str]:
+        """The releases whose last deployment that went live was rolled back from."""
+        bad = self.bad()
+        last = {
+            entry.release: entry.id for entry in self.entries() if entry.outcome is Outcome.LIVE
+        }
+        return {release for release, deployment in last.items() if deployment in bad} - {""}
+
     def targets(self) -> list[Entry]:
         """The deployments that a rollback may go back to, newest first.
 
@@ -78,8 +92,7 @@ class Ledger:
         """
         entries = self.entries()
         now = self.live()
-        bad = {entry.replaces for entry in entries if entry.outcome is Outcome.LIVE}
-        bad |= {entry.target for entry in entries if entry.id in bad}  # of which it was a copy
+        bad = self.bad()
         left = {now.id, now.target} if now else set()
         return [
             entry

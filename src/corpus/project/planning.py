@@ -66,7 +66,7 @@ def plan(
         work = _work(project, scratch, asked, pillar, make_runner, log, identity)
         states = _rehearse(work, log, preview=preview)
         if work.mode is Mode.FINAL and work.kind is not Kind.ROLLBACK:
-            manifest = promotion.find(project, work.commit, work.target or None)
+            manifest = promotion.find(project, work.commit, work.target or None, log.line)
             work.release, work.size = str(manifest.deployment), manifest.size
         needed = copies.of(work)
         found = {

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from corpus.model.deployment import DeploymentId
 from corpus.model.errors import (
+    Conflict,
     CorpusError,
     InvalidInput,
     NotFound,
@@ -19,19 +20,36 @@ from corpus.model.errors import (
 from corpus.model.manifest import Manifest
 from corpus.project import fetching, lock, peers, releases, repository
 from corpus.project.fetching import Offer, Tell
+from corpus.project.ledger import Ledger
 from corpus.project.place import Project
 from corpus.project.releases import signing, verifying
 
+FETCHING = "a fetch of a release"
+"""What holds the project's lock while a release comes here without being deployed."""
 
-def latest(project: Project) -> Manifest:
+
+def latest(project: Project, tell: Tell) -> Manifest:
     """Return the newest release that staging offers or that lies here, and is signed right.
 
-    Raises ReleaseRefused when the staging environment does not answer, NotFound.
+    One that was rolled back from here is none. When the staging environment does not answer,
+    which ``tell`` hears of, what lies here counts. Raises ReleaseRefused when nothing does,
+    NotFound.
     """
-    offered = _offered(project)
+    here = releases.listed(project)
+    try:
+        offered = _offered(project)
+    except ReleaseRefused as error:
+        if not here:
+            raise
+        offered = []
+        tell(f"{error.what}; the newest release that lies here is taken")
     known = {offer.manifest.deployment: offer.manifest for offer in offered}
-    known |= {manifest.deployment: manifest for manifest in releases.listed(project)}
+    known |= {manifest.deployment: manifest for manifest in here}
+    bad = Ledger(project.paths.ledger).bad_releases()
     for deployment in sorted(known, reverse=True):
+        if str(deployment) in bad:
+            tell(f"release {deployment} was rolled back from: not without being named")
+            continue
         offer = next((o for o in offered if o.manifest.deployment == deployment), None)
         try:
             if offer is None:
@@ -42,14 +60,14 @@ def latest(project: Project) -> Manifest:
     raise _none(project, "no release that may be deployed here", list(known.values()))
 
 
-def find(project: Project, commit: str, wanted: str | None) -> Manifest:
+def find(project: Project, commit: str, wanted: str | None, tell: Tell) -> Manifest:
     """Return what ``obtain`` would bring, and bring nothing; its archives are not looked at.
 
     Raises as ``obtain`` does.
     """
     identity = _named(project, wanted) if wanted else None
     if not commit and identity is None:
-        return latest(project)
+        return latest(project, tell)
     here = releases.listed(project)
     for manifest in here:
         if _fits(manifest, commit, identity):
@@ -69,15 +87,12 @@ def obtain(project: Project, commit: str, wanted: str | None, tell: Tell) -> Man
     its id or the name of one of its files; the newest of several. One that lies here is taken,
     else it is fetched from the paired staging environment, which ``tell`` hears of. Raises
     ReleaseRefused, NotFound with what is on offer, InvalidInput.
+
+    The caller holds the project's lock: nobody else writes into ``releases/``, or prunes it.
     """
     identity = _named(project, wanted) if wanted else None
     if not commit and identity is None:
-        identity = latest(project).deployment
-    with lock.held(_lock(project), "a fetch of a release", lambda ahead: tell(f"behind {ahead}")):
-        return _obtain(project, commit, identity, tell)
-
-
-def _obtain(project: Project, commit: str, identity: DeploymentId | None, tell: Tell) -> Manifest:
+        identity = latest(project, tell).deployment
     here = releases.listed(project)
     refused: CorpusError | None = None
     for manifest in here:
@@ -98,6 +113,23 @@ def _obtain(project: Project, commit: str, identity: DeploymentId | None, tell: 
     _checked(project, offer)
     fetching.bring(project, staging, offer, tell)
     return releases.verify(project, offer.manifest.deployment, archives=False)
+
+
+def bring(project: Project, wanted: str | None, tell: Tell) -> Manifest:
+    """Have a release here with its commit, the newest by default, without deploying it.
+
+    Waits for a deployment under way. Raises as ``obtain`` does, Conflict.
+    """
+    with lock.held(project.paths.lock, FETCHING, lambda ahead: tell(f"queued behind {ahead}")):
+        if project.paths.journal.exists():  # traffic is held: its recovery must not wait for us
+            raise Conflict(
+                "a deployment was cut off and is not finished yet",
+                where=str(project.paths.journal),
+                mend="fetch again when it is; mc_project.report tells",
+            )
+        manifest = obtain(project, "", wanted, tell)
+    fetch_commit(project, manifest.commit)
+    return manifest
 
 
 def fetch_commit(project: Project, commit: str) -> None:
@@ -148,10 +180,6 @@ def _named(project: Project, wanted: str) -> DeploymentId:
         )
     stem = path.name.removeprefix(f"{project.name}-").split(".")[0]
     return DeploymentId.parse(stem)
-
-
-def _lock(project: Project) -> Path:
-    return project.paths.state / "fetch.lock"
 
 
 def _none(project: Project, what: str, known: list[Manifest]) -> NotFound:

@@ -58,10 +58,9 @@ def checked_out(project: Project) -> str:
 
 def deploy_branch(project: Project) -> tuple[str, str]:
     """Return the ref and the commit of the branch that deploys. Raises DeploymentRefused."""
-    for branch in git.DEPLOY_REFS:
-        tip = branch_tip(project, project.paths.project_git, branch)
-        if tip:
-            return branch, tip
+    found = _tip(project, project.paths.project_git)
+    if found:
+        return found
     raise DeploymentRefused(
         f"nothing was pushed to {project.name} yet",
         where=str(project.paths.project_git),
@@ -69,13 +68,31 @@ def deploy_branch(project: Project) -> tuple[str, str]:
     )
 
 
+def deploy_ref(project: Project) -> str:
+    """Return the ref of the branch that deploys; that of master when nothing was pushed yet."""
+    found = _tip(project, project.paths.project_git)
+    return found[0] if found else git.DEPLOY_REFS[0]
+
+
 def pillar_tip(project: Project) -> str | None:
     """Return the commit of the pillar that was pushed last, or None."""
-    for branch in git.DEPLOY_REFS:
-        tip = branch_tip(project, project.paths.pillar_git, branch)
-        if tip:
-            return tip
-    return None
+    found = _tip(project, project.paths.pillar_git)
+    return found[1] if found else None
+
+
+def _tip(project: Project, repository: Path) -> tuple[str, str] | None:
+    """Return the branch that deploys and its commit: master, unless main went on from there."""
+    found: tuple[str, str] | None = None
+    for ref in git.DEPLOY_REFS:
+        tip = branch_tip(project, repository, ref)
+        if tip and (found is None or _is_ahead(project, repository, tip, found[1])):
+            found = ref, tip
+    return found
+
+
+def _is_ahead(project: Project, repository: Path, new: str, old: str) -> bool:
+    argv = git.is_ancestor(repository, old, new)
+    return new != old and run(project, argv, check=False).code == 0
 
 
 def check_forward(project: Project, branch: str, new: str) -> None:

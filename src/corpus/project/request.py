@@ -73,7 +73,7 @@ def _pushed(project: Project, request: Request, log: Log) -> tuple[Request, str]
 
 def _promoted(project: Project, request: Request, log: Log) -> tuple[Request, str]:
     """Find the release, and bring its commit here when nobody pushed it."""
-    manifest = promotion.find(project, "", request.target or None)
+    manifest = promotion.find(project, "", request.target or None, log.line)
     promotion.fetch_commit(project, manifest.commit)
     _tell(project, manifest.commit, log)
     chosen = replace(request, new=manifest.commit, target=str(manifest.deployment))

@@ -12,41 +12,51 @@ from pathlib import Path
 from typing import Any
 
 from corpus.model.deployment import DeploymentId, Outcome
-from corpus.model.errors import InvalidInput
+from corpus.model.errors import DeploymentRefused, InvalidInput
 from corpus.model.size import parse_size
-from corpus.project import releases, trees, usage
+from corpus.project import releases, targets, trees, usage
 from corpus.project.ledger import Entry, Ledger
 from corpus.project.place import Project
 
 _DAY = 86400
 
 
-def protected(ledger: Ledger) -> set[str]:
+def protected(project: Project) -> set[str]:
     """Return the ids that always stay: the live one, and what a rollback from it needs.
 
-    That is the last good one before it, and the one after that, which put its data aside.
+    That is what it goes back to, and the one that put the data of that aside; with the
+    releases of them, and of what they are copies of.
     """
-    live = [entry.id for entry in ledger.entries() if entry.outcome is Outcome.LIVE]
-    stay = set(live[-1:])
-    for target in ledger.targets()[:1]:
-        here = live.index(target.id)
-        stay |= set(live[here : here + 2])
-    return stay
+    ledger = Ledger(project.paths.ledger)
+    live = ledger.live()
+    stay = {live.id} if live else set()
+    for target in targets.kept(project)[:1]:
+        stay.add(target.id)
+        with contextlib.suppress(DeploymentRefused):
+            stay.add(str(targets.data_of(project, target.id)))
+    entries = ledger.entries()
+    copied = {entry.target for entry in entries if entry.id in stay}
+    return stay | {entry.release for entry in entries if entry.id in stay | copied} - {""}
 
 
 def kept(entries: list[Entry], good: int, failed: int) -> set[str]:
     """Return the ids that stay by number: the last ``good`` live ones, ``failed`` others."""
     live = [entry.id for entry in entries if entry.outcome is Outcome.LIVE]
-    bad = [entry.id for entry in entries if entry.outcome is not Outcome.LIVE]
+    # One whose way back failed at first has two entries, the last is how it ended.
+    ended = {entry.id: entry.outcome for entry in entries}
+    bad = [name for name, outcome in ended.items() if outcome is not Outcome.LIVE]
     return set(live[-max(1, good) :]) | set(bad[-failed:] if failed else [])
 
 
 def prune(project: Project, retention: Mapping[str, Any], under_way: str = "") -> list[str]:
     """Remove what is past the retention; return the ids. Nothing foreign is touched."""
-    ledger = Ledger(project.paths.ledger)
-    entries = ledger.entries()
-    never = protected(ledger) | {under_way}
-    stay = never | kept(entries, int(retention.get("good", 5)), int(retention.get("failed", 2)))
+    _finish(project)
+    entries = Ledger(project.paths.ledger).entries()
+    never = protected(project) | {under_way}
+    good, failed = int(retention.get("good", 5)), int(retention.get("failed", 2))
+    # Those of editable mode leave nothing to go back to: they push out none that does.
+    whole = [entry for entry in entries if project.paths.deployment(entry.deployment).is_dir()]
+    stay = never | kept(entries, good, failed) | kept(whole, good, 0)
     stay |= {entry.release for entry in entries if entry.id in stay}
     past = {name for entry in entries for name in (entry.id, entry.release)} - stay
     removed = [found for found in _on_disk(project) if str(found) in past]
@@ -88,11 +98,19 @@ def forgotten(project: Project) -> list[DeploymentId]:
 
 def forget(project: Project, deployment: DeploymentId) -> None:
     """Remove all that is kept of a deployment; its entry in the ledger stays."""
-    trees.remove(project.paths.deployment(deployment))
-    trees.remove(project.paths.archive(deployment).root)
+    trees.discard(project.paths.deployment(deployment))
+    trees.discard(project.paths.archive(deployment).root)
     trees.remove(project.paths.new_run(deployment))
     releases.remove(project, deployment)
     project.paths.log(deployment).unlink(missing_ok=True)
+
+
+def _finish(project: Project) -> None:
+    """Remove what somebody who died was removing."""
+    for folder in (project.paths.deploy, project.paths.archives):
+        for path in _entries(folder):
+            if trees.is_discarded(path) and DeploymentId.within(path.name):
+                trees.remove(path)
 
 
 def _is_young(project: Project, deployment: DeploymentId) -> bool:

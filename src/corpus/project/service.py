@@ -32,7 +32,7 @@ from corpus.hosts import kernel, processes
 from corpus.model.deployment import DeploymentId, Outcome
 from corpus.model.errors import CorpusError, InvalidInput
 from corpus.model.names import project_name
-from corpus.project import deployment, lock, notifications
+from corpus.project import deployment, lock, notifications, promotion
 from corpus.project.deployment import MakeRunner
 from corpus.project.layout import GROUP
 from corpus.project.ledger import Ledger
@@ -85,8 +85,9 @@ class Service:
         """Fork a child for each project of which a deployer or a sender died."""
         for name in self.place.names():
             project = Project.existing(self.place, name)
-            if lock.is_held(project.paths.lock):
-                continue
+            held = lock.is_held(project.paths.lock)
+            if held and lock.holder(project.paths.lock) not in ("", promotion.FETCHING):
+                continue  # a deployment recovers what it finds; a fetch does not
             if project.paths.journal.exists():
                 self._fork(name, partial(self._recover, project))
             elif notifications.waiting(project):

@@ -19,11 +19,7 @@ def choose(project: Project, wanted: str = "") -> Entry:
 
     Raises DeploymentRefused with what there is.
     """
-    offered = [
-        entry
-        for entry in Ledger(project.paths.ledger).targets()
-        if project.paths.deployment(entry.deployment).is_dir()
-    ]
+    offered = kept(project)
     names = ", ".join(entry.id for entry in offered) or "none is kept"
     found = [entry for entry in offered if wanted in ("", entry.id)]
     if not found:
@@ -32,6 +28,15 @@ def choose(project: Project, wanted: str = "") -> Entry:
             mend=f"choose one that was live, was not rolled back from and is kept: {names}",
         )
     return found[0]
+
+
+def kept(project: Project) -> list[Entry]:
+    """Return the deployments that one may go back to and that are kept, newest first."""
+    return [
+        entry
+        for entry in Ledger(project.paths.ledger).targets()
+        if project.paths.deployment(entry.deployment).is_dir()
+    ]
 
 
 def data_of(project: Project, target: str) -> DeploymentId:
@@ -88,7 +93,10 @@ def _files(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:
     for place, _names, files in os.walk(folder):
         for name in sorted(files):
             path = Path(place, name)
-            facts = path.lstat()
+            try:
+                facts = path.lstat()
+            except FileNotFoundError:  # the application goes on
+                continue
             yield str(path.relative_to(folder)), (facts.st_size, facts.st_mtime_ns)
 
 

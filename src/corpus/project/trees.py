@@ -19,6 +19,7 @@ from corpus.hosts import kernel, subvolumes
 from corpus.hosts.base import Host
 
 _LABEL = "user.corpus.label"
+_GONE = ".gone"
 
 
 class Way(StrEnum):
@@ -80,6 +81,23 @@ def remove_copy(path: Path) -> None:
     remove(path)
 
 
+def discard(path: Path) -> None:
+    """Remove what others find by its name: whoever dies in the middle leaves none of that name.
+
+    What he leaves, ``is_discarded`` knows.
+    """
+    gone = path.with_name(f".{path.name}{_GONE}")
+    remove(gone)
+    if path.exists():
+        path.rename(gone)
+        remove(gone)
+
+
+def is_discarded(path: Path) -> bool:
+    """Tell whether that is the rest of what ``discard`` was removing."""
+    return path.name.startswith(".") and path.name.endswith(_GONE)
+
+
 def hides_something(path: Path) -> bool:
     """Tell whether a snapshot of ``path`` would lack a part of it: subvolumes within."""
     return subvolumes.is_subvolume(path) and subvolumes.children(path) > 0
@@ -136,7 +154,10 @@ def size_of(path: Path) -> tuple[int, int]:
     size = count = 0
     for folder, _names, files in os.walk(path):
         for name in files:
-            found = os.lstat(Path(folder, name))
+            try:
+                found = os.lstat(Path(folder, name))
+            except FileNotFoundError:  # the application goes on
+                continue
             size += found.st_size
             count += 1
     return size, count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -50,8 +51,10 @@ def measure(project: Project) -> Usage:
     parts: dict[str, dict[str, Holding]] = {}
     seen: set[tuple[int, int]] = set()
     for holder, name, path in _parts(project):
-        found = path.lstat()
-        if (found.st_dev, found.st_ino) not in seen:  # run/ and project/ may be one directory
+        with contextlib.suppress(FileNotFoundError):  # a deployment may be under way
+            found = path.lstat()
+            if (found.st_dev, found.st_ino) in seen:  # run/ and project/ may be one directory
+                continue
             seen.add((found.st_dev, found.st_ino))
             holding = parts.setdefault(holder, {}).setdefault(name, Holding())
             survey.add(holder, path, holding)

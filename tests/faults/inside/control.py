@@ -184,7 +184,9 @@ def leftovers() -> list[str]:
         "deploy/*.partial", "archives/*/*.partial", "archives/*/*.restoring", "releases/*.partial",
         "releases/.*",
     )  # fmt: skip
-    left = [str(found) for pattern in patterns for found in ROOT.glob(pattern)]
+    # What a prune had set aside when it died goes with the next push.
+    found = [path for pattern in patterns for path in ROOT.glob(pattern)]
+    left = [str(path) for path in found if path.suffix != ".gone"]
     left += ["lock"] if locked() else []
     left += [f"mount {point}" for point in mounts() if not (bound() and point == ROOT / "project")]
     for kind, name in (("set", "held"), ("map", "pages")):
@@ -192,7 +194,8 @@ def leftovers() -> list[str]:
         left += [f"{name}: {told.partition('elements')[2]}"] if "elements" in told else []
     known = {entry["id"] for entry in ledger()}
     for folder in ("deploy", "archives"):
-        names = {path.name for path in (ROOT / folder).iterdir()} - {"current"}
+        names = {path.name for path in (ROOT / folder).iterdir() if path.suffix != ".gone"}
+        names -= {"current"}
         left += [f"{folder}/{name} of no deployment" for name in sorted(names - known)]
     return left + processes()
 

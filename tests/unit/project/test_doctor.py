@@ -232,6 +232,7 @@ BREAKS: dict[str, tuple[str, str, Callable[[Well], Any]]] = {
         lambda w: os.utime(_touched(w.paths.log(next(iter(ids(1))))), (1, 1)),
     ),
     "build": ("leftovers", "half made", lambda w: (w.paths.build / "run-x").mkdir()),
+    "gone": ("leftovers", "half made", lambda w: (w.paths.deploy / ".x.gone").mkdir()),
     "partial": ("leftovers", "half made", lambda w: (w.paths.deploy / "x.partial").mkdir()),
     "restoring": (
         "leftovers",

@@ -181,6 +181,20 @@ def test_back_to_a_former_release(both: Both) -> None:
     assert (both.prod.paths.data / "db").read_text() == "of production\n"
 
 
+def test_what_was_rolled_back_from_is_not_promoted_again(both: Both) -> None:
+    both.bake("version 2\n")
+    bad = str(both.baked)
+    assert both.prod.promote(Phases(**PROD)).outcome == "live"
+    assert both.prod.rollback(Phases(**PROD)).outcome == "live"
+    done = both.prod.promote(Phases(**PROD))
+    assert f"release {bad} was rolled back from" in done.text
+    assert app(both.prod) == "version 1\n"
+    assert both.prod.promote(Phases(**PROD), bad).outcome == "live"
+    assert app(both.prod) == "version 2\n"
+    assert both.prod.promote(Phases(**PROD)).outcome == "live"
+    assert app(both.prod) == "version 2\n"
+
+
 def test_releases_of_what_is_kept_are_kept(both: Both) -> None:
     first = both.baked
     for number in range(2, 9):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from corpus.model.deployment import Outcome
+from corpus.model.deployment import Kind, Outcome
 from corpus.project.ledger import Ledger
 from projects import entry, ids
 
@@ -60,3 +60,25 @@ def test_a_line_cut_short_costs_that_line_alone(ledger: Ledger) -> None:
 def test_it_is_for_root_alone(ledger: Ledger) -> None:
     ledger.append(entry(A, Outcome.LIVE))
     assert ledger.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_release_is_as_good_as_its_last_deployment(tmp_path: Path) -> None:
+    first, second, back, again = map(str, ids(4))
+    ledger = Ledger(tmp_path / "ledger")
+    ledger.append(entry(first, Outcome.LIVE, release="r1"))
+    ledger.append(entry(second, Outcome.LIVE, release="r2"))
+    assert ledger.bad_releases() == set()
+    ledger.append(entry(back, Outcome.LIVE, kind=Kind.ROLLBACK, target=first, replaces=second))
+    assert ledger.bad_releases() == {"r2"}
+    ledger.append(entry(again, Outcome.LIVE, release="r2"))  # somebody named it
+    assert ledger.bad_releases() == set()
+
+
+def test_a_copy_that_is_left_makes_what_it_copied_bad(tmp_path: Path) -> None:
+    oldest, first, second, back, further = map(str, ids(5))
+    ledger = Ledger(tmp_path / "ledger")
+    for number, identity in enumerate((oldest, first, second)):
+        ledger.append(entry(identity, Outcome.LIVE, release=f"r{number}"))
+    ledger.append(entry(back, Outcome.LIVE, kind=Kind.ROLLBACK, target=first, replaces=second))
+    ledger.append(entry(further, Outcome.LIVE, kind=Kind.ROLLBACK, target=oldest, replaces=back))
+    assert ledger.bad_releases() == {"r1", "r2"}

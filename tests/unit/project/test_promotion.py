@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from corpus.model.deployment import Kind, Outcome
 from corpus.model.errors import (
+    Conflict,
     CorpusError,
     DeploymentRefused,
     InvalidInput,
@@ -16,10 +20,11 @@ from corpus.model.errors import (
     ReleaseRefused,
 )
 from corpus.model.manifest import Manifest
-from corpus.project import fetching, peers, promotion, releases, repository, room
+from corpus.project import fetching, lock, peers, promotion, releases, repository, room
+from corpus.project.ledger import Ledger
 from corpus.project.releases import signing
 from pairs import FIRST, PROD_ID, SECOND, THIRD, Pair, carry, environment, make_release
-from projects import git
+from projects import entry, git, ids
 
 C, D = "c" * 40, "d" * 40
 
@@ -93,7 +98,7 @@ def test_the_newest_of_the_commit_or_the_one_that_is_named(both: Pair) -> None:
     assert obtain(both, D)[0].deployment == THIRD
     assert obtain(both, "", str(FIRST))[0].deployment == FIRST
     assert obtain(both, "")[0].deployment == THIRD
-    assert promotion.latest(both.prod.project).deployment == THIRD
+    assert promotion.latest(both.prod.project, Told().append).deployment == THIRD
 
 
 def test_what_is_on_offer_is_told(both: Pair) -> None:
@@ -119,10 +124,82 @@ def test_without_a_pair(both: Pair) -> None:
     with pytest.raises(NotFound, match="there is none"):
         obtain(both)
     with pytest.raises(NotFound, match="no release that may be deployed"):
-        promotion.latest(both.prod.project)
+        promotion.latest(both.prod.project, Told().append)
+
+
+def test_without_an_answer_what_lies_here_counts(both: Pair) -> None:
+    both.release(FIRST)
+    both.release(SECOND)
+    carry(both.staging.project, both.prod.project, FIRST)
+    assert obtain(both, "")[0].deployment == SECOND
+    releases.remove(both.prod.project, SECOND)
+    both.trouble("dead")
+    found, told = obtain(both, "")
+    assert found.deployment == FIRST
+    assert "Connection refused; the newest release that lies here is taken" in told.text
+    releases.remove(both.prod.project, FIRST)
+    with pytest.raises(ReleaseRefused, match="Connection refused"):
+        obtain(both, "")
+
+
+def test_what_was_rolled_back_from_is_taken_only_by_name(both: Pair) -> None:
+    both.release(FIRST)
+    both.release(SECOND)
+    ledger = Ledger(both.prod.paths.ledger)
+    good, bad, back = map(str, list(ids(6))[3:])
+    ledger.append(entry(good, Outcome.LIVE, release=str(FIRST)))
+    ledger.append(entry(bad, Outcome.LIVE, release=str(SECOND)))
+    ledger.append(entry(back, Outcome.LIVE, kind=Kind.ROLLBACK, target=good, replaces=bad))
+    found, told = obtain(both, "")
+    assert found.deployment == FIRST
+    assert f"{SECOND} was rolled back from" in told.text
+    assert obtain(both, "", str(SECOND))[0].deployment == SECOND
+    assert obtain(both, "")[0].deployment == FIRST
+
+
+# -- ahead of time
+
+
+def test_a_fetch_waits_for_a_deployment_and_it_for_a_fetch(
+    both: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What sweeps or prunes releases/ does so under the same lock."""
+    commit = both.staging.commit({"a": "1"})
+    both.release(FIRST, commit)
+    held = []
+    brought = fetching.bring
+
+    def bring(*given: Any) -> None:
+        held.append(lock.is_held(both.prod.paths.lock))
+        brought(*given)
+
+    monkeypatch.setattr(fetching, "bring", bring)
+    manifest = promotion.bring(both.prod.project, None, Told().append)
+    assert (manifest.deployment, held) == (FIRST, [True])
+    assert repository.has(both.prod.project, commit)
+    assert not lock.is_held(both.prod.paths.lock)
+
+
+def test_no_fetch_goes_before_a_recovery(both: Pair) -> None:
+    both.release()
+    both.prod.paths.journal.touch()
+    with pytest.raises(Conflict, match="not finished yet"):
+        promotion.bring(both.prod.project, None, Told().append)
+    assert both.asked == []
 
 
 # -- connections that break
+
+
+def test_a_release_that_comes_too_slowly(both: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few bytes with each connection: it ends all the same."""
+    both.release(size=900_000)
+    both.trouble("cut 1000")
+    passed = itertools.count(0, 600)
+    monkeypatch.setattr(fetching.time, "monotonic", lambda: float(next(passed)))
+    with pytest.raises(ReleaseRefused, match="does not give what was asked"):
+        obtain(both)
+    assert len(both.asked) < 10
 
 
 def test_a_broken_download_goes_on_where_it_broke(both: Pair) -> None:
@@ -174,7 +251,7 @@ def test_a_staging_that_is_silent(both: Pair, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(fetching, "_PATIENCE", 0.3)
     both.trouble("silent")
     with pytest.raises(ReleaseRefused, match="does not answer in time"):
-        promotion.latest(both.prod.project)
+        promotion.latest(both.prod.project, Told().append)
 
 
 def test_a_staging_that_sends_for_ever(both: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +316,7 @@ def test_a_release_that_nobody_signed_is_not_fetched(both: Pair) -> None:
         obtain(both)
     assert both.asked == ["list"]
     with pytest.raises(NotFound):
-        promotion.latest(both.prod.project)
+        promotion.latest(both.prod.project, Told().append)
 
 
 def test_a_foreign_release_is_refused_wherever_it_lies(both: Pair, tmp_path: Path) -> None:

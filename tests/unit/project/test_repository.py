@@ -74,6 +74,20 @@ def test_only_forward(scratch: Scratch) -> None:
     assert repo.deploy_branch(scratch.project) == (BRANCH, second)
 
 
+def test_the_branch_that_deploys(scratch: Scratch) -> None:
+    project, main = scratch.project, "refs/heads/main"
+    assert repo.deploy_ref(project) == BRANCH
+    first, second = scratch.commit({"a": "1"}), scratch.commit({"a": "2"})
+    repo.move_branch(project, main, first)
+    assert repo.deploy_ref(project) == main
+    repo.move_branch(project, BRANCH, first)
+    assert repo.deploy_branch(project) == (BRANCH, first)
+    repo.move_branch(project, main, second)  # who went on, went on there
+    assert repo.deploy_branch(project) == (main, second)
+    repo.move_branch(project, BRANCH, scratch.commit({"a": "3"}))
+    assert repo.deploy_ref(project) == BRANCH
+
+
 def test_the_checkout_holds_exactly_the_commit(scratch: Scratch) -> None:
     paths = scratch.paths
     first = scratch.commit({"a": "1", "sub/b": "1", ".gitignore": "ignored\n"})

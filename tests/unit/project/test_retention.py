@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from corpus.model.deployment import DeploymentId, Kind, Outcome
 from corpus.model.errors import InvalidInput
-from corpus.project import configuration, retention, usage
+from corpus.project import configuration, retention, targets, trees, usage
 from corpus.project.ledger import Ledger
-from projects import Phases, Scratch, copy_to_run, entry, fail, ids
+from corpus.project.place import Project
+from projects import Phases, Scratch, copy_to_run, entry, fail, ids, place_at
 
 OUTCOMES = st.lists(st.sampled_from(Outcome), max_size=15)
 DAYS = 3 * 86400
@@ -31,10 +32,12 @@ def test_the_last_ones_stay(outcomes: list[Outcome], good: int, failed: int) -> 
     assert {i for i in live if i in stay} == set(live[-max(1, good) :])
     assert [i for i in bad if i in stay] == bad[max(0, len(bad) - failed) :]
     with tempfile.TemporaryDirectory() as folder:
-        ledger = Ledger(Path(folder, "ledger"))
+        project = Project.at(place_at(Path(folder)), "demo")
         for each in entries:
-            ledger.append(each)
-        assert retention.protected(ledger) == set(live[-2:])
+            Ledger(project.paths.ledger).append(each)
+            project.paths.deployment(each.deployment).mkdir(parents=True)
+            project.paths.archive(each.deployment).data.mkdir(parents=True)
+        assert retention.protected(project) == set(live[-2:])
 
 
 def leave_traces(scratch: Scratch, identity: DeploymentId, age: float = 0) -> None:
@@ -95,9 +98,60 @@ def test_what_a_rollback_needs_stays(scratch: Scratch) -> None:
     oldest, good, bad, back = map(str, ids(4))
     ledger = Ledger(scratch.paths.ledger)
     for identity in (oldest, good, bad):
-        ledger.append(entry(identity, Outcome.LIVE))
+        ledger.append(entry(identity, Outcome.LIVE, release=identity))
     ledger.append(entry(back, Outcome.LIVE, kind=Kind.ROLLBACK, target=good, replaces=bad))
-    assert retention.protected(ledger) == {oldest, good, back}
+    for identity in (oldest, good, bad, back):
+        (scratch.paths.deploy / identity).mkdir()
+        (scratch.paths.archives / identity / "data").mkdir(parents=True)
+    # The last one is a copy of ``good``, whose release is the one on offer.
+    assert retention.protected(scratch.project) == {oldest, good, back}
+
+
+def test_what_leaves_nothing_to_go_back_to_pushes_nothing_out(scratch: Scratch) -> None:
+    """A cooked deployment, then many of editable mode, then a cooked one."""
+    cooked, *edited, last = ids(9)
+    ledger = Ledger(scratch.paths.ledger)
+    for identity in (cooked, *edited, last):
+        ledger.append(entry(identity, Outcome.LIVE))
+    for identity in (cooked, last):
+        scratch.paths.deployment(identity).mkdir()
+    archive = scratch.paths.archive(edited[0]).data
+    archive.mkdir(parents=True)
+    assert targets.choose(scratch.project).id == str(cooked)
+    retention.prune(scratch.project, {"good": 1, "size": 1})
+    assert targets.choose(scratch.project).id == str(cooked)
+    assert targets.data_of(scratch.project, str(cooked)) == edited[0]
+
+
+def test_one_whose_way_back_failed_at_first_counts_once(scratch: Scratch) -> None:
+    first, second = ids(2)
+    entries = [
+        entry(first, Outcome.REFUSED),
+        entry(second, Outcome.ROLLBACK_FAILED),
+        entry(second, Outcome.ROLLED_BACK),
+    ]
+    assert retention.kept(entries, 1, 2) == {str(first), str(second)}
+
+
+def test_a_prune_that_is_killed_leaves_no_half_of_a_deployment(
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = list(ids(3))
+    for identity in known:
+        leave_traces(scratch, identity)
+        Ledger(scratch.paths.ledger).append(entry(identity, Outcome.LIVE))
+
+    def killed(_path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trees, "_remove_plain", killed)
+        with pytest.raises(KeyboardInterrupt):
+            retention.prune(scratch.project, {"good": 1})
+    assert not scratch.paths.deployment(known[0]).exists()
+    assert [e.deployment for e in targets.kept(scratch.project)] == [known[1]]
+    retention.prune(scratch.project, {"good": 1})
+    assert traces(scratch, known[0]) == []
 
 
 def test_releases_of_another_environment(scratch: Scratch) -> None:
@@ -122,6 +176,8 @@ def test_releases_of_another_environment(scratch: Scratch) -> None:
 def fill(scratch: Scratch, identity: DeploymentId, size: int) -> None:
     archive = scratch.paths.archive(identity)
     (archive.root / "run").mkdir(parents=True)
+    archive.data.mkdir()
+    scratch.paths.deployment(identity).mkdir()
     (archive.root / "run" / "file").write_bytes(os.urandom(size))
 
 
@@ -149,6 +205,19 @@ def test_by_size_the_protected_stay(scratch: Scratch) -> None:
     assert retention.prune(scratch.project, {"size": 1}, known[1]) == [known[0]]
     assert retention.prune(scratch.project, {"size": 1}) == [known[1]]
     assert retention.prune(scratch.project, {"size": 1}) == []
+
+
+def test_by_size_the_release_that_is_live_stays(scratch: Scratch) -> None:
+    """In production it bears an id of staging's, which is older than any of here."""
+    release, other, *known = ids(5)
+    for identity, of in zip(known, (other, other, release), strict=True):
+        Ledger(scratch.paths.ledger).append(entry(identity, Outcome.LIVE, release=str(of)))
+        fill(scratch, identity, MEGA)
+    for identity in (release, other):
+        scratch.paths.release(identity).write_bytes(os.urandom(MEGA))
+    removed = retention.prune(scratch.project, {"size": 1})
+    assert str(release) not in removed
+    assert scratch.paths.release(release).exists()
 
 
 def test_what_is_shared_counts_once(scratch: Scratch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from corpus.model.manifest import parse
-from corpus.project import targets
+from corpus.project import hotfixes, targets
 from corpus.project.ledger import Ledger
 from projects import Phases, Scratch, copy_to_run, fail, git
 
@@ -140,6 +140,31 @@ def test_going_on_after_a_rollback(three: Scratch) -> None:
     commit = three.commit({"app": "version 4\n"})  # its parent is the version that was left
     assert three.deploy(commit, Phases(build=copy_to_run)).outcome == "live"
     assert app(three) == "version 4\n"
+
+
+def test_files_that_go_while_one_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session, a cache: the application runs meanwhile."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder, size in ((one, 1), (other, 2)):
+        folder.mkdir()
+        for name in ("there", "session"):
+            (folder / name).write_text("x" * size)
+    walked = os.walk
+
+    def walk(folder: Path) -> Any:
+        found = list(walked(folder))
+        if folder == one:
+            (one / "session").unlink(missing_ok=True)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(targets.os, "walk", walk)
+        assert targets.written_since(one, other).changed == ["there"]
+    (one / "session").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(hotfixes.os, "walk", walk)
+        assert hotfixes.changes(one, other) == {"there": "changed"}
+    assert hotfixes._mark(one / "session") == ""
 
 
 def test_what_was_written_is_told(tmp_path: Path) -> None:

@@ -139,3 +139,30 @@ def test_a_subvolume_of_another_file_system_is_copied(
     monkeypatch.setattr(trees.subvolumes, "snapshot", other)
     trees.copy(source, tmp_path / "copy", Way.SNAPSHOT, Local())
     assert digest(tmp_path / "copy") == digest(source)
+
+
+def test_a_file_that_goes_while_its_size_is_asked(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walked = os.walk
+    monkeypatch.setattr(
+        trees.os, "walk", lambda path: ((f, n, [*s, "session"]) for f, n, s in walked(path))
+    )
+    assert trees.size_of(source) == (3 + 3 + 70000 + 2, 4)
+
+
+def test_what_is_removed_is_never_found_half(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(_path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trees, "_remove_plain", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trees.discard(source)
+    assert not source.exists()
+    (left,) = source.parent.glob(f".{source.name}*")
+    assert trees.is_discarded(left)
+    monkeypatch.undo()
+    source.mkdir()
+    trees.discard(source)
+    trees.discard(source)
+    assert list(source.parent.glob(f"*{source.name}*")) == []

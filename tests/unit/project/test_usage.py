@@ -130,3 +130,11 @@ def test_a_piece_that_somebody_else_shares() -> None:
     _count([(0, 10, _Piece(2, 1, True))], found)
     _count([(20, 30, _Piece(2, 2, True))], found)
     assert found == {3: 10, 2: 10}
+
+
+def test_a_directory_that_goes_meanwhile(scratch: Scratch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deployment is under way, and has renamed what it copied."""
+    gone = ("build", "run", scratch.paths.build / "run-x.partial")
+    found = [*usage._parts(scratch.project), gone]
+    monkeypatch.setattr(usage, "_parts", lambda _project: found)
+    assert "run" not in usage.measure(scratch.project).parts.get("build", {})

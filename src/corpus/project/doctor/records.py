@@ -118,6 +118,11 @@ def leftovers(patient: Patient) -> Iterator[Finding]:
         yield Finding("leftovers", State.WARN, "half made", str(path), "it is removed", repair)
 
 
+def _is_half(path: Path) -> bool:
+    """Tell what is half copied, or half removed."""
+    return path.name.endswith(_HALF) or trees.is_discarded(path)
+
+
 def half_made(patient: Patient) -> list[Path]:
     """Return what only a deployment under way may have."""
     paths = patient.project.paths
@@ -126,5 +131,5 @@ def half_made(patient: Patient) -> list[Path]:
     found += paths.state.glob(".*.????????")  # corpus.hosts.files writes by these
     for folder in (paths.root, paths.deploy, paths.archives, *paths.archives.glob("*")):
         if folder.is_dir():
-            found += [path for path in folder.iterdir() if path.name.endswith(_HALF)]
+            found += [path for path in folder.iterdir() if _is_half(path)]
     return sorted(path for path in found if path.exists() or path.is_symlink())

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from salt.exceptions import CommandExecutionError
 
-from corpus.commands.git import DEPLOY_REFS, sha
+from corpus.commands.git import sha
 from corpus.model.deployment import DeploymentId, Kind, Outcome
 from corpus.model.errors import CorpusError, InvalidInput, NotFound
 from corpus.model.manifest import Manifest
@@ -180,7 +180,7 @@ def promote(name: str, release: str = "", plan: bool = False) -> dict[str, Any]:
         # salt-call --local mc_project.promote guestbook
     """
     project = _project(name)
-    request = Request(DEPLOY_REFS[0], "", "mc_project", Kind.PROMOTE, release)
+    request = Request(repository.deploy_ref(project), "", "mc_project", Kind.PROMOTE, release)
     if plan:
         return _call().planned(project, request)
     return _ended(_call().asked(project, request))
@@ -235,7 +235,7 @@ def rollback(
         raise InvalidInput("code_only and with_data exclude one another", mend="choose one")
     if not code_only and not with_data:
         return targets.preview(project, deployment)
-    branch, _tip = repository.deploy_branch(project)
+    branch = repository.deploy_ref(project)
     asked = Request(branch, "", "mc_project", Kind.ROLLBACK, deployment, bool(with_data))
     return _ended(_call().asked(project, asked))
 
@@ -387,10 +387,7 @@ def fetch_release(name: str, release: str | None = None) -> dict[str, Any]:
 
         # salt-call --local mc_project.fetch_release guestbook
     """
-    project = _project(name)
-    manifest = promotion.obtain(project, "", release, say)
-    promotion.fetch_commit(project, manifest.commit)
-    return manifest.as_dict()
+    return promotion.bring(_project(name), release, say).as_dict()
 
 
 @_edge
