@@ -218,7 +218,9 @@ class Machine(Fake):
             return False
         running = self.read("running")
         if unit not in running:
+            opened = self.data.stat().st_ino if self.data.exists() else 0
             self.write("running", running | {unit: asdict(version)})
+            self.write("opened", opened)
             self.tell("started", version.number)
         return True
 
@@ -321,6 +323,8 @@ class Machine(Fake):
             return
         self._just_admitted = False
         trouble = self.trouble(version)
+        if self.data.stat().st_ino != self.read("opened"):  # which no health check can see
+            trouble = f"version {version.number} has the data of before open"
         if trouble:
             self.tell("violation", trouble)
         self.know_the_data()

@@ -91,6 +91,9 @@ def _undo(work: Work, begun: list[str]) -> tuple[Outcome, str]:
         elif touched:
             work.log.title("putting code and data back")
             traffic.hold(work.project.place, work.ports)
+            if "start" not in begun:  # whose undoing stops them
+                # A reboot has started what lay in run/: it must not live through what follows.
+                window.stop_units(work)
         for step in reversed(_order(begun)):
             if not (resumed and step.name in steps.HELD):
                 _undo_step(work, step, begun)

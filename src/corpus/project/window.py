@@ -42,6 +42,11 @@ def _stop(work: Work) -> None:
     if work.runtime.get("stops_itself"):
         _know(work)
         work.phase("stop")
+    stop_units(work)
+
+
+def stop_units(work: Work) -> None:
+    """Stop whatever unit of either version is there."""
     units = [*work.runtime.get("services", []), *work.former.get("services", [])]
     units += services.names(work.project.paths.run)
     services.stop(work.project, list(dict.fromkeys(units)))

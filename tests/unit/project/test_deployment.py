@@ -201,6 +201,7 @@ def test_what_failed_is_kept_for_inspection(live: Scratch) -> None:
 
 def test_dumps_are_reloaded_only_when_something_could_change_them(live: Scratch) -> None:
     asked = live.folder / "asked"
+    asked.unlink(missing_ok=True)
 
     def restore(_common: dict[str, Any]) -> None:
         asked.touch()

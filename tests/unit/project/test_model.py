@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -193,3 +194,36 @@ def try_histories() -> None:
             phases=[Phase.generate],  # shrinking takes minutes, and so few steps are readable
         ),
     )
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    if os.geteuid() != 0:
+        pytest.skip("mounts: needs root")
+    with kernel.private_bind(tmp_path, tmp_path):
+        made = World(tmp_path)
+        for _ in range(2):
+            wait(made.push(made.version()))
+        yield made
+
+
+@pytest.mark.parametrize("mode", ["cooking", "editable"])
+@pytest.mark.parametrize("point", ["hold", "data", "dump", "swap", "bind", "start", "health"])
+def test_a_reboot_in_the_middle(world: World, point: str, mode: str) -> None:
+    """systemd starts the services of whatever lies in run/ then, before anything is put back."""
+    fault = Fault("death", point, 3)
+    wait(world.push(world.version(mode=mode), [fault]))
+    world.reboot()
+    wait(world.recover())
+    assert not world.unfinished
+    world.machine.visit(now=True)
+    promises.keep(world)
+
+
+def test_a_reboot_while_a_rollback_reloads_data(world: World) -> None:
+    wait(world.roll_back(world.targets[0], True, [Fault("death", "revert", 3)]))
+    world.reboot()
+    wait(world.recover())
+    assert not world.unfinished
+    world.machine.visit(now=True)
+    promises.keep(world)
