@@ -60,6 +60,12 @@ def clone_shared(repository: Path, target: Path) -> list[str]:
             str(target)]  # fmt: skip
 
 
+def borrow(repository: Path, target: Path) -> list[str]:
+    """Return the command that makes a bare twin: what it fetches, ``repository`` does not get."""
+    return ["git", "clone", "--quiet", "--shared", "--bare", "--", str(repository),
+            str(target)]  # fmt: skip
+
+
 def checkout(target: Path, commit: str) -> list[str]:
     """Return the command that puts the files of ``commit`` into the checkout ``target``."""
     return ["git", "-C", str(target), "-c", "core.hooksPath=/dev/null", "checkout",
@@ -143,11 +149,6 @@ def restore(target: Path) -> list[str]:
 def refresh(target: Path) -> list[str]:
     """Return the command that notes which files are unchanged; it fails when some are not."""
     return _in_tree(target, "update-index", "-q", "--refresh")
-
-
-def holds(repository: Path, commit: str) -> list[str]:
-    """Return the command that succeeds when ``repository`` has the commit."""
-    return ["git", f"--git-dir={repository}", "cat-file", "-e", f"{sha(commit)}^{{commit}}"]
 
 
 def branches_with(target: Path, commit: str) -> list[str]:

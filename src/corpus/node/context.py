@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from corpus.hosts.base import Host
 from corpus.hosts.local import Local
-from corpus.node.records import Records
+from corpus.node.records import Record, Records
 from corpus.node.settings import DEFAULT_FILE, Settings, load
 
 
@@ -44,6 +44,19 @@ class Node:
             yield
         finally:
             os.close(handle)
+
+    def change(self, id: str, how: Callable[[Record], Record]) -> Record:
+        """Save what ``how`` makes of an environment's record, unless it is the same; return it.
+
+        It is read within the node's lock: what others change at the same time stays. Raises
+        NotFound.
+        """
+        with self.lock():
+            old = self.records.get(id)
+            new = how(old)
+            if new != old:
+                self.records.save(new)
+        return new
 
 
 def _locked(path: Path) -> int:

@@ -138,20 +138,13 @@ def _allocate(
         for problem in node.records.damaged().values():
             raise Conflict(f"nothing is made while it is unknown what is taken: {problem}")
         proxy.check_free(records, routes, id)
-        slots = {record.slot for record in records}
-        slot = next((n for n in range(node.settings.idmap_slots) if n not in slots), None)
-        if slot is None:
-            raise Conflict(
-                f"the node has no room for more than {len(slots)} environments",
-                mend="destroy one, or raise idmap_slots in /etc/corpus/node.toml",
-            )
         record = Record(
             id=id,
             platform=kind,
             image=chosen.id,
             address=network.free_address(node, records, address),
             ssh_port=network.free_port(node, records, ssh_port),
-            slot=slot,
+            slot=_free_slot(node, records),
             limits=given,
             routes=routes,
             shares=shared,
@@ -160,6 +153,17 @@ def _allocate(
         )
         node.records.save(record)
     return record
+
+
+def _free_slot(node: Node, records: Sequence[Record]) -> int:
+    taken = {record.slot for record in records}
+    slot = next((n for n in range(node.settings.idmap_slots) if n not in taken), None)
+    if slot is None:
+        raise Conflict(
+            f"the node has no room for more than {len(taken)} environments",
+            mend="destroy one, or raise idmap_slots in /etc/corpus/node.toml",
+        )
+    return slot
 
 
 def _make(node: Node, record: Record, keys: Sequence[str]) -> None:
@@ -175,10 +179,9 @@ def _make(node: Node, record: Record, keys: Sequence[str]) -> None:
     with node.lock():
         network.apply(node)
     bring_up(node, record)
-    ready = record.changed(stage=Stage.READY)
-    with node.lock():
-        node.records.save(ready)
-        if record.routes:
+    ready = node.change(record.id, lambda now: now.changed(stage=Stage.READY))
+    if ready.routes:
+        with node.lock():
             proxy.apply(node)
 
 
@@ -191,6 +194,7 @@ def _undo(node: Node, record: Record) -> None:
 def _remove(node: Node, record: Record) -> None:
     settings, volumes = node.settings, Volumes(node)
     with node.lock():
+        record = node.records.get(record.id)
         node.records.save(record.changed(stage=Stage.DESTROYING, routes=()))
         if record.routes:
             proxy.apply(node)

@@ -103,9 +103,8 @@ def stop(node: Node, id: str, timeout: int = 30) -> Record:
 def _want(node: Node, id: str, *, wanted: bool, timeout: int = 30) -> Record:
     id = node.records.resolve(id)
     with node.lock(id):
-        record = ready(node, id)
-        with node.lock():
-            node.records.save(record.changed(wanted=wanted))
+        ready(node, id)
+        record = node.change(id, lambda now: now.changed(wanted=wanted))
         if wanted:
             bring_up(node, record)
         else:
@@ -162,9 +161,7 @@ def limit(
         volumes.limit(record.group, new.size)
         if state(node, record)[0] == "RUNNING":
             _limit_running(node, record.id, new)
-        with node.lock():
-            node.records.save(record.changed(limits=new))
-    return node.records.get(id)
+        return node.change(id, lambda now: now.changed(limits=new))
 
 
 def _limit_running(node: Node, id: str, new: Limits) -> None:

@@ -11,6 +11,7 @@ from corpus.node.settings import Settings
 
 _TRY_EVERY = 0.05  # seconds; also the longest a request waits once its service is back
 _AT_ONCE = 512  # connections to one backend, and so tries at a time while it is down
+_AT_A_DOOR = 32  # connections that one environment may have to the SSH server of another
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def _doors(settings: Settings, doors: Sequence[Door]) -> str:
 
     By the proxy and not by the firewall: where the kernel has br_netfilter, a packet that is
     led from one port of the bridge to another one never leaves the bridge, whose ports are
-    isolated.
+    isolated. Who has many connections open keeps nobody else out: they are counted by reader.
     """
     if not doors:
         return ""
@@ -117,8 +118,11 @@ defaults
         f"""
 listen {door.id}-ssh
     bind {settings.gateway}:{door.port}
-    maxconn 32
+    maxconn {_AT_A_DOOR * len(door.readers)}
+    stick-table type ip size 1k expire 10m store conn_cur
     tcp-request connection reject unless {{ src {" ".join(door.readers)} }}
+    tcp-request connection track-sc0 src
+    tcp-request connection reject if {{ sc0_conn_cur gt {_AT_A_DOOR} }}
     server guest {door.address}:22
 """
         for door in doors

@@ -81,9 +81,7 @@ def _change(node: Node, id: str, wanted: Callable[[Room], int]) -> Record:
             )
         size = wanted(has)
         _check(node, record, has, size)
-        new = record.changed(limits=replace(record.limits, size=size))
-        with node.lock():
-            node.records.save(new)
+        new = node.change(id, lambda now: now.changed(limits=replace(now.limits, size=size)))
         # After the record: what a crash leaves between the two, the next call puts right.
         Volumes(node).limit(record.group, size)
     return new

@@ -7,10 +7,11 @@ large as what the last one made.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from corpus.model.deployment import Kind
 from corpus.model.mode import Mode
-from corpus.project import trees
+from corpus.project import targets, trees
 from corpus.project.trees import Way
 from corpus.project.work import Work
 
@@ -34,10 +35,25 @@ def of(work: Work) -> list[Copy]:
     found = [Copy("room to work in", "write", _ROOM), *_of_run(work, way, shared)]
     if work.mode is not Mode.EDITABLE:
         size = 0 if shared else trees.size_of(paths.data)[0]
-        found.append(Copy("data/ to archives/", way, size))
+        found.append(Copy("data/ to archives/", way, 0 if shared else _written(work, size)))
+        # Links to the backup would let the application write into it: this one is always full.
+        found.append(Copy("data/ on the way back", way, size))
         if work.with_data:
             found.append(Copy("data/ of the target", way, size))
     return found
+
+
+def reference(work: Work) -> Path | None:
+    """Return the last backup of ``data/``, which the next one shares unchanged files with."""
+    if work.previous is None:
+        return None
+    last = work.project.paths.archive(work.previous.deployment).data
+    return last if last.is_dir() else None
+
+
+def _written(work: Work, size: int) -> int:
+    last = reference(work)
+    return size if last is None else targets.written_since(work.project.paths.data, last).size
 
 
 def _of_run(work: Work, way: Way, shared: bool) -> list[Copy]:

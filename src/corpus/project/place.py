@@ -83,11 +83,7 @@ class Place:
 
     def shares(self) -> dict[str, int]:
         """The projects whose directory the node shares, with the id their account must have."""
-        try:
-            found = json.loads(self.identity.read_text()).get("shares", {})
-        except FileNotFoundError:
-            return {}
-        return {str(name): int(id) for name, id in found.items()}
+        return {str(name): int(id) for name, id in self.facts().get("shares", {}).items()}
 
     def names(self) -> list[str]:
         """The names of the projects that were initialised here, sorted."""

@@ -1,17 +1,14 @@
 """What a deployment would do, found out without touching the project.
 
 The commit is checked out into a scratch tree, where everything but the checkouts is a link
-to the real thing; phases are rendered there, and none is run.
+to the real thing; a commit that is not here yet is fetched into it alone. Phases are rendered
+there, and none is run.
 """
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from corpus.model.deployment import DeploymentId, Kind
@@ -27,6 +24,7 @@ from corpus.project import (
     repository,
     request,
     room,
+    scratches,
     steps,
 )
 from corpus.project.deployment import MakeRunner
@@ -61,8 +59,8 @@ def plan(
     ``preview``: the states of each phase tell what they would change (Salt's ``test=True``).
     Sizes in bytes, times in seconds. Raises what a deployment would be refused for.
     """
-    asked, pillar = request.choose(project, asked, log)
-    with _scratch(project, identity) as scratch:
+    with scratches.made(project, identity) as scratch:
+        asked, pillar = request.choose(scratch, asked, log)
         work = _work(project, scratch, asked, pillar, make_runner, log, identity)
         states = _rehearse(work, log, preview=preview)
         if work.mode is Mode.FINAL and work.kind is not Kind.ROLLBACK:
@@ -86,30 +84,6 @@ def plan(
     for line in _lines(found):
         log.line(line)
     return found
-
-
-@contextmanager
-def _scratch(project: Project, identity: DeploymentId) -> Iterator[Project]:
-    """Give a twin of the project whose checkouts alone are its own."""
-    root = project.paths.build / f"plan-{identity}"
-    twin = Project(replace(project.place, prefix=root), replace(project.paths, prefix=root))
-    paths = twin.paths
-    try:
-        paths.state.mkdir(parents=True)
-        for real in project.paths.root.iterdir():
-            link = paths.root / real.name
-            if real not in (project.paths.project, project.paths.pillar, project.paths.state):
-                link.symlink_to(real)
-        if project.paths.ledger.exists():
-            shutil.copyfile(project.paths.ledger, paths.ledger)
-        for checkout in (paths.project, paths.pillar):
-            checkout.mkdir(mode=0o700)
-            if project.user is not None:
-                account = pwd.getpwnam(project.user)
-                os.chown(checkout, account.pw_uid, account.pw_gid)
-        yield twin
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
 
 
 def _work(

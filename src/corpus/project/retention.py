@@ -14,7 +14,7 @@ from typing import Any
 from corpus.model.deployment import DeploymentId, Outcome
 from corpus.model.errors import DeploymentRefused, InvalidInput
 from corpus.model.size import parse_size
-from corpus.project import releases, targets, trees, usage
+from corpus.project import releases, scratches, targets, trees, usage
 from corpus.project.ledger import Entry, Ledger
 from corpus.project.place import Project
 
@@ -49,8 +49,13 @@ def kept(entries: list[Entry], good: int, failed: int) -> set[str]:
 
 
 def prune(project: Project, retention: Mapping[str, Any], under_way: str = "") -> list[str]:
-    """Remove what is past the retention; return the ids. Nothing foreign is touched."""
+    """Remove what is past the retention; return the ids. Nothing foreign is touched.
+
+    What killed plans left goes too.
+    """
     _finish(project)
+    for left in scratches.abandoned(project):
+        trees.remove(left)
     entries = Ledger(project.paths.ledger).entries()
     never = protected(project) | {under_way}
     good, failed = int(retention.get("good", 5)), int(retention.get("failed", 2))

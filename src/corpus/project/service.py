@@ -5,8 +5,11 @@ project's own, or root. Each request is served by a forked child, so that a depl
 outlives the connection that asked for it, and its death touches nothing but itself: the
 parent then ends what the child left running and forks another to put things back.
 
-Protocol, JSON lines. In: ``{"project", "ref", "new", "attach"?}``. Out: ``{"id"}``, then
-``{"log"}`` for each line, at the end ``{"outcome", "error"}``.
+Protocol, JSON lines. In: ``{"project", "ref", "new", "kind"?, "target"?, "with_data"?,
+"attach"?}``: ``ref`` is the deploy branch and ``new`` the commit, empty unless ``kind`` is
+``deploy``; ``kind``, ``target`` and ``with_data`` are those of a ``Request``; ``attach`` is the
+id of a deployment to follow instead. Out: ``{"id"}`` of a new one, then ``{"log"}`` for each
+line, at the end ``{"outcome", "error"}``.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import socket
 import struct
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -42,6 +46,8 @@ from corpus.project.place import Place, Project
 from corpus.project.request import Request
 
 MOST_CHILDREN = 64
+MOST_OF_ONE = 16
+"""How many requests of one project's account are served or wait at a time."""
 LONGEST_REQUEST = 4096
 _DIED = 70
 _LARGE = 1 << 20
@@ -54,8 +60,10 @@ class Service:
         self.place = place
         self.make_runner = make_runner
         self.fire = fire
-        # Child's pid to the project that it works on, "" while unknown.
-        self.children: dict[int, str] = {}
+        # Child's pid to the account that asked for it, our own for what nobody asked for.
+        self.children: dict[int, int] = {}
+        # Open for a while, so that who is refused can finish asking and then reads the answer.
+        self._refused: deque[socket.socket] = deque(maxlen=MOST_OF_ONE)
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def serve(self, ready: Callable[[], None]) -> None:
@@ -78,8 +86,7 @@ class Service:
                 self._reap()
             if listener in readable:
                 connection, _ = listener.accept()
-                self._fork("", partial(self._answer, connection))
-                connection.close()
+                self._take(connection)
 
     def recover_all(self) -> None:
         """Fork a child for each project of which a deployer or a sender died."""
@@ -89,9 +96,9 @@ class Service:
             if held and lock.holder(project.paths.lock) not in ("", promotion.FETCHING):
                 continue  # a deployment recovers what it finds; a fetch does not
             if project.paths.journal.exists():
-                self._fork(name, partial(self._recover, project))
+                self._fork(partial(self._recover, project))
             elif notifications.waiting(project):
-                self._fork(name, partial(notifications.deliver, project, self.fire))
+                self._fork(partial(notifications.deliver, project, self.fire))
 
     def _listen(self) -> socket.socket:
         path = self.place.socket
@@ -108,12 +115,26 @@ class Service:
         listener.listen(128)
         return listener
 
-    def _fork(self, project: str, work: Callable[[], None]) -> None:
+    def _take(self, connection: socket.socket) -> None:
+        """Serve a connection, unless its account has too many: others are to be served too."""
+        uid = _uid(connection)
+        if uid == os.geteuid() or list(self.children.values()).count(uid) < MOST_OF_ONE:
+            self._fork(partial(self._answer, connection), uid)
+            connection.close()
+            return
+        connection.setblocking(False)
+        error = f"{MOST_OF_ONE} requests of this account are under way: ask again later"
+        stream = _Stream(connection)
+        stream.send(log=f" !     {error}")
+        stream.send(outcome=str(Outcome.REFUSED), error=error)
+        self._refused.append(connection)
+
+    def _fork(self, work: Callable[[], None], uid: int | None = None) -> None:
         while len(self.children) >= MOST_CHILDREN:
             self._reap(block=True)
         pid = os.fork()
         if pid:
-            self.children[pid] = project
+            self.children[pid] = os.geteuid() if uid is None else uid
             return
         code = _DIED
         try:
@@ -236,10 +257,15 @@ def _line(connection: socket.socket) -> bytes:
     return data
 
 
+def _uid(connection: socket.socket) -> int:
+    """Return the id of the account that connected, as the kernel tells it."""
+    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", data)[1])
+
+
 def _caller(connection: socket.socket, project: Project) -> str:
     """Return the caller's account. Raises InvalidInput when it is not the project's, nor root."""
-    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _pid, uid, _gid = struct.unpack("3i", data)
+    uid = _uid(connection)
     if uid == os.geteuid():
         return "root"
     try:

@@ -13,6 +13,7 @@ from corpus.hosts import kernel, processes
 from corpus.model.mode import Mode
 from corpus.project import (
     binding,
+    copies,
     health,
     journal,
     maintenance,
@@ -103,14 +104,10 @@ def back_up_data(work: Work) -> None:
     project, paths = work.project, work.project.paths
     archive = paths.archive(work.id)
     archive.root.mkdir(parents=True, exist_ok=True)
-    reference = None
-    if work.previous:
-        former = paths.archive(work.previous.deployment).data
-        reference = former if former.is_dir() else None
     way = trees.way_of(paths.root, project.host)
     started = time.monotonic()
     trees.remove(archive.data)
-    trees.copy(paths.data, archive.data, way, project.host, reference)
+    trees.copy(paths.data, archive.data, way, project.host, copies.reference(work))
     work.log.line(f"data backed up by {way} in {time.monotonic() - started:.3f} s")
 
 

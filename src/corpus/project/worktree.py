@@ -146,7 +146,7 @@ def _refuse_losses(project: Project, head: str, commit: str) -> None:
 def _is_known(project: Project, commit: str) -> bool:
     """Tell whether a commit outlives its not being checked out."""
     paths = project.paths
-    if not repository.run(project, git.holds(paths.project_git, commit), check=False).code:
+    if repository.has(project, commit):
         return True
     return bool(repository.run(project, git.branches_with(paths.project, commit)).out.strip())
 

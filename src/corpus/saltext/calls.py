@@ -91,10 +91,8 @@ class Call:
 
         def work() -> dict[str, Any]:
             log = Log(Path(os.devnull), say)
-            try:
-                return planning.plan(project, request, self._runner, log, identity, preview=preview)
-            finally:
-                _forget(project, identity)
+            # Its engine's folder lies in the plan's scratch project, and goes with that.
+            return planning.plan(project, request, self._runner, log, identity, preview=preview)
 
         return isolated.run(work)
 

@@ -10,6 +10,8 @@ from corpus.hosts.fake import Fake
 from corpus.model.errors import CommandFailed, Conflict, InvalidInput, NotFound
 from corpus.node import environments, pages, proxy
 from corpus.node.context import Node
+from corpus.node.doors import Door
+from corpus.node.proxy_config import config
 from unit.node import nodes
 
 
@@ -98,3 +100,15 @@ def test_the_maintenance_page_is_a_whole_answer() -> None:
     assert head.startswith("HTTP/1.1 503 ")
     assert fields["Retry-After"] == "30"
     assert int(fields["Content-Length"]) == len(body.encode())
+
+
+def test_one_reader_of_a_door_keeps_no_other_out(node: Node) -> None:
+    door = Door("staging", "10.88.0.9", 22001, ("10.88.0.10", "10.88.0.11"))
+    text = config(node.settings, (), [door])
+    assert "maxconn 64\n" in text  # as many as all readers may have
+    order = [
+        text.index(line)
+        for line in ("reject unless { src 10.88.0.10 10.88.0.11 }", "track-sc0 src",
+                     "reject if { sc0_conn_cur gt 32 }")
+    ]  # fmt: skip
+    assert order == sorted(order)  # a stranger takes no line of the table

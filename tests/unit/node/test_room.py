@@ -20,7 +20,7 @@ from corpus.commands.btrfs import Usage
 from corpus.hosts import quota
 from corpus.hosts.fake import Fake
 from corpus.model.errors import Conflict, CorpusError, InvalidInput, Unsupported
-from corpus.node import ask, environments, guest, lifecycle, room, sockets
+from corpus.node import ask, environments, guest, lifecycle, proxy, room, sockets
 from corpus.node import limits as bounds
 from corpus.node.context import Node
 from corpus.node.records import Record
@@ -133,6 +133,57 @@ def test_a_size_limit_below_the_size_is_refused(node: Node) -> None:
     with pytest.raises(InvalidInput, match="above the size_limit"):
         lifecycle.limit(node, nodes.ID, size_limit="1G")
     assert environments.inspect(node, nodes.ID)["size_limit"] == 20 * GIB
+
+
+# -- who changes a record at the same time
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, node: Node, module: Any, name: str) -> None:
+    """Have an admin lead a host name to the environment once ``name`` was called."""
+    real = getattr(module, name)
+
+    def called(*given: Any, **more: Any) -> Any:
+        found = real(*given, **more)
+        proxy.route(node, nodes.ID, "new.example.org")
+        return found
+
+    monkeypatch.setattr(module, name, called)
+
+
+CHANGES: dict[str, tuple[Any, str, Callable[[Node], object]]] = {
+    "enlarge": (room, "_check", lambda node: room.enlarge(node, nodes.ID)),
+    "stop": (lifecycle, "ready", lambda node: lifecycle.stop(node, nodes.ID)),
+    "limit": (bounds, "parse", lambda node: lifecycle.limit(node, nodes.ID, pids=100)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_an_admin_changes_meanwhile_stays(
+    node: Node, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    module, name, work = CHANGES[change]
+    before = record(node)
+    meanwhile(monkeypatch, node, module, name)
+    work(node)
+    assert [route.host for route in record(node).routes] == ["new.example.org"]
+    assert record(node).changed(routes=()) != before
+
+
+def test_a_name_led_to_one_that_is_being_made_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, _ = nodes.make(tmp_path)
+    meanwhile(monkeypatch, plain, environments, "bring_up")
+    environments.create(plain, id=nodes.ID, wait=0)
+    assert [route.host for route in record(plain).routes] == ["new.example.org"]
+    assert record(plain).stage == "ready"
+
+
+def test_more_room_that_is_there_already_saves_nothing(node: Node) -> None:
+    file = node.settings.records / f"{nodes.ID}.json"
+    before = file.stat().st_ino, file.stat().st_mtime_ns
+    room.make_room(node, nodes.ID, 1)
+    assert (file.stat().st_ino, file.stat().st_mtime_ns) == before
 
 
 # -- the socket

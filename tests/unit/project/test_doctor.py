@@ -233,6 +233,7 @@ BREAKS: dict[str, tuple[str, str, Callable[[Well], Any]]] = {
     ),
     "build": ("leftovers", "half made", lambda w: (w.paths.build / "run-x").mkdir()),
     "gone": ("leftovers", "half made", lambda w: (w.paths.deploy / ".x.gone").mkdir()),
+    "plan": ("leftovers", "half made", lambda w: (w.paths.build / "plan-x").mkdir()),
     "partial": ("leftovers", "half made", lambda w: (w.paths.deploy / "x.partial").mkdir()),
     "restoring": (
         "leftovers",

@@ -14,7 +14,7 @@ import pytest
 from corpus.model.deployment import Outcome
 from corpus.project import lock, repository
 from corpus.project.ledger import Ledger
-from corpus.project.service import LONGEST_REQUEST, follow
+from corpus.project.service import LONGEST_REQUEST, MOST_OF_ONE, follow
 from projects import BRANCH, Phases, Scratch, copy_to_run, ended, entry, fail, fork, ids, wait_until
 from serving import Caller, child_of, push, serving
 
@@ -109,6 +109,29 @@ def test_the_kernel_tells_who_asks(serve: Scratch) -> None:
     _, status = os.waitpid(fork(stranger), 0)
     assert status == 0
     assert "the account nobody may not deploy demo" in said.read_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another account")
+def test_one_account_cannot_keep_others_out(serve: Scratch) -> None:
+    said, go = serve.folder / "refusal", serve.folder / "enough"
+    for folder in (serve.folder, *list(serve.folder.parents)[:2]):
+        folder.chmod(0o755)
+    said.touch()
+    said.chmod(0o666)
+
+    def stranger() -> None:
+        os.setgid(65534)
+        os.setuid(65534)
+        idle = [Caller(serve) for _ in range(MOST_OF_ONE)]
+        said.write_text(push(serve, "1" * 40).verdict()["error"])
+        wait_until(go.exists)
+        assert len(idle) == MOST_OF_ONE
+
+    with ended(fork(stranger)):
+        wait_until(said.read_text)
+        assert "requests of this account are under way" in said.read_text()
+        assert "no commit 1111111111" in push(serve, "1" * 40).verdict()["error"]
+        go.touch()
 
 
 def test_a_connection_that_drops_ends_no_deployment(scratch: Scratch) -> None:

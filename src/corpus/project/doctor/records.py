@@ -9,7 +9,7 @@ from pathlib import Path
 
 from corpus.model.deployment import DeploymentId, Outcome
 from corpus.model.errors import InvalidInput
-from corpus.project import asking, retention, trees
+from corpus.project import asking, retention, scratches, trees
 from corpus.project import journal as journals
 from corpus.project.doctor.finding import Finding, Patient, State
 from corpus.project.journal import History
@@ -127,7 +127,7 @@ def half_made(patient: Patient) -> list[Path]:
     """Return what only a deployment under way may have."""
     paths = patient.project.paths
     found = [*paths.build.glob("run-*"), *paths.state.glob("salt-*"), *paths.releases.glob(".*")]
-    found += [paths.deploy / ".current"]
+    found += [paths.deploy / ".current", *scratches.abandoned(patient.project)]
     found += paths.state.glob(".*.????????")  # corpus.hosts.files writes by these
     for folder in (paths.root, paths.deploy, paths.archives, *paths.archives.glob("*")):
         if folder.is_dir():

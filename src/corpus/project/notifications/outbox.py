@@ -111,10 +111,9 @@ def _send(project: Project, status: Status, log: Log, fire: Fire) -> None:
 def _facts(project: Project) -> dict[str, Any]:
     """Return what the node says of this environment; nothing when it says nothing."""
     try:
-        found = json.loads(project.place.identity.read_bytes())
+        return project.place.facts()
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _subject(project: Project, commit: str) -> str:
