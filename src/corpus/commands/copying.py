@@ -39,6 +39,16 @@ def mirror(
             f"{source}/", f"{target}/"]  # fmt: skip
 
 
+def listed(source: Path, target: Path, *, aside: Path) -> list[str]:
+    """Return the command that copies the names in its input, each ended by a NUL byte.
+
+    Files that differ by content are overwritten, after they were moved to ``aside``.
+    """
+    return ["rsync", "--archive", "--hard-links", "--acls", "--xattrs", "--numeric-ids",
+            "--checksum", "--from0", "--files-from=-", "--backup", f"--backup-dir={aside}",
+            f"{source}/", f"{target}/"]  # fmt: skip
+
+
 def rsync(source: Path, target: Path, *, link_dest: Path | None = None) -> list[str]:
     """Return the command that makes ``target`` hold what ``source`` holds, hard links included.
 

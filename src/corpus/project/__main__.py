@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import sys
 
+from corpus.model.deployment import DeploymentId
 from corpus.model.errors import CorpusError
-from corpus.project import binding, journal, traffic, worktree
+from corpus.project import binding, editable, journal, traffic, worktree
 from corpus.project.ledger import Ledger
+from corpus.project.log import Log
 from corpus.project.place import Place, Project
 
 
@@ -40,10 +42,17 @@ def _to_hold(project: Project) -> set[int]:
 
 def _put_back(project: Project, history: journal.History, live: str) -> None:
     """Put the checkout back; what hinders it is for the deploy service to say."""
+    identity = DeploymentId.parse(history.header["id"])
+    record = journal.Journal(project.paths.journal)
+    log = Log(project.paths.log(identity), lambda line: print(line, file=sys.stderr))
     try:
-        worktree.put_back(project, str(history.header["commit"]), live)
+        # First: once the commit of before is checked out, nothing tells what lies over it.
+        if editable.put_back(project, identity, record, log.alarm):
+            worktree.put_back(project, str(history.header["commit"]), live)
     except (CorpusError, OSError) as error:
         print(f"{project.name}: {error}", file=sys.stderr)
+    finally:
+        log.close()
 
 
 def main() -> int:

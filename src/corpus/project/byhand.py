@@ -13,7 +13,16 @@ from typing import Any, TypeVar
 from corpus.model.deployment import DeploymentId
 from corpus.model.errors import InvalidInput, NotFound
 from corpus.model.mode import Mode
-from corpus.project import deployment, editable, lock, phases, preparing, repository, window
+from corpus.project import (
+    binding,
+    deployment,
+    editable,
+    lock,
+    phases,
+    preparing,
+    repository,
+    window,
+)
 from corpus.project.log import Log
 from corpus.project.phases import Tally
 from corpus.project.place import Project
@@ -73,6 +82,11 @@ def run_steps(
     def run(work: Work) -> list[str]:
         if "bind" in names and work.mode is not Mode.EDITABLE:
             raise InvalidInput(f"there is no step bind in {work.mode} mode", mend="push instead")
+        if "bind" in names and not binding.rebind(project):
+            raise InvalidInput(
+                "run/ holds another version, which the step bind alone would overwrite",
+                mend="push: a deployment puts it aside first",
+            )
         for name in names:
             log.title(name)
             STEPS[name](work)

@@ -7,25 +7,32 @@ it is what another version left in ``run/``.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from corpus.project import binding, phases, preparing, repository, trees
+from corpus.model.deployment import DeploymentId
+from corpus.project import binding, inplace, phases, preparing, trees
+from corpus.project.journal import Journal
+from corpus.project.place import Project
 from corpus.project.work import Work
 
-_WAS_BOUND = "was_bound"
+_WAS_BOUND, _PUT_BACK = "was_bound", "put_back"
+_LISTED = 20
 
 
 def bind(work: Work) -> None:
     """Put ``run/`` aside, bind it and ``project/`` when they are not, build in place."""
-    project, paths = work.project, work.project.paths
+    project, archive = work.project, work.project.paths.archive(work.id)
     was_bound = binding.rebind(project)
-    work.note(**{_WAS_BOUND: was_bound})
-    kept = paths.archive(work.id).run
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    trees.remove(kept)
-    trees.copy(paths.run, kept, trees.way_of(paths.root, project.host), project.host)
+    work.journal.facts(durable=True, **{_WAS_BOUND: was_bound})
     if was_bound:
-        _mark(work).touch()
+        inplace.begin(archive)
+        work.around_phase = lambda: inplace.phase(work.journal, archive)
+    archive.root.mkdir(parents=True, exist_ok=True)
+    trees.remove(archive.run)
+    way = trees.way_of(project.paths.root, project.host)
+    trees.copy(project.paths.run, archive.run, way, project.host)
     bind_and_build(work)
 
 
@@ -37,19 +44,47 @@ def bind_and_build(work: Work) -> None:
 
 
 def undo_bind(work: Work) -> None:
-    """Make ``run/`` what it was, file by file, and unbind it when it was not bound before."""
-    project, archive = work.project, work.project.paths.archive(work.id)
-    new = work.journal.fact(_WAS_BOUND) is False
-    if new:
-        binding.unbind(project)
-    # Once the former commit is checked out again, what was put aside lies below it already.
-    done = not (new or binding.is_shared(project))
-    done = done and repository.checked_out(project) != work.commit
-    if archive.run.exists() and not done:
-        binding.put_back(project, archive.run, archive.run_failed)
+    """Make ``run/`` what it was but for edits, unbind it when it was not bound before."""
+    if work.journal.fact(_WAS_BOUND) is False:
+        binding.unbind(work.project)
+    put_back(work.project, work.id, work.journal, work.log.alarm)
+    preparing.undo_check_out(work)  # before the former version starts from there
+
+
+def put_back(
+    project: Project, identity: DeploymentId, journal: Journal, tell: Callable[[str], None]
+) -> bool:
+    """Make ``run/`` what it was when ``bind`` began, once; tell whether it is a checkout then.
+
+    What somebody edited meanwhile stays, and ``tell`` hears the names of that and of what was
+    moved to ``run.failed``. Raises CorpusError, OSError.
+    """
+    archive = project.paths.archive(identity)
+    was_bound: bool = journal.fact(_WAS_BOUND) is not False
     if not archive.run.exists():
         trees.remove_copy(archive.run)  # half a one
-    preparing.undo_check_out(work)  # before the former version starts from there
+    elif not journal.fact(_PUT_BACK):
+        edits: list[str] = []
+        if was_bound:
+            edits = inplace.put_back(project, archive, journal)
+        else:
+            binding.put_back(project, archive.run, archive.run_failed)
+        _name(f"moved from run/ to {archive.run_failed}:", _files(archive.run_failed), tell)
+        _name("edited in run/ while no phase ran, left as it is:", edits, tell)
+        # The checkout moves next: a second time this would put files of one commit below another.
+        journal.facts(durable=True, **{_PUT_BACK: True})
+    return was_bound
+
+
+def _name(what: str, names: Sequence[str], tell: Callable[[str], None]) -> None:
+    if names:
+        more = [f"and {len(names) - _LISTED} more"] if len(names) > _LISTED else []
+        tell("\n".join([what, *(f"  {name}" for name in [*names[:_LISTED], *more])]))
+
+
+def _files(folder: Path) -> list[str]:
+    found = [Path(place, name) for place, _names, files in os.walk(folder) for name in files]
+    return sorted(str(path.relative_to(folder)) for path in found)
 
 
 def forget(work: Work) -> None:
@@ -59,10 +94,5 @@ def forget(work: Work) -> None:
     time in this mode.
     """
     archive = work.project.paths.archive(work.id)
-    if _mark(work).exists() or not any(archive.run.iterdir()):
+    if inplace.begun(archive).exists() or not any(archive.run.iterdir()):
         trees.remove(archive.root)
-
-
-def _mark(work: Work) -> Path:
-    """Return the file that says of a copy that it is one of what somebody edits."""
-    return work.project.paths.archive(work.id).root / "edited"

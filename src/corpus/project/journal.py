@@ -47,10 +47,10 @@ class Journal:
         """Record that ``step`` is about to be done."""
         self._append({"begin": step}, durable)
 
-    def facts(self, **facts: Any) -> None:
+    def facts(self, *, durable: bool = False, **facts: Any) -> None:
         """Record values that recovery needs; without an open journal there is none."""
         if self.path.exists():
-            self._append({"facts": facts}, durable=False)
+            self._append({"facts": facts}, durable)
 
     def fact(self, name: str) -> Any:
         """Return a value that was recorded, None when it was not."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -49,6 +50,7 @@ class Work:
     steps: dict[str, float] = field(default_factory=dict)
     held_since: float = 0.0
     page: int | None = None
+    around_phase: Callable[[], AbstractContextManager[None]] = nullcontext
     _runner: PhaseRunner | None = None
 
     def __post_init__(self) -> None:
@@ -100,7 +102,8 @@ class Work:
 
     def phase(self, name: str) -> None:
         """Run one phase of the project. Raises PhaseFailed."""
-        phases.run(self.runner, name, self.common, self.log)
+        with self.around_phase() if self.runner.has(name) else nullcontext():
+            phases.run(self.runner, name, self.common, self.log)
         self.note_runtime()
 
     def note_runtime(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 import pytest
 
 from corpus.hosts import kernel
-from corpus.project import binding, health, services, traffic
+from corpus.model.errors import InvalidInput
+from corpus.project import binding, byhand, health, inplace, services, traffic, worktree
 from corpus.project.__main__ import hold_unfinished
 from corpus.project.journal import Journal
+from corpus.project.log import Log
 from projects import (
     Phases,
     Scratch,
@@ -111,29 +114,184 @@ def _files(scratch: Scratch, folder: Path | None = None) -> dict[str, str]:
     return {str(path.relative_to(run)): path.read_text() for path in names}
 
 
-@pytest.mark.parametrize("step", ["preflight", "hold"])
-def test_services_start_from_the_live_files_at_boot(dev: Scratch, step: str) -> None:
-    """A container that stops in the middle of a push boots before anything is recovered."""
-    commit = dev.commit({"app": "version 2\n"})
+def _dies_in(scratch: Scratch, step: str, commit: str, phases: Phases) -> None:
+    """Deploy, and be killed when ``step`` begins."""
+    begin = Journal.begin
 
     def dies(self: Journal, name: str, *, durable: bool = True) -> None:
         begin(self, name, durable=durable)
         if name == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    begin = Journal.begin
-
     def work() -> None:
         Journal.begin = dies  # type: ignore[method-assign]
-        dev.deploy_here(commit, Phases(SETTINGS, build=build))
+        scratch.deploy_here(commit, phases)
 
     assert os.waitpid(fork(work), 0)[1] == signal.SIGKILL
+
+
+@pytest.mark.parametrize("step", ["preflight", "hold", "bind", "start", "health"])
+def test_services_start_from_the_live_files_at_boot(dev: Scratch, step: str) -> None:
+    """A container that stops in the middle of a push boots before anything is recovered."""
+    commit = dev.commit({"app": "version 2\n", "new": "n"})
+    before = _files(dev)
+    _dies_in(dev, step, commit, Phases(SETTINGS, build=build))
     assert (dev.paths.run / "app").read_text() == "version 2\n"
-    in_child(lambda: hold_unfinished(dev.place))
-    assert (dev.paths.run / "app").read_text() == "version 1\n"
+    for _boot in range(2):
+        in_child(lambda: hold_unfinished(dev.place))
+        assert _files(dev) == before
     assert dev.recover(Phases(SETTINGS, build=build)) is not None
+    assert _files(dev) == before
+    assert git("-C", dev.paths.project, "status", "--porcelain").stdout == ""
+
+
+def test_killed_at_boot_between_the_files_and_the_checkout(dev: Scratch) -> None:
+    before = _files(dev)
+    _dies_in(dev, "health", dev.commit({"app": "version 2\n"}), Phases(SETTINGS, build=build))
+
+    def boot() -> None:
+        worktree.put_back = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore
+        hold_unfinished(dev.place)
+
+    assert os.waitpid(fork(boot), 0)[1] == signal.SIGKILL
+    in_child(lambda: hold_unfinished(dev.place))
+    assert _files(dev) == before
+    assert dev.recover(Phases(SETTINGS, build=build)) is not None
+    assert _files(dev) == before
+
+
+def test_a_built_version_is_there_at_boot_when_the_first_push_in_this_mode_is_cut_off(
+    scratch: Scratch,
+) -> None:
+    commit = scratch.commit({"app": "version 1\n", ".salt/top.sls": ""})
+    assert scratch.deploy(commit, Phases(build=copy_to_run)).outcome == "live"
+    (scratch.paths.run / "generated").write_text("of version 1\n")
+    before = _files(scratch)
+    second = scratch.commit({"app": "version 2\n", "new": "n"})
+    _dies_in(scratch, "health", second, Phases(SETTINGS, build=build))
+    in_child(lambda: hold_unfinished(scratch.place))
+    assert _files(scratch) == before
+    assert scratch.recover(Phases(build=copy_to_run)) is not None
+    assert _files(scratch) == before
+    assert not binding.is_bound(scratch.project)
+    assert (scratch.paths.project / "app").read_text() == "version 1\n"
+    scratch.assert_clean()
+
+
+def _cut_off(common: dict[str, Any]) -> None:
+    """Be a phase that the machine goes down in."""
+    build(common)
+    Path(common["paths"]["run"], "half").mkdir()
+    Path(common["paths"]["run"], "half", "built").write_text("x")
+    Path(common["paths"]["run"], ".salt", "top.sls").unlink()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_phase_that_is_cut_off_leaves_nothing(dev: Scratch) -> None:
+    before = _files(dev)
+    commit = dev.commit({"app": "version 2\n"})
+    deploy = fork(lambda: dev.deploy_here(commit, Phases(SETTINGS, build=_cut_off)))
+    assert os.waitpid(deploy, 0)[1] == signal.SIGKILL
+    assert dev.recover(Phases(SETTINGS)) is not None
+    assert _files(dev) == before
+    assert not (dev.paths.run / "half").exists()
+    moved = dev.paths.archives / dev.ledger[-1].id / "run.failed"
+    assert _files(dev, moved)["half/built"] == "x"
+
+
+def test_a_directory_that_a_phase_moves_is_moved_back(dev: Scratch) -> None:
+    (dev.paths.run / "old").mkdir()
+    (dev.paths.run / "old" / "file").write_text("x")
+    before = _files(dev)
+
+    def move(common: dict[str, Any]) -> None:
+        (dev.paths.run / "old").rename(dev.paths.run / "moved")
+        fail(common)
+
+    done = dev.deploy(dev.commit({"app": "version 2\n"}), Phases(SETTINGS, build=move))
+    assert done.outcome == "rolled_back", done.text
+    assert _files(dev) == before
+
+
+@pytest.mark.parametrize("at_boot", [True, False])
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("where", ["health", "build"])
+def test_work_done_after_a_push_that_was_cut_off_stays(
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch, where: str, shared: bool, at_boot: bool
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("mounts: needs root")
+    monkeypatch.setattr(inplace, "CUT_OFF", 1_000_000_000)
+    with unmounted(scratch.folder):
+        first = scratch.commit({"app": "1\n", ".salt/top.sls": "", ".gitignore": "built\n"})
+        if shared:
+            share(scratch.work, scratch.project)
+        assert scratch.deploy(first, Phases(SETTINGS, build=build)).outcome == "live"
+        commit = scratch.commit({"app": "2\n"})
+        if where == "health":
+            _dies_in(scratch, "health", commit, Phases(SETTINGS, build=build))
+        else:
+            pid = fork(lambda: scratch.deploy_here(commit, Phases(SETTINGS, build=_cut_off)))
+            os.waitpid(pid, 0)
+        time.sleep(0.05 if where == "health" else 1.2)
+        run = scratch.paths.run
+        (run / "app").write_text("three days of work\n")
+        (run / "half").mkdir(exist_ok=True)
+        (run / "half" / "module.py").write_text("more work\n")
+        if at_boot:
+            in_child(lambda: hold_unfinished(scratch.place))
+        assert scratch.recover(Phases(SETTINGS, build=build)) is not None
+        assert (run / "app").read_text() == "three days of work\n"
+        assert (run / "half" / "module.py").read_text() == "more work\n"
+        assert (run / "built").read_text() == "of 1\n"
+        assert not (run / "half" / "built").exists()
+        logs = [path.read_text() for path in (scratch.paths.state / "logs").iterdir()]
+        for name in ("app", "half/module.py", "built"):
+            assert any(f" !       {name}\n" in text for text in logs)
+
+
+def test_an_edit_while_a_failing_push_waits_for_health_stays(
+    dev: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[None] = []
+
+    def gate(*_: Any) -> None:
+        called.append(None)
+        if len(called) > 1:
+            return  # the former version's
+        time.sleep(0.05)
+        (dev.paths.run / "mine").write_text("saved meanwhile\n")
+        (dev.paths.run / "built").unlink()
+        (dev.paths.run / "built").mkdir()
+        (dev.paths.run / "built" / "mine").write_text("in its place\n")
+        fail({})
+
+    commit = dev.commit({"app": "version 2\n"})
+
+    monkeypatch.setattr(health, "gate", gate)
+    done = dev.deploy(commit, Phases(SETTINGS, build=build))
+    assert done.outcome == "rolled_back", done.text
+    assert (dev.paths.run / "mine").read_text() == "saved meanwhile\n"
+    assert (dev.paths.run / "built" / "mine").read_text() == "in its place\n"
     assert (dev.paths.run / "app").read_text() == "version 1\n"
-    assert (dev.paths.run / "built").read_text() == "of version 1\n"
+    assert " !       mine" in done.text
+
+
+def test_the_step_bind_alone_replaces_no_version(scratch: Scratch) -> None:
+    commit = scratch.commit({"app": "version 1\n", ".salt/top.sls": ""})
+    assert scratch.deploy(commit, Phases(build=copy_to_run)).outcome == "live"
+    (scratch.paths.run / "by-hand").write_text("a hotfix\n")
+    log = Log(scratch.paths.state / "logs" / "by-hand.log")
+    with pytest.raises(InvalidInput, match="holds another version"):
+        byhand.run_steps(scratch.project, ["bind"], Phases(SETTINGS, build=build), log)
+    assert (scratch.paths.run / "by-hand").read_text() == "a hotfix\n"
+
+
+def test_the_step_bind_alone_builds_again(dev: Scratch) -> None:
+    (dev.paths.run / "app").write_text("edited\n")
+    log = Log(dev.paths.state / "logs" / "by-hand.log")
+    byhand.run_steps(dev.project, ["bind"], Phases(SETTINGS, build=build), log)
+    assert (dev.paths.run / "built").read_text() == "of edited\n"
 
 
 def test_services_start_from_the_live_files_on_the_way_back(
