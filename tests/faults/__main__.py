@@ -20,7 +20,7 @@ from corpus.lab.machine import Lab, assert_clean
 from corpus.lab.settings import settings_for
 from corpus.model.errors import CorpusError
 from faults import matrix, report, soak
-from faults.cells import FAULTS, STEPS, WAY_BACK
+from faults.cells import FAULTS, STEPS, WAY_BACK, cells
 
 NAME = "faults"
 _ALL_STEPS = list(dict.fromkeys(step for steps in [*STEPS.values(), WAY_BACK] for step in steps))
@@ -32,6 +32,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--mode", nargs="+", choices=STEPS, default=list(STEPS))
     made.add_argument("--step", nargs="+", choices=_ALL_STEPS, default=_ALL_STEPS)
     made.add_argument("--fault", nargs="+", choices=FAULTS, default=list(FAULTS))
+    made.add_argument(
+        "--again", action="store_true", help="not those that pass in build/faults.json already"
+    )
     made.add_argument("--soak", metavar="N", help="N random faults, or for a time such as 600s")
     made.add_argument("--seed", type=int, help="of the soak; one is drawn where none is given")
     made.add_argument("--keep", action="store_true", help="leave the lab up")
@@ -67,8 +70,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _matrix(lab: Lab, folder: Path, asked: argparse.Namespace) -> int:
-    rows = matrix.run(lab, folder, asked.mode, asked.step, asked.fault)
-    report.write_json(rows)
+    chosen = list(cells(asked.mode, asked.step, asked.fault))
+    rows = matrix.run(lab, folder, chosen, report.read_json() if asked.again else {})
     whole = (asked.mode, asked.step, asked.fault) == (list(STEPS), _ALL_STEPS, list(FAULTS))
     if whole:
         report.write_reference(rows)

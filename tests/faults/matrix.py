@@ -6,11 +6,12 @@ import queue
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from corpus.lab.machine import Lab
 from faults import report
-from faults.cells import Cell, cells
+from faults.cells import Cell
 from faults.play import play
 from faults.report import Row
 from faults.stand import Stand
@@ -22,10 +23,16 @@ AT_ONCE = 2  # stands that play at a time: as many as small machines have cores
 class Player(threading.Thread):
     """Plays the cells of one mode, one after the other, on one stand."""
 
-    def __init__(self, lab: Lab, folder: Path, name: str, todo: queue.Queue[Cell]) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        folder: Path,
+        name: str,
+        todo: queue.Queue[Cell],
+        take: Callable[[Row], None],
+    ) -> None:
         super().__init__(name=name)
-        self.lab, self.folder, self.todo = lab, folder, todo
-        self.rows: list[Row] = []
+        self.lab, self.folder, self.todo, self.take = lab, folder, todo, take
         self.stand: Stand | None = None
 
     def run(self) -> None:
@@ -36,7 +43,7 @@ class Player(threading.Thread):
                     cell = self.todo.get_nowait()
                 except queue.Empty:
                     return
-                self.rows.append(self._play(cell))
+                self.take(self._play(cell))
         finally:
             self._leave()
 
@@ -72,16 +79,26 @@ class Player(threading.Thread):
         self.stand = None
 
 
-def run(lab: Lab, folder: Path, modes: list[str], steps: list[str], faults: list[str]) -> list[Row]:
-    """Play the chosen cells and return their rows in the table's order."""
-    chosen = list(cells(modes, steps, faults))
+def run(lab: Lab, folder: Path, chosen: list[Cell], known: dict[str, tuple[str, str]]) -> list[Row]:
+    """Play the chosen cells but those that are ``known`` to pass; return all in the table's order.
+
+    What is found is written down cell by cell: a run that is cut off can be gone on with.
+    """
+    rows = {c: Row(c, *known[c.name]) for c in chosen if known.get(c.name, ("",))[0] == "pass"}
     todo: queue.Queue[Cell] = queue.Queue()
     for cell in sorted(chosen, key=lambda cell: cell.mode != "final"):  # the slowest first
-        todo.put(cell)
-    players = [Player(lab, folder, str(number), todo) for number in range(AT_ONCE)]
+        if cell not in rows:
+            todo.put(cell)
+    lock = threading.Lock()
+
+    def take(row: Row) -> None:
+        with lock:
+            rows[row.cell] = row
+            report.write_json(rows[cell] for cell in chosen if cell in rows)
+
+    players = [Player(lab, folder, str(number), todo, take) for number in range(AT_ONCE)]
     for player in players:
         player.start()
     for player in players:
         player.join()
-    found = {row.cell: row for player in players for row in player.rows}
-    return [found[cell] for cell in chosen]
+    return [rows[cell] for cell in chosen]

@@ -35,6 +35,13 @@ def write_json(rows: Iterable[Row], path: Path = JSON) -> None:
     path.write_text(json.dumps([row.as_dict() for row in rows], indent=2) + "\n")
 
 
+def read_json(path: Path = JSON) -> dict[str, tuple[str, str]]:
+    """Return outcome and reason of every cell that the last run wrote, by its name."""
+    if not path.exists():
+        return {}
+    return {row["cell"]: (row["outcome"], row["why"]) for row in json.loads(path.read_text())}
+
+
 def write_log(row: Row, lines: Sequence[str]) -> Path:
     """Keep what was said in a cell that failed."""
     LOGS.mkdir(parents=True, exist_ok=True)

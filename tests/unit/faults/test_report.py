@@ -39,3 +39,6 @@ def test_the_json(tmp_path: Path) -> None:
     text = (tmp_path / "faults.json").read_text()
     assert '"cell": "cooking: data: kill -9 (end)"' in text
     assert '"outcome": "fail"' in text
+    known = report.read_json(tmp_path / "faults.json")
+    assert known["cooking: data: kill -9 (end)"] == ("fail", "it broke")
+    assert report.read_json(tmp_path / "absent") == {}
