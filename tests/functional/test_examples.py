@@ -78,7 +78,7 @@ def test_the_static_site_is_copied_by_one_state(bench: Bench) -> None:
 @pytest.mark.parametrize("bench", ["guestbook"], indirect=True)
 def test_the_guestbook_s_secret_is_written_but_never_told(bench: Bench) -> None:
     bench.common["data"]["secret_key"] = "s3cret-of-the-test"
-    told = bench.run("gather_variables", "post_build")
+    told = bench.run("gather_variables", "configure", "post_build")
     file = bench.project.paths.run / "guestbook.env"
     assert "s3cret-of-the-test" in file.read_text()
     assert file.stat().st_mode & 0o777 == 0o600

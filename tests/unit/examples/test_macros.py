@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
-PHASES = ("gather_variables", "pre_install", "build", "post_build", "post_install")
+PHASES = ("gather_variables", "pre_install", "configure", "build", "post_build", "post_install")
 NASTY = "a \"quoted\": {title} # \\ 100% '{{ x }}' ü"
 
 
@@ -29,6 +29,7 @@ class Example:
             "name": name,
             "user": name,
             "group": name,
+            "mode": "cooking",
             "paths": {place: f"{root}/{place}" for place in places},
         }
         engine = jinja2.Environment(
@@ -57,7 +58,7 @@ def _arguments(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_push_of_the_guestbook_costs_five_states() -> None:
-    assert list(Example("guestbook").phases()) == ["code", "venv", "environment", "unit", "migrate"]
+    assert list(Example("guestbook").phases()) == ["environment", "code", "venv", "unit", "migrate"]
 
 
 def test_data_of_another_account_is_given_to_the_project_s() -> None:
@@ -67,8 +68,9 @@ def test_data_of_another_account_is_given_to_the_project_s() -> None:
 
 def test_in_editable_mode_nothing_is_copied_onto_itself() -> None:
     example = Example("guestbook")
-    example.common["paths"]["run"] = example.common["paths"]["project"]
-    assert list(example.phases()) == ["venv", "environment", "unit", "migrate"]
+    example.common["mode"] = "editable"
+    assert list(example.phases()) == ["environment", "venv", "unit", "migrate"]
+    assert "--reload" in str(example.phases()["unit"])
 
 
 def test_the_secret_goes_to_one_file_that_only_root_reads() -> None:
