@@ -164,7 +164,8 @@ def members() -> set[str]:
     """Return the processes of the deploy service."""
     group = run(["systemctl", "show", "-P", "ControlGroup", SERVICE]).strip()
     bases = ("/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup")
-    listed = [Path(base + group, "cgroup.procs") for base in bases]
+    # While the service starts again it has no group: the root's processes are not its own.
+    listed = [Path(base + group, "cgroup.procs") for base in bases if group]
     return {pid for path in listed for pid in text(path).split()}
 
 
