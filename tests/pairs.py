@@ -29,6 +29,8 @@ open({log!r}, "a").write(request + "\\n")
 trouble = open({trouble!r}).read() if os.path.exists({trouble!r}) else ""
 if trouble == "dead":
     sys.exit("ssh: connect to host: Connection refused") or 255
+if trouble == "impostor":
+    sys.exit("Host key verification failed.")
 if trouble == "silent":
     time.sleep(60)
 if trouble == "endless":

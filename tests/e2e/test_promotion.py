@@ -112,9 +112,11 @@ def test_it_is_here_then_without_staging(world: World) -> None:
     world.fetch()
     world.staging.stop()
     try:
-        assert world.fetch(release=release_in_prod(world))["project"] == "wares"
-        with pytest.raises(CorpusError, match="does not give what was asked"):
-            world.fetch()
+        here = release_in_prod(world)
+        assert world.fetch(release=here)["project"] == "wares"
+        assert world.fetch()["deployment"] == here
+        with pytest.raises(CorpusError, match="no release"):
+            world.fetch(release=here.replace(here[:8], "20200101"))
     finally:
         world.staging.start()
         wait_until(lambda: world.ssh("list").code == 0, patience=60)

@@ -30,6 +30,8 @@ from corpus.project.place import RELEASES, Project
 Tell = Callable[[str], None]
 
 SECONDS = 3600.0  # that a release with all its archives, or one fetch of commits, may take
+IMPOSTOR = "Host key verification failed"
+"""What ssh(1) says when the server is not the one whose key is pinned."""
 _PATIENCE = 30.0  # seconds of silence
 _LISTED = 16 << 20  # bytes of a list
 _TRIES = 3

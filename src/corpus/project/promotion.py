@@ -32,14 +32,14 @@ def latest(project: Project, tell: Tell) -> Manifest:
     """Return the newest release that staging offers or that lies here, and is signed right.
 
     One that was rolled back from here is none. When the staging environment does not answer,
-    which ``tell`` hears of, what lies here counts. Raises ReleaseRefused when nothing does,
-    NotFound.
+    which ``tell`` hears of, what lies here counts. Raises ReleaseRefused when nothing does, or
+    when somebody else answers in its place; NotFound.
     """
     here = releases.listed(project)
     try:
         offered = _offered(project)
     except ReleaseRefused as error:
-        if not here:
+        if not here or fetching.IMPOSTOR in str(error):
             raise
         offered = []
         tell(f"{error.what}; the newest release that lies here is taken")

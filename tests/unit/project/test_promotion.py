@@ -127,6 +127,14 @@ def test_without_a_pair(both: Pair) -> None:
         promotion.latest(both.prod.project, Told().append)
 
 
+def test_with_an_impostor_s_answer_nothing_counts(both: Pair) -> None:
+    both.release()
+    obtain(both)
+    both.trouble("impostor")
+    with pytest.raises(ReleaseRefused, match="Host key verification failed"):
+        promotion.latest(both.prod.project, Told().append)
+
+
 def test_without_an_answer_what_lies_here_counts(both: Pair) -> None:
     both.release(FIRST)
     both.release(SECOND)
