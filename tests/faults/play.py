@@ -52,7 +52,14 @@ class Played:
     def pauses(self) -> bool:
         """Whether the deployment pauses, for what cannot be ordered of it."""
         late = self.cell.step == "unpack" and self.cell.variant.endswith(HERE)
-        return self.cell.fault in (STOP, FULL, DROP) or late
+        return self.cell.fault in (STOP, FULL, DROP) or late or self.unwell_late
+
+    @property
+    def unwell_late(self) -> bool:
+        """Whether no version may start any more once this step has started the new one."""
+        cell = self.cell
+        ran = cell.mode == "editable" and cell.step in ("start", "health")
+        return cell.fault == RESTORE and ran
 
 
 def play(stand: Stand, visitors: Visitors, cell: Cell) -> list[str]:
@@ -97,17 +104,21 @@ def _prepare(played: Played) -> None:
     elif cell.fault == CORRUPT and cell.step == "fetch":
         salt.call(stand.environment.host, "mc_project.fetch_release", played.name)
         stand.tamper(cell.variant.removesuffix(HERE), here=True)
-    if cell.fault == RESTORE:
-        reloads = cell.mode != "editable" and cell.step in ("start", "health")
-        flag = STUCK if reloads else UNWELL
-        stand.control("run", ["touch", flag.format(name=played.name)])
-    orders = []
-    if cell.fault in WHAT:
-        moment = "end" if cell.fault == RESTORE else cell.moment
-        orders = [{"step": cell.step, "moment": moment, "what": WHAT[cell.fault]}]
-    elif played.pauses:
-        orders = [{"step": cell.step, "moment": cell.moment, "what": "pause"}]
+    if cell.fault == RESTORE and not played.unwell_late:
+        _break_way_back(played)
+    moment = "end" if cell.fault == RESTORE else cell.moment
+    what = ["pause"] if played.pauses else []
+    what += [WHAT[cell.fault]] if cell.fault in WHAT else []
+    orders = [{"step": cell.step, "moment": moment, "what": act} for act in what]
     stand.control("order", orders)
+
+
+def _break_way_back(played: Played) -> None:
+    """Have the ``restore`` macro fail where it is called, else the previous version's start."""
+    cell = played.cell
+    reloads = cell.mode != "editable" and cell.step in ("start", "health")
+    flag = (STUCK if reloads else UNWELL).format(name=played.name)
+    played.stand.control("run", ["touch", flag])
 
 
 def _strike(played: Played) -> None:
@@ -128,6 +139,8 @@ def _strike(played: Played) -> None:
         stand.control("fill")
     elif cell.fault == CORRUPT:
         stand.tamper(cell.variant.removesuffix(HERE), here=True)
+    elif cell.fault == RESTORE:
+        _break_way_back(played)
     else:
         push.drop()
     stand.control("go")

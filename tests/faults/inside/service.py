@@ -64,18 +64,23 @@ ACTS = {
 
 
 def at(step: str, moment: str) -> None:
-    """Do what was ordered for this moment."""
-    try:
-        orders = json.loads(ORDER.read_text())
-    except FileNotFoundError:
-        return
+    """Do what was ordered for this moment, one after the other."""
+    while order := taken(step, moment):
+        ACTS[order["what"]]()
+
+
+def taken(step: str, moment: str) -> dict[str, str] | None:
+    """Return the next order for this moment, which is none any more."""
+    if not ORDER.exists():
+        return None
+    orders = json.loads(ORDER.read_text())
     wanted = [o for o in orders if (o["step"], o["moment"]) == (step, moment)]
-    if wanted:
-        rest = [order for order in orders if order is not wanted[0]]
-        partial = ORDER.with_suffix(".partial")
-        partial.write_text(json.dumps(rest))
-        partial.replace(ORDER)
-        ACTS[wanted[0]["what"]]()
+    if not wanted:
+        return None
+    partial = ORDER.with_suffix(".partial")
+    partial.write_text(json.dumps([order for order in orders if order is not wanted[0]]))
+    partial.replace(ORDER)
+    return dict(wanted[0])
 
 
 class Moments:
