@@ -124,8 +124,9 @@ def standing(environment: Path, _numbers: Iterator[int], make_runner: MakeRunner
     return scratch
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def functions(opts: dict[str, Any]) -> Any:
+    # One a module: what is loaded last has its options in the modules that all loaders share.
     return salt.loader.minion_mods(dict(opts))
 
 
