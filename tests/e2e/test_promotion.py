@@ -115,7 +115,7 @@ def test_it_is_here_then_without_staging(world: World) -> None:
         here = release_in_prod(world)
         assert world.fetch(release=here)["project"] == "wares"
         assert world.fetch()["deployment"] == here
-        with pytest.raises(CorpusError, match="no release"):
+        with pytest.raises(CorpusError, match="does not give what was asked"):
             world.fetch(release=here.replace(here[:8], "20200101"))
     finally:
         world.staging.start()
