@@ -28,7 +28,6 @@ from corpus.project import (
     layout,
     lock,
     releases,
-    reserve,
     steps,
     targets,
 )
@@ -59,7 +58,6 @@ class World:
         self.project = Project.at(self.place, "demo")
         self.paths = self.project.paths
         self.machine.write("data", str(self.paths.data))
-        reserve.SIZE = 4096
         layout.initialise(self.project)
         self.number = 0
         self.count = 0

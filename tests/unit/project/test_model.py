@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 
 import promises
 from corpus.hosts import kernel
+from corpus.project import reserve
 from instants import Fault
 from transactions import POINTS, World, wait
 
@@ -171,6 +172,12 @@ class Transaction(RuleBasedStateMachine):
         finally:
             self.world.unmount()
             shutil.rmtree(self.folder)
+
+
+@pytest.fixture(autouse=True)
+def _small_reserve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each history write less."""
+    monkeypatch.setattr(reserve, "SIZE", 4096)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts: needs root")
