@@ -258,7 +258,7 @@ def test_who_pushed_does_not_wait(scratch: Scratch, monkeypatch: pytest.MonkeyPa
         caller = push(scratch, scratch.commit({"app": "version 2\n"}))
         assert caller.verdict()["outcome"] == "live"
         assert "queued" not in caller.text
-        assert notifications.waiting(scratch.project)[0].stem == sent.stem
+        assert sent.stem in {path.stem for path in notifications.waiting(scratch.project)}
 
 
 @contextmanager
