@@ -172,7 +172,7 @@ def wait_until_damaged(guestbook: Guestbook) -> None:
 def test_a_dump_that_does_not_load_is_mended_by_hand(guestbook: Guestbook) -> None:
     before = guestbook.state()
     guestbook.lay(*BROKEN)
-    cut = '> "$DUMP" && cp "$DUMP" /root/whole && truncate --size=-100 "$DUMP"'
+    cut = '> "$DUMP" && cp "$DUMP" /var/tmp/whole && truncate --size=-100 "$DUMP"'
     guestbook.edit(".salt/top.sls", '> "$DUMP"', cut)
     push = guestbook.push("Tidy")
     assert push.code != 0
@@ -182,7 +182,7 @@ def test_a_dump_that_does_not_load_is_mended_by_hand(guestbook: Guestbook) -> No
     # The damaged database is not dropped for a dump that cannot replace it.
     assert NAME in guestbook.databases()
     archive = f"{ROOT}/archives/{guestbook.ledger()[-1]['id']}"
-    guestbook.inside("cp", "/root/whole", f"{archive}/dumps/database")
+    guestbook.inside("cp", "/var/tmp/whole", f"{archive}/dumps/database")
     guestbook.inside("systemctl", "restart", "corpus-deploy")
     guestbook.wait_for("rolled_back")
     guestbook.take_back()

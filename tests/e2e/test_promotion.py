@@ -131,14 +131,14 @@ def release_in_prod(world: World) -> str:
 def test_what_does_not_go_live_is_not_offered(world: World) -> None:
     site = world.sites["wares"]
     good = release(site)
-    listing = "x:\n  cmd.run:\n    - name: ls -l /srv/projects/wares/releases > /root/listing"
+    listing = "x:\n  cmd.run:\n    - name: ls -l /srv/projects/wares/releases > /var/tmp/listing"
     site.tiny.phases = {"post_install": f"{listing}\ny:\n  test.fail_without_changes: []"}
     push = site.push()
     assert push.code != 0
     assert "rolled back" in push.text
     site.tiny.phases = {}
     failed = release(site)
-    lines = world.staging.host.run(["cat", "/root/listing"]).out.splitlines()
+    lines = world.staging.host.run(["cat", "/var/tmp/listing"]).out.splitlines()
     modes = {line.split()[-1]: line.split()[0] for line in lines if "manifest.json" in line}
     assert modes[f"wares-{failed}.manifest.json"] == "-rw-------"
     assert modes[f"wares-{good}.manifest.json"] == "-rw-r-----"

@@ -198,14 +198,14 @@ def test_a_new_base_replaces_the_root_and_keeps_state_and_identity(
     identity = node.run(keys).out
     node.put(Path("/var/lib/corpus/kept"), b"kept")
     node.put(Path("/etc/corpus/kept"), b"kept")
-    node.put(Path("/root/not-kept"), b"")
+    node.put(Path("/var/tmp/not-kept"), b"")
     changed = Changed(original, ["other", *original.layers[1:]], "base", "base")
     for image in (changed, original):
         Lab(lab.name, lab.settings, image=lambda image=image: image).up()
         assert node.run(keys).out == identity
         assert node.get(Path("/var/lib/corpus/kept")) == b"kept"
         assert node.get(Path("/etc/corpus/kept")) == b"kept"
-    assert node.run(["test", "-e", "/root/not-kept"], check=False).code != 0
+    assert node.run(["test", "-e", "/var/tmp/not-kept"], check=False).code != 0
     node.run(["rm", "/var/lib/corpus/kept", "/etc/corpus/kept"])
 
 
