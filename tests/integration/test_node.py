@@ -251,6 +251,18 @@ def test_environments_do_not_reach_each_other_nor_the_node(site: Site, other: Si
     assert not site.reaches("10.88.0.1", other.made["ssh_port"])
 
 
+def test_the_gateway_stays_the_same_while_others_come_and_go(node: Host, site: Site) -> None:
+    shown = ["cat", "/sys/class/net/corpus0/address"]
+    before = node.run(shown).out
+    made = salt.call(node, "corpus_node.create", size="512M")
+    try:
+        assert node.run(shown).out == before
+    finally:
+        salt.call(node, "corpus_node.destroy", made["id"])
+    assert node.run(shown).out == before
+    assert site.reaches("10.88.0.1", 80)
+
+
 def test_nobody_speaks_from_an_address_of_another(site: Site, other: Site) -> None:
     stolen = "10.88.9.9"
     site.inside.run(["ip", "address", "add", f"{stolen}/16", "dev", "eth0"])

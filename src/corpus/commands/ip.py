@@ -17,6 +17,21 @@ def add_bridge(name: str) -> list[str]:
             "forward_delay", "0"]  # fmt: skip
 
 
+def hardware_address(address: str) -> str:
+    """Return the locally administered hardware address that belongs to an IPv4 address."""
+    parts = [int(part) for part in address.split(".")]
+    return ":".join(f"{part:02x}" for part in (0x02, 0xC0, *parts))
+
+
+def set_hardware_address(name: str, address: str) -> list[str]:
+    """Return the command that fixes an interface's hardware address.
+
+    A bridge without one has the lowest of its ports, another with each port that comes or goes:
+    its neighbours then speak to an address that is nobody's until they ask again.
+    """
+    return ["ip", "link", "set", "dev", name, "address", address]
+
+
 def delete_link(name: str) -> list[str]:
     """Return the command that removes an interface."""
     return ["ip", "link", "delete", "dev", name]

@@ -88,6 +88,8 @@ class Network:
         bridge = self._paths.bridge
         if not self.bridge_is_up():
             self._make_bridge(bridge)
+        own = ip.hardware_address(str(self._settings.gateway))
+        self._host.run(ip.set_hardware_address(bridge, own))
         address = f"{self._settings.gateway}/{self._settings.network.prefixlen}"
         self._host.run(ip.set_address(bridge, address))
         self._host.run(network.set_mtu(bridge, mtu(links, uplinks)))

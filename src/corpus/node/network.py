@@ -29,6 +29,7 @@ def prepare(node: Node) -> None:
     bridge = settings.bridge
     if host.run(ip.show_link(bridge), check=False).code != 0:
         host.run(ip.add_bridge(bridge))
+    host.run(ip.set_hardware_address(bridge, ip.hardware_address(str(settings.gateway))))
     prefix = settings.network.prefixlen
     host.run(ip.set_address(bridge, f"{settings.gateway}/{prefix}"))
     host.run(set_mtu(bridge, mtu(node)))

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from corpus.commands.ip import hardware_address
 from corpus.hosts.files import write_atomic
 from corpus.model.errors import CorpusError, InvalidInput, NotFound
 from corpus.model.mode import Platform
@@ -95,9 +96,8 @@ class Record:
 
     @property
     def mac(self) -> str:
-        """The guest's hardware address: locally administered, from its address."""
-        parts = [int(part) for part in self.address.split(".")]
-        return ":".join(f"{part:02x}" for part in (0x02, 0xC0, *parts))
+        """The guest's hardware address, from its address."""
+        return hardware_address(self.address)
 
     @property
     def group(self) -> str:

@@ -33,6 +33,7 @@ SECONDS = 3600.0  # that a release with all its archives, or one fetch of commit
 IMPOSTOR = "Host key verification failed"
 """What ssh(1) says when the server is not the one whose key is pinned."""
 _PATIENCE = 30.0  # seconds of silence
+_GONE_ON_FROM = 86400.0  # seconds that what a broken download has brought is kept
 _LISTED = 16 << 20  # bytes of a list
 _TRIES = 3
 _TELL_EVERY = 5.0  # seconds
@@ -113,6 +114,14 @@ def _forget_others(folder: Path, manifest: Manifest) -> None:
     for path in folder.glob(".*.partial"):
         if path.name not in {_partial(folder, part).name for part in manifest.parts}:
             path.unlink(missing_ok=True)
+
+
+def forget_stale(project: Project) -> None:
+    """Remove downloads that broke off a day ago or earlier; a younger one is gone on from."""
+    for path in project.paths.releases.glob(".*.partial"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _GONE_ON_FROM:
+                path.unlink()
 
 
 def _partial(folder: Path, part: Part) -> Path:

@@ -14,7 +14,7 @@ from typing import Any
 from corpus.model.deployment import DeploymentId, Outcome
 from corpus.model.errors import DeploymentRefused, InvalidInput
 from corpus.model.size import parse_size
-from corpus.project import releases, scratches, targets, trees, usage
+from corpus.project import fetching, releases, scratches, targets, trees, usage
 from corpus.project.ledger import Entry, Ledger
 from corpus.project.place import Project
 
@@ -54,6 +54,7 @@ def prune(project: Project, retention: Mapping[str, Any], under_way: str = "") -
     What killed plans left goes too.
     """
     _finish(project)
+    fetching.forget_stale(project)
     for left in scratches.abandoned(project):
         trees.remove(left)
     entries = Ledger(project.paths.ledger).entries()

@@ -9,6 +9,10 @@ def test_default_devices_best_first() -> None:
     assert ip.parse_default_devices("") == []
 
 
+def test_a_hardware_address_belongs_to_one_address() -> None:
+    assert ip.hardware_address("10.88.0.1") == "02:c0:0a:58:00:01"
+
+
 def test_addresses_by_interface() -> None:
     text = '[{"ifname":"lo","addr_info":[{"local":"127.0.0.1"}]},{"ifname":"e","addr_info":[]}]'
     assert ip.parse_addresses(text) == {"127.0.0.1": "lo"}

@@ -259,3 +259,13 @@ def test_a_size_that_is_one(size: object) -> None:
     layer = {"makina-projects.demo": {"retention": {"size": size}}}
     found = configuration.configure("demo", [("here", layer)])["retention"]
     assert found == {"good": 5, "failed": 2, "size": size}
+
+
+def test_a_broken_download_stays_for_a_day(scratch: Scratch) -> None:
+    folder = scratch.paths.releases
+    old, young = folder / ".old.tar.zst.partial", folder / ".young.tar.zst.partial"
+    for path, age in ((old, DAYS), (young, 3600)):
+        path.touch()
+        os.utime(path, (time.time() - age,) * 2)
+    retention.prune(scratch.project, {})
+    assert (old.exists(), young.exists()) == (False, True)
