@@ -1,6 +1,7 @@
 """The lab that tests share: a whole compute node, made once a session.
 
 ``CORPUS_TEST_LAB=keep`` leaves it up for the next run, which then starts in a second;
+``CORPUS_TEST_SLOT=3`` gives a run a lab of its own, for several at once on one machine;
 ``CORPUS_TEST_IMAGES`` is the cache of images, where it is not the usual one.
 A module takes part with ``from labs import lab`` (pytest finds fixtures by their name there).
 """
@@ -21,8 +22,9 @@ from corpus.lab import image
 from corpus.lab.machine import Lab, assert_clean
 from corpus.lab.settings import Settings, settings_for
 
-NAME = "test"
-OWN = "of-tests"  # the image that the tests began with, links to the cache's archives
+SLOT = os.environ.get("CORPUS_TEST_SLOT", "")
+NAME = f"test{SLOT}"
+OWN = f"of-tests{SLOT}"  # the image that the tests began with, links to the cache's archives
 
 
 @pytest.fixture(scope="session")
@@ -53,4 +55,15 @@ def node_image() -> image.NodeImage:
 def settings_of_tests(name: str, **given: Any) -> Settings:
     """Return the settings of lab ``name`` as the tests' environment wants them."""
     images = os.environ.get("CORPUS_TEST_IMAGES")
-    return settings_for(name, {**({"images": images} if images else {}), **given})
+    return settings_for(name, {**_slot(), **({"images": images} if images else {}), **given})
+
+
+def _slot() -> dict[str, Any]:
+    if not SLOT:
+        return {}
+    number = int(SLOT)
+    return {
+        "subnet": f"10.86.{100 + number}.0/24",
+        "http_port": 8600 + number,
+        "ssh_port_base": 24000 + 100 * number,
+    }

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from corpus.commands import lxc
-from corpus.node import environments, guest, lifecycle
 from corpus.node.context import Node, this_node
+from corpus.node.environments import guest, lifecycle, making
 from corpus.node.records import Record
 
 _LONGEST = 30.0
@@ -38,7 +38,7 @@ def wait_for_deploy(node: Node, record: Record) -> None:
 def life(node: Node) -> None:
     """Make one environment, stop it, start it, remove it."""
     began = time.perf_counter()
-    made = environments.create(node, size="2G", wait=_LONGEST)
+    made = making.create(node, size="2G", wait=_LONGEST)
     taken.setdefault("create", []).append(time.perf_counter() - began)
     id = str(made["id"])
     wait_for_deploy(node, node.records.get(id))
@@ -51,7 +51,7 @@ def life(node: Node) -> None:
 
     timed("start", start)
     wait_for_deploy(node, node.records.get(id))
-    timed("destroy", lambda: environments.destroy(node, id))
+    timed("destroy", lambda: making.destroy(node, id))
 
 
 def plain(node: Node, record: Record) -> None:
@@ -70,7 +70,7 @@ def plain(node: Node, record: Record) -> None:
 def main(runs: int) -> None:
     """Measure in turns and print the seconds."""
     node = this_node()
-    id = str(environments.create(node, size="2G")["id"])
+    id = str(making.create(node, size="2G")["id"])
     try:
         lifecycle.stop(node, id)
         (guest.rootfs(node.settings, id) / _DEPLOY).unlink()
@@ -79,7 +79,7 @@ def main(runs: int) -> None:
             life(node)
             plain(node, record)
     finally:
-        environments.destroy(node, id)
+        making.destroy(node, id)
     print(json.dumps(taken))
 
 

@@ -162,7 +162,7 @@ def test_the_node_cannot_set_the_clock_or_the_kernel_of_the_host(lab: Lab) -> No
 
 def test_commands_report_and_pass_exit_codes_on(lab: Lab) -> None:
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, "-m", "corpus.lab", "--lab=test", *words]
+        argv = [sys.executable, "-m", "corpus.lab", f"--lab={lab.name}", *words]
         return subprocess.run(argv, capture_output=True, text=True, env=environment(), check=False)
 
     assert run("exec", "--", "sh", "-c", "exit 7").returncode == 7

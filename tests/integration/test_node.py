@@ -351,9 +351,9 @@ def test_everything_comes_back_from_the_records(lab: Lab, node: Host, site: Site
 def test_a_killed_create_is_cleared_away(node: Host, lab: Lab, after: float) -> None:
     id = f"00000000-0000-4000-8000-{int(after * 100):012d}"
     script = (
-        "from corpus.node import environments\n"
+        "from corpus.node.environments import making\n"
         "from corpus.node.context import this_node\n"
-        f"print(environments.create(this_node(), id='{id}', size='512M'))\n"
+        f"print(making.create(this_node(), id='{id}', size='512M'))\n"
     )
     unit = f"killed-{id}"
     node.run(["systemd-run", "--quiet", "--collect", f"--unit={unit}", PYTHON, "-c", script])

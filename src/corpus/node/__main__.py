@@ -28,7 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
             with socket.socket(fileno=sys.stdin.fileno()) as line:
                 print(ask.answer(node, line))
             return 0
-        from corpus.node import boot, lifecycle  # an environment that asks does not wait for it
+        # Here, so that an environment that asks does not wait for it.
+        from corpus.node import boot
+        from corpus.node.environments import lifecycle
 
         if given.command == "boot":
             outcome = boot.boot(node)

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from corpus.model.errors import Conflict, CorpusError, InvalidInput, NotFound, Unsupported
-from corpus.node import guest
 from corpus.node.context import Node
+from corpus.node.environments import guest
+from corpus.node.environments.room import make_room, room
 from corpus.node.records import Record
-from corpus.node.room import make_room, room
 
 _LONGEST = 1024  # bytes of a question
 _SECONDS = 3.0  # for all of it to arrive

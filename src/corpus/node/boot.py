@@ -9,9 +9,12 @@ from typing import Any
 
 from corpus.commands import systemctl
 from corpus.model.errors import CorpusError, Unsupported
-from corpus.node import environments, guest, lifecycle, network, pool, proxy
 from corpus.node.context import Node
+from corpus.node.environments import guest, lifecycle, making
+from corpus.node.network import bridge, firewall
+from corpus.node.proxy import service
 from corpus.node.records import Stage
+from corpus.node.storage import pool
 
 _IDMAPPED_BTRFS = (5, 15)
 
@@ -29,12 +32,12 @@ def prepare(node: Node) -> dict[str, Any]:
     _subordinate_ids(node)
     with node.lock():
         pool.prepare(node)
-        network.prepare(node)
+        bridge.prepare(node)
         lifecycle.prepare(node)
-        network.apply(node)
-        proxy.write(node)
+        firewall.apply(node)
+        service.write(node)
         # Also when nothing was written: at boot the files are there and the service is not.
-        node.host.run(systemctl.command("reload-or-restart", [proxy.SERVICE]), timeout=60)
+        node.host.run(systemctl.command("reload-or-restart", [service.SERVICE]), timeout=60)
     return facts(node)
 
 
@@ -72,7 +75,7 @@ def boot(node: Node) -> dict[str, str]:
     for record in node.records.all():
         try:
             if record.stage is not Stage.READY:
-                environments.destroy(node, record.id)
+                making.destroy(node, record.id)
                 outcome[record.id] = f"removed, it was left {record.stage}"
             elif record.wanted:
                 lifecycle.start(node, record.id)

@@ -17,9 +17,11 @@ from corpus.model.errors import CorpusError, InvalidInput
 from corpus.model.mode import Platform
 from corpus.model.names import project_name
 from corpus.model.peer import Peer
-from corpus.node import lifecycle, network, proxy
 from corpus.node.context import Node
-from corpus.node.doors import doors
+from corpus.node.environments import lifecycle
+from corpus.node.network import firewall
+from corpus.node.network.doors import doors
+from corpus.node.proxy import service
 from corpus.node.records import Pair, Record
 
 _SECONDS = 60.0
@@ -67,9 +69,9 @@ def forget(node: Node, gone: Record) -> None:
         rest = tuple(pair for pair in record.pairs if pair.staging != gone.id)
         if rest != record.pairs:
             node.records.save(record.changed(pairs=rest))
-    network.apply(node)
+    firewall.apply(node)
     if doors([*records, gone]):  # there were some before: fewer are left, or for fewer
-        proxy.apply(node)
+        service.apply(node)
 
 
 def _record(node: Node, id: str, platform: Platform) -> Record:
@@ -103,8 +105,8 @@ def _change(node: Node, id: str, change: Callable[[set[Pair]], set[Pair]]) -> bo
 
 def _open(node: Node) -> None:
     """Let firewall and proxy follow the records."""
-    network.apply(node)
-    proxy.apply(node)
+    firewall.apply(node)
+    service.apply(node)
 
 
 def _identity(node: Node, record: Record, project: str) -> Peer:

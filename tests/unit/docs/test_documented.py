@@ -111,7 +111,11 @@ def functions(path: Path) -> Iterator[tuple[str, list[str]]]:
 @pytest.mark.parametrize("module", ["mc_project", "corpus_node"])
 def test_execution_functions(module: str) -> None:
     text = page(module)
-    found = dict(functions(MODULES / f"modules/{module}.py"))
+    found = {
+        name: arguments
+        for path in (MODULES / "modules").glob(f"{module}*.py")
+        for name, arguments in functions(path)
+    }
     assert set(re.findall(r"^## `(\w+)`$", text, re.MULTILINE)) == set(found)
     for name, arguments in found.items():
         call = re.search(rf"`{name}\(([^)]*)\)`", section(text, f"`{name}`"))

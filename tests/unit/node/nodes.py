@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from corpus.hosts.fake import Fake
-from corpus.node import images
 from corpus.node.context import Node
 from corpus.node.settings import Settings
+from corpus.node.storage import images
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBadKeyForTestsOnly0000000000000000000 me@home"
 ID = "11111111-2222-4333-8444-555555555555"

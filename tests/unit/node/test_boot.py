@@ -9,10 +9,13 @@ import pytest
 
 from corpus.hosts import subvolumes
 from corpus.model.errors import CommandFailed, Conflict, Unsupported
-from corpus.node import boot, environments, lifecycle, network, pool
+from corpus.node import boot
 from corpus.node.__main__ import main
 from corpus.node.context import Node
+from corpus.node.environments import lifecycle, making
+from corpus.node.network import firewall
 from corpus.node.records import Stage
+from corpus.node.storage import pool
 from unit.node import nodes
 
 
@@ -20,7 +23,7 @@ def test_boot_starts_what_is_wanted_and_removes_what_is_half_made(tmp_path: Path
     node, _ = nodes.make(tmp_path)
     third = "33333333-2222-4333-8444-555555555555"
     for id in (nodes.ID, nodes.OTHER, third):
-        environments.create(node, id=id, hosts=[f"{id[:3]}.example"], wait=0)
+        making.create(node, id=id, hosts=[f"{id[:3]}.example"], wait=0)
     lifecycle.stop(node, nodes.OTHER)
     node.records.save(node.records.get(third).changed(stage=Stage.CREATING))
     shutil.rmtree(node.settings.proxy)
@@ -46,7 +49,7 @@ def test_boot_starts_what_is_wanted_and_removes_what_is_half_made(tmp_path: Path
 def test_one_environment_that_fails_does_not_keep_the_others(tmp_path: Path) -> None:
     node, _ = nodes.make(tmp_path)
     for id in (nodes.ID, nodes.OTHER):
-        environments.create(node, id=id, wait=0)
+        making.create(node, id=id, wait=0)
     node, host = nodes.reload(tmp_path)
     host.prepare_failure("lxc-start", err="broken")
     outcome = boot.boot(node)
@@ -56,7 +59,7 @@ def test_one_environment_that_fails_does_not_keep_the_others(tmp_path: Path) -> 
 
 def test_halt_stops_all_and_changes_no_wish(tmp_path: Path) -> None:
     node, host = nodes.make(tmp_path)
-    environments.create(node, id=nodes.ID, wait=0)
+    making.create(node, id=nodes.ID, wait=0)
     boot.halt(node)
     assert len(nodes.ran(host, "lxc-stop")) == 1
     assert node.records.get(nodes.ID).wanted is True
@@ -123,7 +126,7 @@ def test_a_damaged_record_is_told_with_its_file(tmp_path: Path) -> None:
     assert outcome[nodes.ID].startswith("failed: the record of an environment is damaged")
     assert f"{nodes.ID}.json" in outcome[nodes.ID]
     with pytest.raises(Conflict, match="damaged"):
-        environments.create(node, wait=0)
+        making.create(node, wait=0)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +143,7 @@ def test_the_mail_relay_is_led_to_where_it_is_known(
 ) -> None:
     node, host = nodes.make(tmp_path, relay=relay)
     host.answer("getent", resolved)
-    network.apply(node)
+    firewall.apply(node)
     rules = host.calls[-1].stdin or b""
     assert (f"tcp dport 25 dnat ip to {led}\n".encode() in rules) == bool(led)
     assert (b"tcp dport 25" in rules) == bool(led)
@@ -153,5 +156,5 @@ def test_a_name_server_that_is_away_keeps_nothing_from_starting(tmp_path: Path) 
         raise CommandFailed(["getent"], None, "")
 
     host.answer("getent", late)
-    network.apply(node)
+    firewall.apply(node)
     assert b"tcp dport 25" not in (host.calls[-1].stdin or b"")

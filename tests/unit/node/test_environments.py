@@ -11,8 +11,8 @@ from corpus.hosts.base import Command, Result
 from corpus.hosts.fake import Fake
 from corpus.hosts.local import Local
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput, NotFound
-from corpus.node import environments, guest, lifecycle
 from corpus.node.context import Node
+from corpus.node.environments import guest, lifecycle, listing, making
 from corpus.node.records import Stage
 from unit.node import nodes
 
@@ -28,7 +28,7 @@ def _host(node: Node) -> Fake:
 
 
 def test_create_makes_a_running_environment_of_what_was_asked(node: Node) -> None:
-    made = environments.create(
+    made = making.create(
         node, id=nodes.ID, platform="prod", size="1G", memory="256M", cpu=0.5, pids=200,
         hosts=["a.example"], keys=[nodes.KEY], wait=0,
     )  # fmt: skip
@@ -40,7 +40,7 @@ def test_create_makes_a_running_environment_of_what_was_asked(node: Node) -> Non
 
 
 def test_the_files_of_a_new_environment(node: Node) -> None:
-    environments.create(node, id=nodes.ID, keys=[nodes.KEY], wait=0)
+    making.create(node, id=nodes.ID, keys=[nodes.KEY], wait=0)
     root = guest.rootfs(node.settings, nodes.ID)
     hosts = (root / "etc/hosts").read_text()
     assert "10.88.0.10 staging-11111111" in hosts
@@ -64,98 +64,98 @@ def test_the_files_of_a_new_environment(node: Node) -> None:
 
 
 def test_create_again_changes_nothing(node: Node) -> None:
-    first = environments.create(node, id=nodes.ID, wait=0)
-    again = environments.create(node, id=nodes.ID, wait=0)
+    first = making.create(node, id=nodes.ID, wait=0)
+    again = making.create(node, id=nodes.ID, wait=0)
     assert first == again
     assert len(nodes.ran(_host(node), "lxc-start")) == 1
 
 
 def test_create_again_with_other_values_is_a_conflict(node: Node) -> None:
-    environments.create(node, id=nodes.ID, wait=0)
+    making.create(node, id=nodes.ID, wait=0)
     with pytest.raises(Conflict, match="platform staging"):
-        environments.create(node, id=nodes.ID, platform="prod", wait=0)
+        making.create(node, id=nodes.ID, platform="prod", wait=0)
 
 
 @pytest.mark.parametrize("word", ["cp", "nft", "lxc-start", "haproxy", "reload-or-restart"])
 def test_a_failure_leaves_nothing_and_the_next_create_works(node: Node, word: str) -> None:
     _host(node).prepare_failure(word, err="it broke")
     with pytest.raises(CorpusError, match=r"it broke|no network"):
-        environments.create(node, id=nodes.ID, hosts=["a.example"], wait=0)
+        making.create(node, id=nodes.ID, hosts=["a.example"], wait=0)
     assert nodes.left(node) == []
     assert (
         "a.example" not in (node.settings.proxy / "hosts.map").read_text()
         if (node.settings.proxy / "hosts.map").exists()
         else True
     )
-    assert environments.create(node, id=nodes.ID, hosts=["a.example"], wait=0)["state"] == "running"
+    assert making.create(node, id=nodes.ID, hosts=["a.example"], wait=0)["state"] == "running"
 
 
 def test_an_interrupt_cleans_up_too(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(environments, "bring_up", interrupted)
+    monkeypatch.setattr(making, "bring_up", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        environments.create(node, id=nodes.ID, wait=0)
+        making.create(node, id=nodes.ID, wait=0)
     assert nodes.left(node) == []
 
 
 @pytest.mark.parametrize("stage", [Stage.CREATING, Stage.DESTROYING])
 def test_what_a_crash_left_is_made_anew(node: Node, stage: Stage) -> None:
-    environments.create(node, id=nodes.ID, wait=0)
+    making.create(node, id=nodes.ID, wait=0)
     record = node.records.get(nodes.ID)
     node.records.save(record.changed(stage=stage))
     stale = guest.srv(node.settings, nodes.ID) / "stale"
     stale.write_text("x")
     with pytest.raises(Conflict, match="half-way"):
         lifecycle.start(node, nodes.ID)
-    assert environments.inspect(node, nodes.ID)["state"] == str(stage)
-    assert environments.create(node, id=nodes.ID, wait=0)["state"] == "running"
+    assert listing.inspect(node, nodes.ID)["state"] == str(stage)
+    assert making.create(node, id=nodes.ID, wait=0)["state"] == "running"
     assert not stale.exists()
 
 
 def test_destroy_removes_all_of_it_and_may_be_called_again(node: Node) -> None:
-    environments.create(node, id=nodes.ID, hosts=["a.example"], wait=0)
-    assert environments.destroy(node, nodes.ID) is True
+    making.create(node, id=nodes.ID, hosts=["a.example"], wait=0)
+    assert making.destroy(node, nodes.ID) is True
     assert nodes.left(node) == []
     assert (node.settings.proxy / "hosts.map").read_text() == ""
-    assert environments.destroy(node, nodes.ID) is False
+    assert making.destroy(node, nodes.ID) is False
 
 
 def test_destroy_that_fails_half_way_goes_on_next_time(node: Node) -> None:
-    environments.create(node, id=nodes.ID, wait=0)
+    making.create(node, id=nodes.ID, wait=0)
     _host(node).prepare_failure("lxc-stop", err="stuck")
     with pytest.raises(CommandFailed, match="stuck"):
-        environments.destroy(node, nodes.ID)
+        making.destroy(node, nodes.ID)
     assert nodes.record_json(node, nodes.ID)["stage"] == "destroying"
-    assert environments.destroy(node, nodes.ID) is True
+    assert making.destroy(node, nodes.ID) is True
     assert nodes.left(node) == []
 
 
 def test_addresses_ports_and_slots_are_given_once_and_come_back(node: Node) -> None:
-    environments.create(node, id=nodes.ID, wait=0)
-    second = environments.create(node, id=nodes.OTHER, wait=0)
+    making.create(node, id=nodes.ID, wait=0)
+    second = making.create(node, id=nodes.OTHER, wait=0)
     assert (second["address"], second["ssh_port"]) == ("10.88.0.11", 22002)
     assert node.records.get(nodes.OTHER).slot == 1
-    environments.destroy(node, nodes.ID)
-    third = environments.create(node, id=nodes.ID, wait=0)
+    making.destroy(node, nodes.ID)
+    third = making.create(node, id=nodes.ID, wait=0)
     assert (third["address"], third["ssh_port"]) == ("10.88.0.10", 22001)
 
 
 def test_a_listening_port_is_never_given(node: Node) -> None:
     _host(node).answer("ss", 'LISTEN 0 128 0.0.0.0:22001 0.0.0.0:* users:(("sshd",pid=7,fd=3))\n')
-    assert environments.create(node, id=nodes.ID, wait=0)["ssh_port"] == 22002
+    assert making.create(node, id=nodes.ID, wait=0)["ssh_port"] == 22002
     with pytest.raises(Conflict, match="22001 is taken by sshd, which listens on this node"):
-        environments.create(node, id=nodes.OTHER, ssh_port=22001, wait=0)
+        making.create(node, id=nodes.OTHER, ssh_port=22001, wait=0)
 
 
 def test_what_is_taken_is_a_conflict_that_says_by_whom(node: Node) -> None:
-    environments.create(node, id=nodes.ID, hosts=["a.example"], wait=0)
+    making.create(node, id=nodes.ID, hosts=["a.example"], wait=0)
     for asked in ({"ssh_port": 22001}, {"address": "10.88.0.10"}, {"hosts": ["A.example"]}):
         with pytest.raises(Conflict, match=nodes.ID):
-            environments.create(node, id=nodes.OTHER, wait=0, **asked)
+            making.create(node, id=nodes.OTHER, wait=0, **asked)
     with pytest.raises(Conflict, match="this node"):
-        environments.create(node, id=nodes.OTHER, address="10.88.0.1", wait=0)
+        making.create(node, id=nodes.OTHER, address="10.88.0.1", wait=0)
     assert node.records.find(nodes.OTHER) is None
 
 
@@ -186,22 +186,22 @@ def test_what_is_taken_is_a_conflict_that_says_by_whom(node: Node) -> None:
 )
 def test_bad_input_is_refused_and_leaves_nothing(node: Node, asked: dict[str, object]) -> None:
     with pytest.raises(InvalidInput) as caught:
-        environments.create(node, **{"id": nodes.ID, "wait": 0, **asked})  # type: ignore[arg-type]
+        making.create(node, **{"id": nodes.ID, "wait": 0, **asked})  # type: ignore[arg-type]
     assert caught.value.exit_code == 2
     assert nodes.left(node) == []
 
 
 def test_an_unknown_image_names_those_that_are_there(node: Node) -> None:
     with pytest.raises(NotFound, match=r"environment \(abababababab"):
-        environments.create(node, image="nope", wait=0)
+        making.create(node, image="nope", wait=0)
 
 
 def test_stop_start_and_exec(node: Node) -> None:
-    environments.create(node, id=nodes.ID, wait=0)
+    making.create(node, id=nodes.ID, wait=0)
     assert lifecycle.stop(node, nodes.ID).wanted is False
-    assert environments.inspect(node, nodes.ID)["state"] == "stopped"
+    assert listing.inspect(node, nodes.ID)["state"] == "stopped"
     assert lifecycle.start(node, "11111111").wanted is True
-    assert environments.inspect(node, "staging-11111111")["state"] == "running"
+    assert listing.inspect(node, "staging-11111111")["state"] == "running"
     assert lifecycle.execute(node, nodes.ID, ["ls", "-l"]).code == 0
     assert _host(node).commands[-1][-2:] == ("ls", "-l")
     with pytest.raises(InvalidInput, match="list of words"):
@@ -209,7 +209,7 @@ def test_stop_start_and_exec(node: Node) -> None:
 
 
 def test_a_guest_that_reboots_itself_is_started_by_the_node(node: Node) -> None:
-    environments.create(node, id=nodes.ID, wait=0)
+    making.create(node, id=nodes.ID, wait=0)
     lifecycle.prepare(node)
     hook = guest.restart_hook(node.settings)
     config = (node.settings.lxcpath / nodes.ID / "config").read_text()
@@ -229,13 +229,13 @@ def test_a_guest_that_reboots_itself_is_started_by_the_node(node: Node) -> None:
 
 
 def test_limits_change_while_it_runs_in_either_layout(node: Node) -> None:
-    environments.create(node, id=nodes.ID, memory="256M", wait=0)
+    making.create(node, id=nodes.ID, memory="256M", wait=0)
     _host(node).prepare_failure("memory.max")
     lifecycle.limit(node, nodes.ID, memory="512M", pids=100)
     keys = [command[-2:] for command in nodes.ran(_host(node), "lxc-cgroup")]
     assert ("memory.limit_in_bytes", str(512 << 20)) in keys
     assert ("pids.max", "100") in keys
-    assert environments.inspect(node, nodes.ID)["memory"] == 512 << 20
+    assert listing.inspect(node, nodes.ID)["memory"] == 512 << 20
 
 
 def test_the_reason_of_a_failed_start_is_told(node: Node) -> None:
@@ -259,5 +259,5 @@ def test_the_reason_of_a_failed_start_is_told(node: Node) -> None:
 
     _host(node).execute = execute  # type: ignore[method-assign]
     with pytest.raises(CommandFailed, match="No such device - no bridge") as caught:
-        environments.create(node, id=nodes.ID, wait=0)
+        making.create(node, id=nodes.ID, wait=0)
     assert "fine" not in str(caught.value)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from corpus.model.errors import InvalidInput
 from corpus.model.mode import Platform
-from corpus.node import guest, settings
+from corpus.node import settings
+from corpus.node.environments import guest
 from corpus.node.records import Limits, Pair, Record, Route, dump, parse
 from corpus.node.settings import Settings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from corpus.node import leftovers
+from corpus.node.environments import leftovers
 
 ID = "11111111-2222-4333-8444-555555555555"
 

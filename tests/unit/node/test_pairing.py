@@ -12,8 +12,9 @@ import pytest
 
 from corpus.hosts.fake import Fake
 from corpus.model.errors import CommandFailed, CorpusError, InvalidInput, InvalidName, NotFound
-from corpus.node import environments, pairing
+from corpus.node import pairing
 from corpus.node.context import Node
+from corpus.node.environments import listing, making
 from unit.node import nodes
 
 STAGING, PROD = nodes.ID, nodes.OTHER
@@ -54,8 +55,8 @@ class Guests:
 @pytest.fixture
 def node(tmp_path: Path) -> Node:
     made, host = nodes.make(tmp_path)
-    environments.create(made, id=STAGING, platform="staging", wait=0)
-    environments.create(made, id=PROD, platform="prod", wait=0)
+    making.create(made, id=STAGING, platform="staging", wait=0)
+    making.create(made, id=PROD, platform="prod", wait=0)
     host.calls.clear()
     return made
 
@@ -85,7 +86,7 @@ def test_each_is_told_of_the_other(node: Node, guests: Guests) -> None:
     assert (offered["environment"], offered["signing_key"]) == (STAGING, KEY)
     assert (reader["environment"], reader["fetch_key"]) == (PROD, KEY)
     assert (reader["address"], reader["port"]) == (None, None)
-    assert environments.inspect(node, PROD)["pairs"] == [{"project": "demo", "staging": STAGING}]
+    assert listing.inspect(node, PROD)["pairs"] == [{"project": "demo", "staging": STAGING}]
     assert "10.88.0.11 . 22001" in rules(guests)
     assert door(node) == ["10.88.0.1:22001", "10.88.0.11", "10.88.0.10:22"]
 
@@ -114,15 +115,15 @@ def test_a_second_project_keeps_the_way_when_the_first_is_unpaired(
 
 def test_a_destroyed_staging_is_forgotten(node: Node, guests: Guests) -> None:
     pairing.pair(node, STAGING, PROD, "demo")
-    environments.destroy(node, STAGING)
-    assert environments.inspect(node, PROD)["pairs"] == []
+    making.destroy(node, STAGING)
+    assert listing.inspect(node, PROD)["pairs"] == []
     assert "10.88.0.11 . 22001" not in rules(guests)
     assert door(node) == []
 
 
 def test_a_destroyed_production_leaves_no_door(node: Node, guests: Guests) -> None:
     pairing.pair(node, STAGING, PROD, "demo")
-    environments.destroy(node, PROD)
+    making.destroy(node, PROD)
     assert door(node) == []
 
 
@@ -130,7 +131,7 @@ def test_a_pair_that_the_proxy_refuses_is_taken_back(node: Node, guests: Guests)
     guests.host.prepare_failure("haproxy", err="refused")
     with pytest.raises(CommandFailed):
         pairing.pair(node, STAGING, PROD, "demo")
-    assert environments.inspect(node, PROD)["pairs"] == []
+    assert listing.inspect(node, PROD)["pairs"] == []
     assert "10.88.0.11 . 22001" not in rules(guests)
 
 
@@ -154,7 +155,7 @@ def test_what_an_environment_says_is_checked(
     with pytest.raises(InvalidInput):
         pairing.pair(node, STAGING, PROD, "demo")
     assert not [words for words in guests.told if words[1] == "mc_project.pair"]
-    assert environments.inspect(node, PROD)["pairs"] == []
+    assert listing.inspect(node, PROD)["pairs"] == []
     assert rules(guests) == ""
 
 

@@ -8,17 +8,18 @@ import pytest
 
 from corpus.hosts.fake import Fake
 from corpus.model.errors import CommandFailed, Conflict, InvalidInput, NotFound
-from corpus.node import environments, pages, proxy
 from corpus.node.context import Node
-from corpus.node.doors import Door
-from corpus.node.proxy_config import config
+from corpus.node.environments import making
+from corpus.node.network.doors import Door
+from corpus.node.proxy import pages, routes
+from corpus.node.proxy.config import config
 from unit.node import nodes
 
 
 @pytest.fixture
 def node(tmp_path: Path) -> Node:
     node, _ = nodes.make(tmp_path)
-    environments.create(node, id=nodes.ID, wait=0)
+    making.create(node, id=nodes.ID, wait=0)
     return node
 
 
@@ -27,7 +28,7 @@ def _text(node: Node, name: str) -> str:
 
 
 def test_a_route_is_a_line_of_the_map_and_a_backend(node: Node) -> None:
-    proxy.route(node, nodes.ID, "A.example.", 8000, 30)
+    routes.route(node, nodes.ID, "A.example.", 8000, 30)
     assert _text(node, "hosts.map") == f"a.example {nodes.ID}-8000\n"
     config = _text(node, "haproxy.cfg")
     assert f"backend {nodes.ID}-8000\n    retries 600\n" in config
@@ -35,8 +36,8 @@ def test_a_route_is_a_line_of_the_map_and_a_backend(node: Node) -> None:
 
 
 def test_names_share_a_backend_and_the_longest_hold_counts(node: Node) -> None:
-    proxy.route(node, nodes.ID, "a.example", hold=30)
-    proxy.route(node, nodes.ID, "b.example", hold=120)
+    routes.route(node, nodes.ID, "a.example", hold=30)
+    routes.route(node, nodes.ID, "b.example", hold=120)
     config = _text(node, "haproxy.cfg")
     assert config.count("\nbackend ") == 1
     assert "retries 2400" in config
@@ -44,7 +45,7 @@ def test_names_share_a_backend_and_the_longest_hold_counts(node: Node) -> None:
 
 
 def test_no_request_is_ever_sent_twice(node: Node) -> None:
-    proxy.route(node, nodes.ID, "a.example")
+    routes.route(node, nodes.ID, "a.example")
     lines = [line.strip() for line in _text(node, "haproxy.cfg").splitlines()]
     assert [line for line in lines if line.startswith("retry-on")] == ["retry-on conn-failure"]
     assert "http-reuse never" in lines
@@ -54,34 +55,34 @@ def test_no_request_is_ever_sent_twice(node: Node) -> None:
 
 def test_the_same_route_again_reloads_nothing(node: Node) -> None:
     assert isinstance(node.host, Fake)
-    proxy.route(node, nodes.ID, "a.example")
+    routes.route(node, nodes.ID, "a.example")
     before = len(nodes.ran(node.host, "systemctl"))
-    proxy.route(node, nodes.ID, "a.example")
+    routes.route(node, nodes.ID, "a.example")
     assert len(nodes.ran(node.host, "systemctl")) == before
-    assert proxy.unroute(node, "a.example") is True
-    assert proxy.unroute(node, "a.example") is False
+    assert routes.unroute(node, "a.example") is True
+    assert routes.unroute(node, "a.example") is False
     assert len(nodes.ran(node.host, "systemctl")) == before + 1
 
 
 @pytest.mark.parametrize("word", ["haproxy", "systemctl"])
 def test_a_route_that_the_proxy_refuses_is_taken_back(node: Node, word: str) -> None:
     assert isinstance(node.host, Fake)
-    proxy.route(node, nodes.ID, "a.example")
+    routes.route(node, nodes.ID, "a.example")
     before = (_text(node, "hosts.map"), _text(node, "haproxy.cfg"))
     node.host.prepare_failure(word, err="refused")
     with pytest.raises(CommandFailed):
-        proxy.route(node, nodes.ID, "b.example")
+        routes.route(node, nodes.ID, "b.example")
     assert (_text(node, "hosts.map"), _text(node, "haproxy.cfg")) == before
     assert [route.host for route in node.records.get(nodes.ID).routes] == ["a.example"]
 
 
 def test_a_name_that_leads_elsewhere_is_a_conflict(node: Node) -> None:
-    environments.create(node, id=nodes.OTHER, wait=0)
-    proxy.route(node, nodes.ID, "a.example")
+    making.create(node, id=nodes.OTHER, wait=0)
+    routes.route(node, nodes.ID, "a.example")
     with pytest.raises(Conflict, match=nodes.ID):
-        proxy.route(node, nodes.OTHER, "a.example")
+        routes.route(node, nodes.OTHER, "a.example")
     with pytest.raises(NotFound):
-        proxy.route(node, "22222222-2222-4333-8444-555555555555", "c.example")
+        routes.route(node, "22222222-2222-4333-8444-555555555555", "c.example")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_a_name_that_leads_elsewhere_is_a_conflict(node: Node) -> None:
 )  # fmt: skip
 def test_bad_routes_are_refused(node: Node, host: str, port: int, hold: int) -> None:
     with pytest.raises(InvalidInput):
-        proxy.route(node, nodes.ID, host, port, hold)
+        routes.route(node, nodes.ID, host, port, hold)
 
 
 def test_the_maintenance_page_is_a_whole_answer() -> None:

@@ -20,9 +20,11 @@ from corpus.commands.btrfs import Usage
 from corpus.hosts import quota
 from corpus.hosts.fake import Fake
 from corpus.model.errors import Conflict, CorpusError, InvalidInput, Unsupported
-from corpus.node import ask, environments, guest, lifecycle, proxy, room, sockets
-from corpus.node import limits as bounds
+from corpus.node import ask
 from corpus.node.context import Node
+from corpus.node.environments import guest, lifecycle, listing, making, room, sockets
+from corpus.node.environments import limits as bounds
+from corpus.node.proxy import routes
 from corpus.node.records import Record
 from unit.node import nodes
 
@@ -45,7 +47,7 @@ def used(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 def node(tmp_path: Path, used: dict[str, int]) -> Node:
     """A node on btrfs with one environment of 5 GiB; the pool has 50 GiB free."""
     plain, _ = nodes.make(tmp_path)
-    environments.create(plain, id=nodes.ID, wait=0)
+    making.create(plain, id=nodes.ID, wait=0)
     return Node(replace(plain.settings, storage="btrfs"), plain.host)
 
 
@@ -132,7 +134,7 @@ def test_a_size_limit_below_the_size_is_refused(node: Node) -> None:
     assert bounds.parse("5G", size_limit="5G").size_limit == 5 * GIB
     with pytest.raises(InvalidInput, match="above the size_limit"):
         lifecycle.limit(node, nodes.ID, size_limit="1G")
-    assert environments.inspect(node, nodes.ID)["size_limit"] == 20 * GIB
+    assert listing.inspect(node, nodes.ID)["size_limit"] == 20 * GIB
 
 
 # -- who changes a record at the same time
@@ -144,7 +146,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, node: Node, module: Any, name: st
 
     def called(*given: Any, **more: Any) -> Any:
         found = real(*given, **more)
-        proxy.route(node, nodes.ID, "new.example.org")
+        routes.route(node, nodes.ID, "new.example.org")
         return found
 
     monkeypatch.setattr(module, name, called)
@@ -173,8 +175,8 @@ def test_a_name_led_to_one_that_is_being_made_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain, _ = nodes.make(tmp_path)
-    meanwhile(monkeypatch, plain, environments, "bring_up")
-    environments.create(plain, id=nodes.ID, wait=0)
+    meanwhile(monkeypatch, plain, making, "bring_up")
+    making.create(plain, id=nodes.ID, wait=0)
     assert [route.host for route in record(plain).routes] == ["new.example.org"]
     assert record(plain).stage == "ready"
 
@@ -364,7 +366,7 @@ def test_traps_of_a_guest_do_not_lead_out_nor_keep_it_from_starting(
     tmp_path: Path, trap: str
 ) -> None:
     plain, _ = nodes.make(tmp_path)
-    environments.create(plain, id=nodes.ID, wait=0)
+    making.create(plain, id=nodes.ID, wait=0)
     victim = tmp_path / "of-the-node/environment.json"
     victim.parent.mkdir()
     victim.write_text("mine")
@@ -372,4 +374,4 @@ def test_traps_of_a_guest_do_not_lead_out_nor_keep_it_from_starting(
     start_again(plain)
     assert victim.read_text() == "mine"
     assert [path.name for path in victim.parent.iterdir()] == ["environment.json"]
-    assert environments.inspect(plain, nodes.ID)["state"] == "running"
+    assert listing.inspect(plain, nodes.ID)["state"] == "running"

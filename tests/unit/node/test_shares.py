@@ -11,8 +11,9 @@ import pytest
 from corpus.hosts import idmap, mounts
 from corpus.hosts.idmap import Range
 from corpus.model.errors import Conflict, InvalidInput
-from corpus.node import boot, environments, guest, shares
+from corpus.node import boot
 from corpus.node.context import Node
+from corpus.node.environments import guest, making, shares
 from corpus.node.records import Share
 from unit.node.nodes import ID, left, make
 
@@ -49,7 +50,7 @@ def pinned(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, object, object]]
 def test_an_environment_begins_with_the_directory(
     node: Node, laptop: Path, pinned: list[tuple[Path, object, object]]
 ) -> None:
-    made = environments.create(
+    made = making.create(
         node, id=ID, platform="dev", share={"demo": str(laptop)}, wait=0, size="1G"
     )
     assert made["share"] == {"demo": str(laptop)}
@@ -73,7 +74,7 @@ def test_an_environment_begins_with_the_directory(
     told = json.loads((root / "etc/corpus/environment.json").read_text())
     assert told["shares"] == {"demo": 60514}
     assert (guest.srv(node.settings, ID) / "projects/demo/project").is_dir()
-    environments.destroy(node, ID)
+    making.destroy(node, ID)
     assert left(node) == []
     assert laptop.is_dir()
 
@@ -81,16 +82,16 @@ def test_an_environment_begins_with_the_directory(
 def test_another_directory_of_one_that_is_there_is_a_conflict(
     node: Node, laptop: Path, pinned: object
 ) -> None:
-    environments.create(node, id=ID, platform="dev", share={"demo": str(laptop)}, wait=0)
-    environments.create(node, id=ID, platform="dev", wait=0)
+    making.create(node, id=ID, platform="dev", share={"demo": str(laptop)}, wait=0)
+    making.create(node, id=ID, platform="dev", wait=0)
     with pytest.raises(Conflict, match="shares"):
-        environments.create(node, id=ID, platform="dev", share={"other": str(laptop)}, wait=0)
+        making.create(node, id=ID, platform="dev", share={"other": str(laptop)}, wait=0)
 
 
 @pytest.mark.parametrize("platform", ["staging", "prod"])
 def test_only_developers_share(node: Node, laptop: Path, platform: str) -> None:
     with pytest.raises(InvalidInput, match="shares no directory"):
-        environments.create(node, platform=platform, share={"demo": str(laptop)}, wait=0)
+        making.create(node, platform=platform, share={"demo": str(laptop)}, wait=0)
     assert left(node) == []
 
 
@@ -155,7 +156,7 @@ def test_each_project_has_an_id_of_its_own(node: Node, laptop: Path) -> None:
 def test_a_directory_that_became_something_else_keeps_one_environment_from_starting(
     node: Node, laptop: Path, pinned: object
 ) -> None:
-    environments.create(node, id=ID, platform="dev", share={"demo": str(laptop)}, wait=0)
+    making.create(node, id=ID, platform="dev", share={"demo": str(laptop)}, wait=0)
     laptop.rename(laptop.with_name("moved"))
     laptop.symlink_to("/etc")
     host = make(laptop.parents[1])[1]
@@ -166,7 +167,7 @@ def test_a_directory_that_became_something_else_keeps_one_environment_from_start
 def test_links_in_the_environment_are_not_followed(
     node: Node, laptop: Path, pinned: object, tmp_path: Path
 ) -> None:
-    environments.create(node, id=ID, platform="dev", share={"demo": str(laptop)}, wait=0)
+    making.create(node, id=ID, platform="dev", share={"demo": str(laptop)}, wait=0)
     (record,) = node.records.all()
     volume = guest.srv(node.settings, ID)
     (volume / "projects").rename(volume / "aside")

@@ -1,31 +1,24 @@
 """Execution functions of a compute node; the work is done by ``corpus.node``.
 
-Every function returns plain values. An error of ours becomes a CommandExecutionError with the
-message and, as ``exit_code``, our exit code (``salt-call`` itself ends with 1 for every error).
+Every function returns plain values. Its other functions, under the same name for Salt, are in
+the modules beside this one: ``corpus_node_*``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
-from salt.exceptions import CommandExecutionError
-
-from corpus.model.errors import CorpusError, InvalidInput
 from corpus.node import boot as _boot
-from corpus.node import environments, images, lifecycle, pairing, proxy, room
-from corpus.node.context import Node, this_node
+from corpus.node.environments import lifecycle, listing, making, room
+from corpus.node.storage import images
+from corpus.saltext.node_calls import edge, node_of, pairs, words
 
 __virtualname__ = "corpus_node"
 __func_alias__ = {"list_": "list", "exec_": "exec"}
 __context__: dict[str, Any]
 __opts__: dict[str, Any]
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 
 def __virtual__() -> str:
@@ -33,90 +26,53 @@ def __virtual__() -> str:
     return __virtualname__
 
 
-def _edge(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    @wraps(function)
-    def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        try:
-            return function(*args, **kwargs)
-        except CorpusError as error:
-            __context__["retcode"] = error.exit_code
-            failure = CommandExecutionError(str(error))
-            failure.exit_code = error.exit_code
-            raise failure from error
-
-    return call
-
-
-def _node() -> Node:
-    file = __opts__.get("corpus_node_settings")
-    return this_node(Path(file)) if file else this_node()
-
-
-def _words(given: str | list[Any] | None) -> list[str]:
-    """Return a list for a list, or for a text with commas or line ends between its parts."""
-    if given is None:
-        return []
-    parts = given.replace("\n", ",").split(",") if isinstance(given, str) else given
-    return [str(part).strip() for part in parts if str(part).strip()]
-
-
-def _pairs(given: str | dict[str, Any] | None) -> dict[str, str]:
-    """Return a mapping for a mapping, or for a text such as ``a=1,b=2``. Raises InvalidInput."""
-    if isinstance(given, dict):
-        return {str(name): str(value) for name, value in given.items()}
-    words = _words(given)
-    if not all("=" in word for word in words):
-        raise InvalidInput(f"not pairs: {given!r:.60}", mend="write NAME=VALUE,NAME=VALUE")
-    return dict(word.split("=", 1) for word in words)
-
-
-@_edge
+@edge
 def prepare() -> dict[str, Any]:
     """Make this machine a node: pool, bridge, firewall, proxy. May be called again.
 
     CLI Example: ``salt-call --local corpus_node.prepare``
     """
-    return _boot.prepare(_node())
+    return _boot.prepare(node_of(__opts__))
 
 
-@_edge
+@edge
 def facts() -> dict[str, Any]:
     """Return what the node has and can do: pool, quotas, network.
 
     CLI Example: ``salt-call --local corpus_node.facts``
     """
-    return _boot.facts(_node())
+    return _boot.facts(node_of(__opts__))
 
 
-@_edge
+@edge
 def boot() -> dict[str, str]:
     """Rebuild everything from the records and start what is wanted.
 
     CLI Example: ``salt-call --local corpus_node.boot``
     """
-    return _boot.boot(_node())
+    return _boot.boot(node_of(__opts__))
 
 
-@_edge
+@edge
 def image_import(directory: str) -> dict[str, Any]:
     """Bring the image in ``directory`` (manifest and layers) into the pool.
 
     CLI Example: ``salt-call --local corpus_node.image_import /var/cache/corpus/images/x``
     """
-    image = images.import_image(_node(), Path(directory))
+    image = images.import_image(node_of(__opts__), Path(directory))
     return {**asdict(image), "id": image.id}
 
 
-@_edge
+@edge
 def image_list() -> list[dict[str, Any]]:
     """Return the images in the pool, the oldest first.
 
     CLI Example: ``salt-call --local corpus_node.image_list``
     """
-    return [{**asdict(image), "id": image.id} for image in images.listed(_node())]
+    return [{**asdict(image), "id": image.id} for image in images.listed(node_of(__opts__))]
 
 
-@_edge
+@edge
 def create(
     id: str | None = None,
     platform: str = "staging",
@@ -141,8 +97,8 @@ def create(
 
     CLI Example: ``salt-call --local corpus_node.create platform=staging size=5G memory=512M``
     """
-    return environments.create(
-        _node(),
+    return making.create(
+        node_of(__opts__),
         id=id,
         platform=platform,
         size=size,
@@ -151,36 +107,36 @@ def create(
         pids=pids,
         size_limit=size_limit,
         image=image,
-        hosts=_words(hosts),
-        keys=_words(keys),
+        hosts=words(hosts),
+        keys=words(keys),
         address=address,
         ssh_port=ssh_port,
-        share=_pairs(share),
+        share=pairs(share),
         wait=wait,
     )
 
 
-@_edge
+@edge
 def start(id: str) -> dict[str, Any]:
     """Start an environment, now and at every boot.
 
     CLI Example: ``salt-call --local corpus_node.start ID``
     """
-    node = _node()
-    return environments.inspect(node, lifecycle.start(node, id).id)
+    node = node_of(__opts__)
+    return listing.inspect(node, lifecycle.start(node, id).id)
 
 
-@_edge
+@edge
 def stop(id: str, timeout: int = 30) -> dict[str, Any]:
     """Stop an environment, also across boots; killed after ``timeout`` seconds.
 
     CLI Example: ``salt-call --local corpus_node.stop ID``
     """
-    node = _node()
-    return environments.inspect(node, lifecycle.stop(node, id, int(timeout)).id)
+    node = node_of(__opts__)
+    return listing.inspect(node, lifecycle.stop(node, id, int(timeout)).id)
 
 
-@_edge
+@edge
 def limit(
     id: str,
     size: str | int | None = None,
@@ -193,14 +149,14 @@ def limit(
 
     CLI Example: ``salt-call --local corpus_node.limit ID memory=1G``
     """
-    node = _node()
+    node = node_of(__opts__)
     record = lifecycle.limit(
         node, id, size=size, memory=memory, cpu=cpu, pids=pids, size_limit=size_limit
     )
-    return environments.inspect(node, record.id)
+    return listing.inspect(node, record.id)
 
 
-@_edge
+@edge
 def enlarge(id: str, size: str | int | None = None) -> dict[str, Any]:
     """Raise the size of an environment to ``size``, by default by 5G, as it can itself.
 
@@ -208,76 +164,38 @@ def enlarge(id: str, size: str | int | None = None) -> dict[str, Any]:
 
     CLI Example: ``salt-call --local corpus_node.enlarge ID size=20G``
     """
-    node = _node()
-    return environments.inspect(node, room.enlarge(node, id, size).id)
+    node = node_of(__opts__)
+    return listing.inspect(node, room.enlarge(node, id, size).id)
 
 
-@_edge
+@edge
 def list_() -> list[dict[str, Any]]:
     """Return all environments of the node, the oldest first.
 
     CLI Example: ``salt-call --local corpus_node.list``
     """
-    return environments.listed(_node())
+    return listing.listed(node_of(__opts__))
 
 
-@_edge
+@edge
 def inspect(id: str) -> dict[str, Any]:
     """Return one environment: state, address, SSH port, limits, use, routes.
 
     CLI Example: ``salt-call --local corpus_node.inspect ID``
     """
-    return environments.inspect(_node(), id)
+    return listing.inspect(node_of(__opts__), id)
 
 
-@_edge
+@edge
 def destroy(id: str) -> bool:
     """Remove an environment with all its data; False when there is none.
 
     CLI Example: ``salt-call --local corpus_node.destroy ID``
     """
-    return environments.destroy(_node(), id)
+    return making.destroy(node_of(__opts__), id)
 
 
-@_edge
-def route(id: str, host: str, port: int = 80, hold: int = 60) -> dict[str, Any]:
-    """Lead a host name to an environment; requests are held up to ``hold`` seconds.
-
-    CLI Example: ``salt-call --local corpus_node.route ID guestbook.localhost port=8000``
-    """
-    return asdict(proxy.route(_node(), id, host, port, hold))
-
-
-@_edge
-def unroute(host: str) -> bool:
-    """Lead a host name nowhere; False when it led nowhere already.
-
-    CLI Example: ``salt-call --local corpus_node.unroute guestbook.localhost``
-    """
-    return proxy.unroute(_node(), host)
-
-
-@_edge
-def pair(staging: str, prod: str, project: str) -> dict[str, Any]:
-    """Let a prod environment fetch the releases of a project from a staging one.
-
-    Both are of this node and run, and the project is initialised in both.
-
-    CLI Example: ``salt-call --local corpus_node.pair STAGING PROD guestbook``
-    """
-    return pairing.pair(_node(), staging, prod, project)
-
-
-@_edge
-def unpair(staging: str, prod: str, project: str) -> bool:
-    """Take back what ``pair`` did; False when there was nothing.
-
-    CLI Example: ``salt-call --local corpus_node.unpair STAGING PROD guestbook``
-    """
-    return pairing.unpair(_node(), staging, prod, project)
-
-
-@_edge
+@edge
 def exec_(
     id: str,
     argv: list[str],
@@ -289,6 +207,6 @@ def exec_(
 
     CLI Example: ``salt-call --local corpus_node.exec ID '["systemctl", "--failed"]'``
     """
-    result = lifecycle.execute(_node(), id, argv, stdin=stdin, user=user, timeout=timeout)
+    result = lifecycle.execute(node_of(__opts__), id, argv, stdin=stdin, user=user, timeout=timeout)
     __context__["retcode"] = result.code
     return {"code": result.code, "out": result.out, "err": result.err}

@@ -12,11 +12,12 @@ from corpus.hosts.base import Result
 from corpus.hosts.container import Container
 from corpus.hosts.files import write_atomic
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput
-from corpus.node import guest, network, rootfs, shares, sockets
-from corpus.node import limits as bounds
 from corpus.node.context import Node
-from corpus.node.pool import Volumes
+from corpus.node.environments import guest, rootfs, shares, sockets
+from corpus.node.environments import limits as bounds
+from corpus.node.network import bridge
 from corpus.node.records import Limits, Record, Stage
+from corpus.node.storage.pool import Volumes
 
 
 def bring_up(node: Node, record: Record) -> None:
@@ -27,7 +28,7 @@ def bring_up(node: Node, record: Record) -> None:
         return
     guest.shut(node.settings, record)
     folder = node.settings.lxcpath / record.id
-    text = guest.config(node.settings, record, network.mtu(node))
+    text = guest.config(node.settings, record, bridge.mtu(node))
     write_atomic(folder / "config", text.encode(), 0o600, durable=False)
     shares.offer(node, record)
     log = folder / "log"

@@ -16,9 +16,11 @@ from typing import Any
 
 from corpus.commands.nft import RELAY_PORT
 from corpus.model.errors import InvalidInput, NotFound
-from corpus.node import guest, images, network
 from corpus.node.context import Node
+from corpus.node.environments import guest
+from corpus.node.network import addresses
 from corpus.node.records import Record
+from corpus.node.storage import images
 
 IDENTITY = "etc/corpus/environment.json"
 _KEY = re.compile(
@@ -109,7 +111,7 @@ def files(node: Node, record: Record, keys: Sequence[str]) -> dict[str, tuple[st
         "etc/salt/minion_id": (f"{record.id}\n", 0o644),
         "etc/salt/grains": (json.dumps({"corpus": _lasting(record)}) + "\n", 0o644),
     }
-    if nameservers := network.nameservers(node):
+    if nameservers := addresses.nameservers(node):
         lines = "".join(f"nameserver {server}\n" for server in nameservers)
         found["etc/resolv.conf"] = (lines, 0o644)
     if keys:

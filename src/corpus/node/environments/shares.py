@@ -19,8 +19,8 @@ from corpus.hosts.idmap import Range
 from corpus.model.errors import InvalidInput
 from corpus.model.mode import Platform, parse_platform
 from corpus.model.names import project_name
-from corpus.node import guest
 from corpus.node.context import Node
+from corpus.node.environments import guest
 from corpus.node.records import Record, Share
 from corpus.node.settings import Settings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from corpus.node.doors import Door
+from corpus.node.network.doors import Door
 from corpus.node.records import Record, Route
 from corpus.node.settings import Settings
 

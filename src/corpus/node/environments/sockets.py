@@ -6,8 +6,8 @@ import os
 import shutil
 
 from corpus.commands import systemctl
-from corpus.node import guest
 from corpus.node.context import Node
+from corpus.node.environments import guest
 from corpus.node.records import Record
 
 

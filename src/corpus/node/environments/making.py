@@ -1,4 +1,4 @@
-"""Environments: create, list, inspect, destroy.
+"""Environments are made and removed.
 
 ``create`` and ``destroy`` may be called again: each goes on from what the record says, and
 what a crash left half-way is removed by the next one or at boot.
@@ -16,23 +16,16 @@ from corpus.commands import lxc
 from corpus.model.errors import Conflict, CorpusError, InvalidInput
 from corpus.model.mode import parse_platform
 from corpus.model.names import environment_id
-from corpus.node import (
-    guest,
-    images,
-    leftovers,
-    network,
-    pairing,
-    proxy,
-    room,
-    rootfs,
-    shares,
-    sockets,
-)
-from corpus.node import limits as bounds
+from corpus.node import pairing
 from corpus.node.context import Node
-from corpus.node.lifecycle import bring_up, state, wait_for_ssh
-from corpus.node.pool import Volumes
+from corpus.node.environments import guest, leftovers, listing, rootfs, shares, sockets
+from corpus.node.environments import limits as bounds
+from corpus.node.environments.lifecycle import bring_up, state, wait_for_ssh
+from corpus.node.network import addresses, firewall
+from corpus.node.proxy import routes, service
 from corpus.node.records import Limits, Record, Route, Share, Stage
+from corpus.node.storage import images
+from corpus.node.storage.pool import Volumes
 
 
 def create(
@@ -64,7 +57,7 @@ def create(
     """
     id = str(uuid4()) if id is None else environment_id(id)
     given = bounds.parse(size, memory, cpu, pids, size_limit)
-    routes = proxy.parse_routes(hosts)
+    led = routes.parse_routes(hosts)
     public = rootfs.public_keys(keys)
     shared = shares.parse(node.settings, platform, share or {})
     with _alone(node, id):
@@ -75,7 +68,7 @@ def create(
         else:
             if there:
                 _remove(node, there)
-            record = _allocate(node, id, platform, given, image, address, ssh_port, routes, shared)
+            record = _allocate(node, id, platform, given, image, address, ssh_port, led, shared)
             try:
                 _make(node, record, public)
             except BaseException:
@@ -83,7 +76,7 @@ def create(
                 raise
     if wait:
         wait_for_ssh(node, id, wait)
-    return inspect(node, id)
+    return listing.inspect(node, id)
 
 
 @contextmanager
@@ -126,7 +119,7 @@ def _allocate(
     image: str | None,
     address: str | None,
     ssh_port: int | None,
-    routes: tuple[Route, ...],
+    led: tuple[Route, ...],
     shared: tuple[Share, ...],
 ) -> Record:
     """Write the record of an environment that is to be made: from here on its own are taken."""
@@ -137,16 +130,16 @@ def _allocate(
         records = node.records.all()
         for problem in node.records.damaged().values():
             raise Conflict(f"nothing is made while it is unknown what is taken: {problem}")
-        proxy.check_free(records, routes, id)
+        routes.check_free(records, led, id)
         record = Record(
             id=id,
             platform=kind,
             image=chosen.id,
-            address=network.free_address(node, records, address),
-            ssh_port=network.free_port(node, records, ssh_port),
+            address=addresses.free_address(node, records, address),
+            ssh_port=addresses.free_port(node, records, ssh_port),
             slot=_free_slot(node, records),
             limits=given,
-            routes=routes,
+            routes=led,
             shares=shared,
             stage=Stage.CREATING,
             made=datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -177,12 +170,12 @@ def _make(node: Node, record: Record, keys: Sequence[str]) -> None:
     guest.srv(settings, record.id).chmod(0o755)
     rootfs.write(root, rootfs.files(node, record, keys))
     with node.lock():
-        network.apply(node)
+        firewall.apply(node)
     bring_up(node, record)
     ready = node.change(record.id, lambda now: now.changed(stage=Stage.READY))
     if ready.routes:
         with node.lock():
-            proxy.apply(node)
+            service.apply(node)
 
 
 def _undo(node: Node, record: Record) -> None:
@@ -197,7 +190,7 @@ def _remove(node: Node, record: Record) -> None:
         record = node.records.get(record.id)
         node.records.save(record.changed(stage=Stage.DESTROYING, routes=()))
         if record.routes:
-            proxy.apply(node)
+            service.apply(node)
     if state(node, record)[0] != "STOPPED":
         node.host.run(lxc.stop(settings.lxcpath, record.id, kill=True), timeout=60)
     leftovers.clear(record.id)
@@ -216,45 +209,6 @@ def _remove(node: Node, record: Record) -> None:
         pairing.forget(node, record)
         if not node.records.damaged():  # whose groups are not known
             volumes.prune({other.group for other in node.records.all()})
-
-
-def listed(node: Node) -> list[dict[str, Any]]:
-    """Return every environment of the node as ``inspect`` does, the oldest first."""
-    usage = Volumes(node).usage()
-    return [_describe(node, record, usage) for record in node.records.all()]
-
-
-def inspect(node: Node, id: str) -> dict[str, Any]:
-    """Return one environment as plain values; raises NotFound. Sizes are in bytes."""
-    return _describe(node, node.records.get(id), Volumes(node).usage())
-
-
-def _describe(node: Node, record: Record, usage: dict[str, Any]) -> dict[str, Any]:
-    status, pid = state(node, record)
-    used = usage.get(record.group)
-    return {
-        "id": record.id,
-        "name": record.name,
-        "platform": str(record.platform),
-        "state": status.lower() if record.stage is Stage.READY else str(record.stage),
-        "wanted": record.wanted,
-        "pid": pid,
-        "address": record.address,
-        "ssh_port": record.ssh_port,
-        "image": record.image,
-        "size": record.limits.size,
-        "size_limit": room.limit(node, record),
-        "used": used.used if used else None,
-        "memory": record.limits.memory,
-        "cpu": record.limits.cpu,
-        "pids": record.limits.pids,
-        "routes": [vars(route) for route in record.routes],
-        "share": {share.project: share.directory for share in record.shares},
-        "pairs": [vars(pair) for pair in record.pairs],
-        "made": record.made,
-        "rootfs": str(guest.rootfs(node.settings, record.id)),
-        "srv": str(guest.srv(node.settings, record.id)),
-    }
 
 
 def destroy(node: Node, id: str) -> bool:

@@ -10,7 +10,7 @@ from corpus.hosts.files import write_atomic
 from corpus.images import manifest, store
 from corpus.model.errors import NotFound
 from corpus.node.context import Node
-from corpus.node.pool import Volumes
+from corpus.node.storage.pool import Volumes
 
 
 @dataclass(frozen=True)

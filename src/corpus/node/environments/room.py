@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 from corpus.model.errors import Conflict, InvalidInput, Unsupported
 from corpus.model.size import format_size, parse_size
-from corpus.node import pool
 from corpus.node.context import Node
-from corpus.node.lifecycle import ready
-from corpus.node.pool import Volumes
+from corpus.node.environments.lifecycle import ready
 from corpus.node.records import Record
+from corpus.node.storage import pool
+from corpus.node.storage.pool import Volumes
 
 STEP = 5 << 30  # bytes that an environment grows by
 

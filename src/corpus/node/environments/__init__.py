@@ -1,0 +1,1 @@
+"""Environments: made, started, changed, removed, told of."""

@@ -1,0 +1,50 @@
+"""What there is of environments, as plain values: one, or all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from corpus.node.context import Node
+from corpus.node.environments import guest, room
+from corpus.node.environments.lifecycle import state
+from corpus.node.records import Record, Stage
+from corpus.node.storage.pool import Volumes
+
+
+def listed(node: Node) -> list[dict[str, Any]]:
+    """Return every environment of the node as ``inspect`` does, the oldest first."""
+    usage = Volumes(node).usage()
+    return [_describe(node, record, usage) for record in node.records.all()]
+
+
+def inspect(node: Node, id: str) -> dict[str, Any]:
+    """Return one environment as plain values; raises NotFound. Sizes are in bytes."""
+    return _describe(node, node.records.get(id), Volumes(node).usage())
+
+
+def _describe(node: Node, record: Record, usage: dict[str, Any]) -> dict[str, Any]:
+    status, pid = state(node, record)
+    used = usage.get(record.group)
+    return {
+        "id": record.id,
+        "name": record.name,
+        "platform": str(record.platform),
+        "state": status.lower() if record.stage is Stage.READY else str(record.stage),
+        "wanted": record.wanted,
+        "pid": pid,
+        "address": record.address,
+        "ssh_port": record.ssh_port,
+        "image": record.image,
+        "size": record.limits.size,
+        "size_limit": room.limit(node, record),
+        "used": used.used if used else None,
+        "memory": record.limits.memory,
+        "cpu": record.limits.cpu,
+        "pids": record.limits.pids,
+        "routes": [vars(route) for route in record.routes],
+        "share": {share.project: share.directory for share in record.shares},
+        "pairs": [vars(pair) for pair in record.pairs],
+        "made": record.made,
+        "rootfs": str(guest.rootfs(node.settings, record.id)),
+        "srv": str(guest.srv(node.settings, record.id)),
+    }

@@ -1,0 +1,1 @@
+"""The environments' bridge, their addresses, the firewall before them."""

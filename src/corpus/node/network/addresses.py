@@ -1,0 +1,79 @@
+"""Which addresses and SSH ports are free, and which name servers environments ask."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from pathlib import PurePath
+
+from corpus.commands import ip
+from corpus.model.errors import Conflict, InvalidInput
+from corpus.node.context import Node
+from corpus.node.records import Record
+
+_RESOLV = PurePath("/etc/resolv.conf")
+_FIRST_GUEST = 10  # the addresses below are kept for the node's own services
+
+
+def free_port(node: Node, records: list[Record], asked: int | None) -> int:
+    """Return an SSH port that nobody has: ``asked``, or the lowest. Raises Conflict."""
+    settings = node.settings
+    taken = {record.ssh_port: f"environment {record.id}" for record in records}
+    for port, name in ip.parse_listeners(node.host.run(ip.listeners()).out).items():
+        taken.setdefault(port, f"{name}, which listens on this node")
+    if asked is not None:
+        if not 0 < asked < 65536:
+            raise InvalidInput(f"not a port: {asked}", mend="use 1 to 65535")
+        if asked in taken:
+            raise Conflict(
+                f"the SSH port {asked} is taken by {taken[asked]}",
+                mend="choose another, or leave ssh_port out",
+            )
+        return asked
+    for port in range(settings.ssh_base + 1, settings.ssh_base + settings.ssh_ports):
+        if port not in taken:
+            return port
+    raise Conflict(
+        f"all {settings.ssh_ports - 1} SSH ports from {settings.ssh_base + 1} are taken",
+        mend="destroy an environment, or raise ssh_ports in /etc/corpus/node.toml",
+    )
+
+
+def free_address(node: Node, records: list[Record], asked: str | None) -> str:
+    """Return an address that nobody has: ``asked``, or the lowest. Raises Conflict."""
+    network = node.settings.network
+    taken = {record.address: f"environment {record.id}" for record in records}
+    mine = ip.parse_addresses(node.host.run(ip.addresses()).out)
+    taken |= {address: f"this node ({device})" for address, device in mine.items()}
+    taken[str(node.settings.gateway)] = "this node (gateway)"
+    if asked is not None:
+        try:
+            address = IPv4Address(asked)
+        except ValueError:
+            address = IPv4Address(0)
+        if address not in network or address in (network[0], network[-1]):
+            raise InvalidInput(
+                f"not an address of the environments' network: {ascii(asked)[:40]}",
+                mend=f"use one of {network}",
+            )
+        if str(address) in taken:
+            raise Conflict(
+                f"the address {address} is taken by {taken[str(address)]}",
+                mend="choose another, or leave address out",
+            )
+        return str(address)
+    for number in range(_FIRST_GUEST, network.num_addresses - 1):
+        if str(network[number]) not in taken:
+            return str(network[number])
+    raise Conflict(f"all addresses of {network} are taken", mend="set a larger subnet")
+
+
+def nameservers(node: Node) -> list[str]:
+    """Return the name servers of new environments: the setting, or the node's own.
+
+    Empty when the node's are on its own loopback: the image's are left then.
+    """
+    if node.settings.nameservers:
+        return list(node.settings.nameservers)
+    lines = node.host.get(_RESOLV).decode(errors="replace").splitlines()
+    found = [line.split()[1] for line in lines if line.startswith("nameserver ")]
+    return [server for server in found if not server.startswith(("127.", "::1"))]

@@ -1,0 +1,67 @@
+"""The firewall before the environments: what the records say, taken whole or not at all."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from corpus.commands import ip, nft
+from corpus.model.errors import CommandFailed, Unsupported
+from corpus.node.context import Node
+from corpus.node.network.doors import doors
+from corpus.node.records import INTERFACES
+
+_RESOLVE = 3  # seconds to look up the name of the mail relay
+
+
+def apply(node: Node) -> None:
+    """Replace the firewall by what the records say, in one transaction. Hold the node's lock."""
+    settings, records = node.settings, node.records.all()
+    open_doors = doors(records)
+    guests = [
+        nft.Guest(
+            record.interface,
+            record.mac,
+            record.address,
+            record.ssh_port,
+            [door.port for door in open_doors if record.address in door.readers],
+        )
+        for record in records
+    ]
+    rules = nft.Rules(
+        table=settings.bridge,
+        bridge=settings.bridge,
+        interfaces=INTERFACES,
+        subnet=settings.subnet,
+        guests=guests,
+        open_ports=(settings.http_port,),
+        gateway=str(settings.gateway),
+        relay=_relay(node),
+    )
+    try:
+        node.host.run(nft.load(), stdin=nft.ruleset(rules))
+    except CommandFailed as error:
+        raise Unsupported(
+            f"the firewall's rules do not load: {error}",
+            mend="the kernel needs nf_tables with NAT, fib and bridge support; there is no "
+            "fallback: without it environments would see each other",
+        ) from None
+
+
+def _relay(node: Node) -> tuple[str, int] | None:
+    """Return the mail relay's address; None where there is none, or its name is not known now.
+
+    Mail is not worth an environment that does not start.
+    """
+    if node.settings.relay_address is None:
+        return None
+    name, port = node.settings.relay_address
+    try:
+        return str(IPv4Address(name)), port
+    except ValueError:
+        pass
+    try:
+        found = node.host.run(ip.resolve(name), check=False, timeout=_RESOLVE)
+    except CommandFailed:
+        return None
+    address = ip.parse_resolved(found.out)
+    return (address, port) if address else None

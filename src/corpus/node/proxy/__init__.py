@@ -1,0 +1,1 @@
+"""The node's front: host names led to environments by an HAProxy instance of our own."""

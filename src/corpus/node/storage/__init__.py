@@ -1,0 +1,1 @@
+"""Where environments lie: the pool, images, sizes."""
