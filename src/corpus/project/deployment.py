@@ -63,19 +63,7 @@ def _open(
     """Check the request and begin the journal: from here on, what happens can be undone."""
     log.title(f"{project.name} {identity}")
     asked, pillar = request.choose(project, asked, log)
-    work = Work(
-        project=project,
-        id=identity,
-        commit=asked.new,
-        pillar_commit=pillar,
-        branch=asked.branch,
-        by=asked.by,
-        log=log,
-        make_runner=make_runner,
-        kind=asked.kind,
-        target=asked.target,
-        with_data=asked.with_data,
-    )
+    work = Work.of(asked, project, identity, pillar, log, make_runner)
     work.journal.open(work.header())
     return work
 

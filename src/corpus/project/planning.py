@@ -99,19 +99,7 @@ def _work(
     repository.check_out(scratch, paths.project_git, paths.project, asked.new)
     if pillar:
         repository.check_out(scratch, paths.pillar_git, paths.pillar, pillar)
-    work = Work(
-        project=scratch,
-        id=identity,
-        commit=asked.new,
-        pillar_commit=pillar,
-        branch=asked.branch,
-        by=asked.by,
-        log=log,
-        make_runner=make_runner,
-        kind=asked.kind,
-        target=asked.target,
-        with_data=asked.with_data,
-    )
+    work = Work.of(asked, scratch, identity, pillar, log, make_runner)
     preparing.require_macros(work)
     work.configure()
     real = {name: getattr(project.paths, name) for name in work.common["paths"] if name != "dumps"}

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corpus.model.deployment import DeploymentId, Kind
 from corpus.model.mode import Mode
@@ -16,6 +16,9 @@ from corpus.project.ledger import Entry, Ledger
 from corpus.project.log import Log
 from corpus.project.phases import PhaseRunner
 from corpus.project.place import Project
+
+if TYPE_CHECKING:
+    from corpus.project.request import Request
 
 RUNTIME_KEYS = ("services", "ports", "health", "drain", "timeouts", "retention")
 
@@ -57,6 +60,31 @@ class Work:
         self.journal = Journal(self.project.paths.journal)
         self.ledger = Ledger(self.project.paths.ledger)
         self.previous: Entry | None = self.ledger.live(besides=str(self.id))
+
+    @classmethod
+    def of(
+        cls,
+        asked: Request,
+        project: Project,
+        id: DeploymentId,
+        pillar_commit: str,
+        log: Log,
+        make_runner: Callable[[Project, DeploymentId], PhaseRunner],
+    ) -> Work:
+        """Return the work of a request whose commit, pillar and release are settled."""
+        return cls(
+            project=project,
+            id=id,
+            commit=asked.new,
+            pillar_commit=pillar_commit,
+            branch=asked.branch,
+            by=asked.by,
+            log=log,
+            make_runner=make_runner,
+            kind=asked.kind,
+            target=asked.target,
+            with_data=asked.with_data,
+        )
 
     @property
     def runner(self) -> PhaseRunner:

@@ -48,6 +48,10 @@ class Call:
         }
         return Place(**({"prefix": DEFAULT_PREFIX} | values))
 
+    def project(self, name: str) -> Project:
+        """Return a project of this environment. Raises InvalidInput, NotFound."""
+        return Project.existing(self.place, name)
+
     def configured(self, project: Project) -> dict[str, Any]:
         """Return the settings, compiled in a child: a macro may ask, and Salt's modules know one
         engine a process, the newest."""

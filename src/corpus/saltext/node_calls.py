@@ -1,60 +1,18 @@
-"""What the functions of ``corpus_node`` stand on: the node, errors at the edge, words as given."""
+"""The node that the functions of ``corpus_node`` are called on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import wraps
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
-from salt.exceptions import CommandExecutionError
-
-from corpus.model.errors import CorpusError, InvalidInput
 from corpus.node.context import Node, this_node
+from corpus.saltext.edge import edge, pairs, words
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-
-
-def edge(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Make an error of ours Salt's CommandExecutionError, with our ``exit_code``.
-
-    ``salt-call`` itself ends with 1 for every error. Salt's loader has put ``__context__`` into
-    the module of ``function``.
-    """
-
-    @wraps(function)
-    def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        try:
-            return function(*args, **kwargs)
-        except CorpusError as error:
-            function.__globals__["__context__"]["retcode"] = error.exit_code
-            failure = CommandExecutionError(str(error))
-            failure.exit_code = error.exit_code
-            raise failure from error
-
-    return call
+__all__ = ["edge", "node_of", "pairs", "words"]
 
 
 def node_of(opts: Mapping[str, Any]) -> Node:
     """Return this node; ``corpus_node_settings`` in the minion's configuration names its file."""
     file = opts.get("corpus_node_settings")
     return this_node(Path(file)) if file else this_node()
-
-
-def words(given: str | list[Any] | None) -> list[str]:
-    """Return a list for a list, or for a text with commas or line ends between its parts."""
-    if given is None:
-        return []
-    parts = given.replace("\n", ",").split(",") if isinstance(given, str) else given
-    return [str(part).strip() for part in parts if str(part).strip()]
-
-
-def pairs(given: str | dict[str, Any] | None) -> dict[str, str]:
-    """Return a mapping for a mapping, or for a text such as ``a=1,b=2``. Raises InvalidInput."""
-    if isinstance(given, dict):
-        return {str(name): str(value) for name, value in given.items()}
-    found = words(given)
-    if not all("=" in word for word in found):
-        raise InvalidInput(f"not pairs: {given!r:.60}", mend="write NAME=VALUE,NAME=VALUE")
-    return dict(word.split("=", 1) for word in found)
