@@ -89,7 +89,7 @@ def delete(path: Path) -> None:
     except OSError as error:
         if error.errno != errno.ENOTEMPTY:
             raise
-        for inner in _nested(path):
+        for inner in nested(path):
             delete(inner)
         _call(path.parent, _SNAP_DESTROY, bytearray(argument))
 
@@ -108,7 +108,8 @@ def children(path: Path) -> int:
     return argument[8 + 255 * 16]
 
 
-def _nested(path: Path) -> list[Path]:
+def nested(path: Path) -> list[Path]:
+    """Return the subvolumes right within the directory ``path``, by walking it."""
     found: list[Path] = []
     for folder, names, _files in os.walk(path):
         for name in list(names):

@@ -97,13 +97,14 @@ def facts(node: Node) -> dict[str, Any]:
     """Return what the node is and has, as plain values; sizes in bytes."""
     settings = node.settings
     found = pool.support(node)
-    size, free = pool.Volumes(node).space()
+    size, free = pool.volumes(node).space()
     return {
         "kernel": os.uname().release,
         "prefix": str(settings.prefix),
         "storage": found.storage,
+        "storage_why": found.why,
         "quota": found.quota,
-        "quota_why": found.why,
+        "quota_why": found.quota_why,
         "pool_size": size,
         "pool_free": free,
         "bridge": settings.bridge,

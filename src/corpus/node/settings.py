@@ -12,6 +12,7 @@ from corpus.model.names import host_name, lab_name
 from corpus.model.size import parse_size
 
 DEFAULT_FILE = Path("/etc/corpus/node.toml")
+STORAGES = ("auto", "quota", "image", "plain")
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Settings:
     """One node's settings.
 
     ``prefix``        the node's state: pool, records, guest configuration, logs
-    ``storage``       ``btrfs``, or ``plain``: directories, copied, with no enforced sizes
+    ``storage``       ``auto``, or a kind of its own: ``quota``, ``image``, ``plain``
     ``pool_size``     of the btrfs file that is made when the pool is no btrfs yet
     ``bridge``        the bridge of the environments, and the name of the firewall's tables
     ``subnet``        their addresses; the first one is the node's own
@@ -37,7 +38,7 @@ class Settings:
     """
 
     prefix: Path = Path("/var/lib/corpus")
-    storage: str = "btrfs"
+    storage: str = "auto"
     pool_size: str = "24G"
     bridge: str = "corpus0"
     subnet: str = "10.88.0.0/16"
@@ -58,8 +59,9 @@ class Settings:
         lab_name(self.bridge)
         for size in (self.pool_size, self.size_limit, self.minimum_free):
             parse_size(size)
-        if self.storage not in ("btrfs", "plain"):
-            raise InvalidInput(f"not a storage: {self.storage!r}", mend="use btrfs or plain")
+        if self.storage not in STORAGES:
+            known = ", ".join(STORAGES)
+            raise InvalidInput(f"not a storage: {self.storage!r:.60}", mend=f"use one of {known}")
         try:
             IPv4Network(self.subnet)
         except ValueError as error:

@@ -11,7 +11,6 @@ from corpus.hosts import subvolumes
 from corpus.model.errors import CommandFailed, Conflict, Unsupported
 from corpus.node import boot
 from corpus.node.__main__ import main
-from corpus.node.context import Node
 from corpus.node.environments import lifecycle, making
 from corpus.node.network import firewall
 from corpus.node.records import Stage
@@ -79,23 +78,16 @@ def test_an_old_kernel_is_named() -> None:
         boot.check_kernel("5.10.0-9-amd64")
 
 
-def test_without_simple_quotas_the_facts_say_soft(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def missing(_: Path) -> None:
-        raise Unsupported("this kernel (6.1) has no btrfs simple quotas", mend="soft limits")
-
-    node, _ = nodes.make(tmp_path)
-    node = Node(nodes.make(tmp_path, storage="btrfs")[0].settings, node.host)
-    monkeypatch.setattr(subvolumes, "enable_simple_quotas", missing)
-    found = boot.facts(node)
-    assert (found["quota"], "6.1" in found["quota_why"]) == ("soft", True)
+def test_the_facts_say_soft_and_why(tmp_path: Path) -> None:
+    found = boot.facts(nodes.make(tmp_path)[0])
+    assert (found["storage"], found["storage_why"]) == ("plain", "the setting storage is plain")
+    assert (found["quota"], "not enforced" in found["quota_why"]) == ("soft", True)
 
 
 def test_where_no_btrfs_can_be_made_the_fallback_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    node, host = nodes.make(tmp_path, storage="btrfs", pool_size="1G")
+    node, host = nodes.make(tmp_path, storage="quota", pool_size="1G")
     monkeypatch.setattr(subvolumes, "is_btrfs", lambda _: False)
     host.prepare_failure("mount", err="unknown filesystem type 'btrfs'")
     with pytest.raises(Unsupported, match='storage = "plain"') as caught:

@@ -18,8 +18,9 @@ import pytest
 
 from corpus.commands.btrfs import Usage
 from corpus.hosts import quota
+from corpus.hosts.base import Result
 from corpus.hosts.fake import Fake
-from corpus.model.errors import Conflict, CorpusError, InvalidInput, Unsupported
+from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput, Unsupported
 from corpus.node import ask
 from corpus.node.context import Node
 from corpus.node.environments import guest, lifecycle, listing, making, room, sockets
@@ -48,7 +49,7 @@ def node(tmp_path: Path, used: dict[str, int]) -> Node:
     """A node on btrfs with one environment of 5 GiB; the pool has 50 GiB free."""
     plain, _ = nodes.make(tmp_path)
     making.create(plain, id=nodes.ID, wait=0)
-    return Node(replace(plain.settings, storage="btrfs"), plain.host)
+    return Node(replace(plain.settings, storage="quota"), plain.host)
 
 
 def record(node: Node) -> Record:
@@ -119,10 +120,12 @@ def test_without_quotas_it_is_said(node: Node, used: dict[str, int], tmp_path: P
 
 def test_a_kill_between_record_and_quota_is_put_right(node: Node) -> None:
     assert isinstance(node.host, Fake)
-    for _ in range(2):
-        node.host.prepare_failure("limit")
-    node.host.prepare_failure("create")
-    room.make_room(node, nodes.ID, 5 * GIB)
+    killed = Result((), -9)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(node.host, "execute", lambda command: killed)
+        patched.setattr(room, "_check", lambda *_: None)
+        with pytest.raises(CommandFailed):
+            room.make_room(node, nodes.ID, 5 * GIB)
     node.host.calls.clear()
     room.make_room(node, nodes.ID, 5 * GIB)
     assert limited(node) == [str(10 * GIB)]

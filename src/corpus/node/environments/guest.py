@@ -7,6 +7,7 @@ from pathlib import Path
 
 from corpus.node.records import Limits, Record, Share
 from corpus.node.settings import Settings
+from corpus.node.storage.volumes import ROOTFS, SRV
 
 IDS = 65536
 TARGETS = ("project", "run")  # where a shared directory is mounted, in the project's
@@ -20,12 +21,12 @@ def home(settings: Settings, id: str) -> Path:
 
 def rootfs(settings: Settings, id: str) -> Path:
     """Return the root directory of an environment."""
-    return home(settings, id) / "rootfs"
+    return home(settings, id) / ROOTFS
 
 
 def srv(settings: Settings, id: str) -> Path:
     """Return the volume that an environment has at /srv."""
-    return home(settings, id) / "srv"
+    return home(settings, id) / SRV
 
 
 def asks(settings: Settings, id: str) -> Path:

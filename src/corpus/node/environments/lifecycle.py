@@ -17,7 +17,7 @@ from corpus.node.environments import guest, rootfs, shares, sockets
 from corpus.node.environments import limits as bounds
 from corpus.node.network import bridge
 from corpus.node.records import Limits, Record, Stage
-from corpus.node.storage.pool import Volumes
+from corpus.node.storage import pool
 
 
 def bring_up(node: Node, record: Record) -> None:
@@ -152,8 +152,8 @@ def limit(
             old.pids if pids is None else pids,
             old.size_limit if size_limit is None else size_limit,
         )
-        volumes = Volumes(node)
-        used = volumes.usage().get(record.group)
+        volumes = pool.volumes(node)
+        used = volumes.used(record.group)
         if used and new.size < used.used:
             raise Conflict(
                 f"{used.used} bytes are used already: with less every write would fail",

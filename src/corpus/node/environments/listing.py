@@ -8,18 +8,18 @@ from corpus.node.context import Node
 from corpus.node.environments import guest, room
 from corpus.node.environments.lifecycle import state
 from corpus.node.records import Record, Stage
-from corpus.node.storage.pool import Volumes
+from corpus.node.storage import pool
 
 
 def listed(node: Node) -> list[dict[str, Any]]:
     """Return every environment of the node as ``inspect`` does, the oldest first."""
-    usage = Volumes(node).usage()
+    usage = pool.volumes(node).usage()
     return [_describe(node, record, usage) for record in node.records.all()]
 
 
 def inspect(node: Node, id: str) -> dict[str, Any]:
     """Return one environment as plain values; raises NotFound. Sizes are in bytes."""
-    return _describe(node, node.records.get(id), Volumes(node).usage())
+    return _describe(node, node.records.get(id), pool.volumes(node).usage())
 
 
 def _describe(node: Node, record: Record, usage: dict[str, Any]) -> dict[str, Any]:

@@ -24,8 +24,7 @@ from corpus.node.environments.lifecycle import bring_up, state, wait_for_ssh
 from corpus.node.network import addresses, firewall
 from corpus.node.proxy import routes, service
 from corpus.node.records import Limits, Record, Route, Share, Stage
-from corpus.node.storage import images
-from corpus.node.storage.pool import Volumes
+from corpus.node.storage import images, pool
 
 
 def create(
@@ -124,7 +123,7 @@ def _allocate(
 ) -> Record:
     """Write the record of an environment that is to be made: from here on its own are taken."""
     kind, chosen = parse_platform(platform), images.find(node, image)
-    if given.size > Volumes(node).space()[0]:
+    if given.size > pool.volumes(node).space()[0]:
         raise InvalidInput("the size is larger than the whole pool", mend="ask for less")
     with node.lock():
         records = node.records.all()
@@ -160,15 +159,12 @@ def _free_slot(node: Node, records: Sequence[Record]) -> int:
 
 
 def _make(node: Node, record: Record, keys: Sequence[str]) -> None:
-    settings, volumes = node.settings, Volumes(node)
-    guest.home(settings, record.id).mkdir(mode=0o700)
-    volumes.limit(record.group, record.limits.size)
+    settings = node.settings
     source = images.volume(node, images.find(node, record.image))
-    root = guest.rootfs(settings, record.id)
-    volumes.clone(source, root, record.group)
-    volumes.create(guest.srv(settings, record.id), record.group)
+    home = guest.home(settings, record.id)
+    pool.volumes(node).make(home, record.group, record.limits.size, source)
     guest.srv(settings, record.id).chmod(0o755)
-    rootfs.write(root, rootfs.files(node, record, keys))
+    rootfs.write(guest.rootfs(settings, record.id), rootfs.files(node, record, keys))
     with node.lock():
         firewall.apply(node)
     bring_up(node, record)
@@ -185,7 +181,7 @@ def _undo(node: Node, record: Record) -> None:
 
 
 def _remove(node: Node, record: Record) -> None:
-    settings, volumes = node.settings, Volumes(node)
+    settings, volumes = node.settings, pool.volumes(node)
     with node.lock():
         record = node.records.get(record.id)
         node.records.save(record.changed(stage=Stage.DESTROYING, routes=()))
@@ -196,10 +192,7 @@ def _remove(node: Node, record: Record) -> None:
     leftovers.clear(record.id)
     sockets.withdraw(node, record)
     shares.withdraw(node, record)
-    volumes.unlimit(record.group)
-    for path in (guest.srv(settings, record.id), guest.rootfs(settings, record.id)):
-        volumes.delete(path)
-    volumes.delete(guest.home(settings, record.id))
+    volumes.remove(guest.home(settings, record.id), record.group)
     for path in (settings.lxcpath / record.id / "config", settings.lxcpath / record.id / "log"):
         path.unlink(missing_ok=True)
     with suppress(OSError):

@@ -11,7 +11,6 @@ from corpus.node.context import Node
 from corpus.node.environments.lifecycle import ready
 from corpus.node.records import Record
 from corpus.node.storage import pool
-from corpus.node.storage.pool import Volumes
 
 STEP = 5 << 30  # bytes that an environment grows by
 
@@ -31,7 +30,7 @@ class Room:
 
 def room(node: Node, record: Record) -> Room:
     """Return the room of an environment, without walking its files."""
-    found = Volumes(node).used(record.group)
+    found = pool.volumes(node).used(record.group)
     size = (found and found.limit) or record.limits.size
     return Room(size, found.used if found else None, limit(node, record))
 
@@ -76,14 +75,14 @@ def _change(node: Node, id: str, wanted: Callable[[Room], int]) -> Record:
         has = room(node, record)
         if has.used is None:
             raise Unsupported(
-                f"sizes are not enforced on this node: {pool.support(node).why}",
+                f"sizes are not enforced on this node: {pool.support(node).quota_why}",
                 mend="nothing is to be enlarged: what the pool has free can be written",
             )
         size = wanted(has)
         _check(node, record, has, size)
         new = node.change(id, lambda now: now.changed(limits=replace(now.limits, size=size)))
         # After the record: what a crash leaves between the two, the next call puts right.
-        Volumes(node).limit(record.group, size)
+        pool.volumes(node).limit(record.group, size)
     return new
 
 
@@ -100,7 +99,7 @@ def _check(node: Node, record: Record, has: Room, size: int) -> None:
             mend=f"on the node: corpus_node.limit {record.id} size_limit={format_size(size)}; "
             "or lower retention",
         )
-    free = Volumes(node).space()[1]
+    free = pool.volumes(node).space()[1]
     kept = parse_size(node.settings.minimum_free)
     if size > has.size and free - (size - (has.used or 0)) < kept:
         raise Conflict(

@@ -10,7 +10,7 @@ from corpus.hosts.files import write_atomic
 from corpus.images import manifest, store
 from corpus.model.errors import NotFound
 from corpus.node.context import Node
-from corpus.node.storage.pool import Volumes
+from corpus.node.storage import kinds, pool
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ def import_image(node: Node, directory: Path) -> Image:
         if there and volume(node, there[0]).exists():
             where = there[0].volume
         else:
-            plain = node.settings.storage != "btrfs"
-            made = store.import_image(directory, node.settings.images, subvolumes=not plain)
+            shared = kinds.chosen(node).kind == "quota"
+            made = store.import_image(directory, node.settings.images, subvolumes=shared)
             where = made.name
         return _remember(node, Image(given.name, given.digest, where, _next(node)))
 
@@ -82,7 +82,7 @@ def adopt(node: Node, name: str, digest: str, source: Path) -> Image:
     with node.lock("images"):
         image = Image(name, digest, digest[:12], _next(node))
         if not volume(node, image).exists():
-            Volumes(node).clone(source, volume(node, image))
+            pool.volumes(node).clone(source, volume(node, image))
         return _remember(node, image)
 
 

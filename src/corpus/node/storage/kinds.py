@@ -1,0 +1,85 @@
+"""Which kind of storage a node has: chosen by what the kernel can do, then remembered."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from corpus.hosts.files import write_atomic
+from corpus.model.errors import Conflict, CorpusError
+from corpus.node.context import Node
+
+FEATURES = Path("/sys/fs/btrfs/features")
+LOOPS = Path("/dev/loop-control")
+FILESYSTEMS = Path("/proc/filesystems")
+KINDS = ("quota", "image", "plain")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A kind of storage, and why it is that one."""
+
+    kind: str
+    why: str
+
+
+def chosen(node: Node) -> Choice:
+    """Return the kind of this node's pool: what it remembers, else what would be chosen.
+
+    Raises Conflict when environments lie in a pool of another kind than the setting's.
+    """
+    asked, there = node.settings.storage, _remembered(node)
+    if there is None or (there.kind != asked and asked != "auto" and _empty(node)):
+        return _choose(node, asked)
+    if asked not in ("auto", there.kind):
+        raise Conflict(
+            f'the setting storage is "{asked}" and the pool holds environments of the kind '
+            f'"{there.kind}"',
+            str(_file(node)),
+            f'write storage = "{there.kind}" or "auto" in /etc/corpus/node.toml; to change the '
+            "kind, move the environments to another node or destroy them",
+        )
+    return there
+
+
+def remember(node: Node, choice: Choice) -> None:
+    """Write into the pool of which kind it is, unless it says so already."""
+    if _remembered(node) != choice:
+        write_atomic(_file(node), json.dumps(asdict(choice), indent=2).encode() + b"\n")
+
+
+def _file(node: Node) -> Path:
+    return node.settings.pool / "storage.json"
+
+
+def _remembered(node: Node) -> Choice | None:
+    path = _file(node)
+    try:
+        return Choice(**json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise CorpusError(
+            f"what the pool remembers of its kind is damaged: {error}",
+            str(path),
+            'write {"kind": KIND, "why": "written anew"} into it; KIND is one of '
+            + ", ".join(KINDS),
+        ) from None
+
+
+def _empty(node: Node) -> bool:
+    return not (node.records.all() or node.records.damaged())
+
+
+def _choose(node: Node, asked: str) -> Choice:
+    if asked != "auto":
+        return Choice(asked, f"the setting storage is {asked}")
+    node.host.run(["modprobe", "--quiet", "--all", "btrfs", "loop"], check=False)
+    if "btrfs" not in FILESYSTEMS.read_text().split():
+        return Choice("plain", "this kernel has no btrfs")
+    if (FEATURES / "simple_quota").exists():
+        return Choice("quota", "this kernel has btrfs with simple quotas")
+    if LOOPS.exists():
+        return Choice("image", "this kernel's btrfs has no simple quotas (6.7 brings them)")
+    return Choice("plain", "this kernel's btrfs has no simple quotas, and it has no loop devices")

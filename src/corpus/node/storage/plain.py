@@ -1,0 +1,63 @@
+"""The kind ``plain``: directories of any filesystem. Nothing holds an environment to its size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from corpus.commands.btrfs import Usage
+from corpus.node.storage import trees
+from corpus.node.storage.volumes import ROOTFS, SRV, Volumes
+
+
+class PlainVolumes(Volumes):
+    """Directories, copied."""
+
+    kind = "plain"
+    enforced = False
+    copying = "every clone copies; bytes are shared where the filesystem has reflinks"
+
+    def make(self, home: Path, group: str, size: int, image: Path) -> None:
+        """Copy the image."""
+        home.mkdir(mode=0o700)
+        self.clone(image, home / ROOTFS, group)
+        self.create(home / SRV, group)
+
+    def attach(self, home: Path) -> None:
+        """Do nothing: the pool holds the directories themselves."""
+
+    def detach(self, home: Path) -> None:
+        """Do nothing."""
+
+    def remove(self, home: Path, group: str) -> None:
+        """Remove the directory."""
+        trees.remove(home)
+
+    def create(self, path: Path, group: str) -> None:
+        """Make an empty directory."""
+        path.mkdir()
+
+    def clone(self, source: Path, target: Path, group: str | None = None) -> None:
+        """Copy the directory with all that belongs to its files."""
+        trees.copy(self._host, source, target)
+
+    def freeze(self, source: Path, target: Path, group: str) -> None:
+        """Copy it; that nobody writes there is up to its permissions."""
+        self.clone(source, target, group)
+
+    def delete(self, path: Path) -> None:
+        """Remove the directory."""
+        trees.remove(path)
+
+    def limit(self, group: str, size: int) -> None:
+        """Do nothing: the record alone knows the size."""
+
+    def used(self, group: str) -> Usage | None:
+        """Nothing is accounted."""
+        return None
+
+    def usage(self) -> dict[str, Usage]:
+        """Nothing is accounted."""
+        return {}
+
+    def prune(self, kept: set[str]) -> None:
+        """Do nothing: a place that is removed leaves nothing."""

@@ -1,0 +1,110 @@
+"""The interface of a storage kind: where environments lie, how large they may be.
+
+An environment has a place, ``pool/env/ID``, with the volumes ``rootfs`` and ``srv`` in it. Its
+quota group (``Record.group``) is its handle in every kind. The kinds are ``quota``, ``image``
+and ``plain``, a module each beside this one; ``pool.volumes`` returns that of the node.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+from corpus.commands import btrfs
+from corpus.commands.btrfs import Usage
+from corpus.hosts import kernel
+from corpus.node.context import Node
+
+ROOTFS, SRV = "rootfs", "srv"
+
+
+class Volumes(ABC):
+    """What every kind of storage can do.
+
+    ``enforced``: the kernel holds environments to their size. ``copying``: what of ``clone``
+    copies bytes, in words for people; empty where nothing does.
+    """
+
+    kind: ClassVar[str]
+    enforced: ClassVar[bool]
+    copying: ClassVar[str]
+
+    def __init__(self, node: Node) -> None:
+        self._host = node.host
+        self._settings = node.settings
+        self._pool = node.settings.pool
+
+    # -- the place of an environment
+
+    @abstractmethod
+    def make(self, home: Path, group: str, size: int, image: Path) -> None:
+        """Make an environment's place ``home``: a ``rootfs`` from ``image``, an empty ``srv``.
+
+        ``size`` in bytes is what it may store beyond its image. What a crash leaves of it is
+        removed by ``remove``.
+        """
+
+    @abstractmethod
+    def attach(self, home: Path) -> None:
+        """Have the volumes of an environment at its place, as after a boot; fine when they are."""
+
+    @abstractmethod
+    def detach(self, home: Path) -> None:
+        """Undo ``attach``, for a machine that goes down. Nothing may use the volumes."""
+
+    @abstractmethod
+    def remove(self, home: Path, group: str) -> None:
+        """Remove an environment's place with all volumes in it, whatever a crash left of it."""
+
+    # -- volumes within places
+
+    @abstractmethod
+    def create(self, path: Path, group: str) -> None:
+        """Make an empty volume, accounted to ``group``."""
+
+    @abstractmethod
+    def clone(self, source: Path, target: Path, group: str | None = None) -> None:
+        """Make ``target`` a copy of the volume ``source``, those within it included.
+
+        ``copying`` tells where that takes the time and the room of a copy. It is not of one
+        moment unless nothing writes: freeze or stop the guest first.
+        """
+
+    @abstractmethod
+    def freeze(self, source: Path, target: Path, group: str) -> None:
+        """Make ``target`` such a copy that nothing changes any more, where the kind can."""
+
+    @abstractmethod
+    def delete(self, path: Path) -> None:
+        """Remove a volume with all that it holds; fine when it is absent."""
+
+    def exchange(self, one: Path, other: Path) -> None:
+        """Swap two volumes of one place atomically. A guest that runs keeps what it has mounted."""
+        kernel.exchange(one, other)
+
+    # -- sizes
+
+    @abstractmethod
+    def limit(self, group: str, size: int) -> None:
+        """Let an environment store ``size`` bytes, now.
+
+        The caller has checked that no more is used: where ``enforced``, less fails, or makes
+        every write fail.
+        """
+
+    @abstractmethod
+    def used(self, group: str) -> Usage | None:
+        """Return what one environment uses and its limit, at once; None where not enforced."""
+
+    @abstractmethod
+    def usage(self) -> dict[str, Usage]:
+        """Return the same of all groups; empty where not enforced."""
+
+    @abstractmethod
+    def prune(self, kept: set[str]) -> None:
+        """Remove what is left in the pool of environments whose group is not in ``kept``."""
+
+    def space(self) -> tuple[int, int]:
+        """Return the pool's size and free space in bytes."""
+        return btrfs.parse_space(self._host.run(btrfs.space(self._pool)).out)
