@@ -1,9 +1,10 @@
-"""The lab that tests share: a whole compute node, made once a session.
+"""The lab that tests share: a whole compute node, or two, made once a session.
 
 ``CORPUS_TEST_LAB=keep`` leaves it up for the next run, which then starts in a second;
 ``CORPUS_TEST_SLOT=3`` gives a run a lab of its own, for several at once on one machine;
 ``CORPUS_TEST_IMAGES`` is the cache of images, where it is not the usual one.
-A module takes part with ``from labs import lab`` (pytest finds fixtures by their name there).
+A module takes part with ``from labs import lab`` (pytest finds fixtures by their name there);
+with ``cluster`` as well, where it needs several nodes.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from corpus.lab.settings import Settings, settings_for
 
 SLOT = os.environ.get("CORPUS_TEST_SLOT", "")
 NAME = f"test{SLOT}"
+STORAGE = "btrfs,btrfs,plain"  # of the nodes, as far as there are so many
 OWN = f"of-tests{SLOT}"  # the image that the tests began with, links to the cache's archives
 
 
@@ -32,13 +34,24 @@ def lab() -> Iterator[Lab]:
     """Return the lab ``test``, up, with ports, subnet and directory of its own."""
     if os.geteuid() != 0:
         pytest.skip("a lab is made by root alone")
-    made = Lab(NAME, settings_of_tests(NAME), image=node_image)
+    made = Lab(NAME, settings_of_tests(NAME, storage=STORAGE), image=node_image)
     made.up()
+    made.mend()  # what a test that was killed had cut off, in a lab that was kept
     yield made
     if os.environ.get("CORPUS_TEST_LAB") != "keep":
         made.down()
         assert_clean(NAME, made.settings)
     shutil.rmtree(made.settings.images / OWN, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def cluster(lab: Lab) -> Lab:
+    """Return the same lab with a second node, its links as they should be.
+
+    ``lab.grow(3)`` gives it a third one, with a pool of another kind.
+    """
+    lab.grow(2)
+    return lab
 
 
 @functools.cache
@@ -64,6 +77,6 @@ def _slot() -> dict[str, Any]:
     number = int(SLOT)
     return {
         "subnet": f"10.86.{100 + number}.0/24",
-        "http_port": 8600 + number,
-        "ssh_port_base": 24000 + 100 * number,
+        "http_port": 8600 + 10 * number,
+        "ssh_port_base": 24000 + 400 * number,
     }

@@ -18,6 +18,7 @@ PACKAGES = {
     "rsync": "copies where there is no cheaper way",
     "zstd": "compresses images and releases",
     "btrfs-progs": "makes the pool of environments",
+    "e2fsprogs": "makes a pool without snapshots",
     "mmdebstrap": "makes the base of the image",
     "lxc": "runs the lab's machines",
     "uidmap": "the ids of unprivileged containers",

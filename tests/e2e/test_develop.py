@@ -45,7 +45,7 @@ class Live(Tiny):
 
 @pytest.fixture(scope="module")
 def dev(prepared: Lab) -> Iterator[Environment]:
-    home = prepared.paths.rootfs / HOMES
+    home = prepared.nodes[0].paths.rootfs / HOMES
     home.mkdir(parents=True)
     Local().run(["chown", "-R", f"{ANN}:{ANN}", str(home.parent)])
     made = Environment.create(
@@ -137,7 +137,7 @@ def test_edit_in_the_environment(dev: Environment, tmp_path: Path) -> None:
 
 def test_edit_on_the_laptop(dev: Environment, tmp_path: Path) -> None:
     one = site(dev, tmp_path, "shared", 8002)
-    home = dev.lab.paths.rootfs / HOMES
+    home = dev.lab.nodes[0].paths.rootfs / HOMES
     trusting = ["git", "-c", "safe.directory=*", "-C", str(home)]
 
     def pull() -> None:

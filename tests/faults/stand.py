@@ -16,7 +16,7 @@ from typing import Any
 from corpus.commands import lxc
 from corpus.lab import salt
 from corpus.lab.machine import Lab
-from corpus.lab.paths import LabPaths
+from corpus.lab.paths import NodePaths
 from corpus.lab.tenant import LXCPATH, Checkout, Developer, Environment, address
 from faults.subject import HOLD, Subject
 
@@ -35,7 +35,7 @@ class Broken(AssertionError):
 class Control:
     """The hand within an environment; it is taken again after the environment was stopped."""
 
-    def __init__(self, lab: LabPaths, environment: Environment, project: str) -> None:
+    def __init__(self, lab: NodePaths, environment: Environment, project: str) -> None:
         inner = lxc.attach(
             LXCPATH, environment.id, ["python3", "-u", f"{THERE}/control.py", project]
         )
@@ -174,7 +174,7 @@ class Stand:
         host.run(["systemctl", "restart", "corpus-deploy.service"])
         environment.init_project(subject.name, developer.public_key)
         code = developer.clone(subject.name)
-        control = Control(environment.lab.paths, environment, subject.name)
+        control = Control(environment.member.paths, environment, subject.name)
         return cls(mode, environment, developer, subject, code, control)
 
     @property

@@ -80,17 +80,18 @@ def environment() -> dict[str, str]:
 def test_systemd_runs_and_nothing_has_failed(lab: Lab) -> None:
     facts = lab.facts()
     assert facts["state"] == "running"
-    assert facts["system"] in ("running", "degraded")
-    assert [unit for unit in facts["failed_units"] if unit.startswith("corpus")] == []
-    assert facts["pool"]["on_disk"] < facts["pool"]["size"]
+    for node in facts["nodes"]:
+        assert node["system"] in ("running", "degraded")
+        assert [unit for unit in node["failed_units"] if unit.startswith("corpus")] == []
+        assert node["pool"]["on_disk"] < node["pool"]["size"]
 
 
 def test_up_again_takes_less_than_a_second(lab: Lab) -> None:
-    pid = lab.facts()["pid"]
+    pid = lab.facts()["nodes"][0]["pid"]
     begun = time.monotonic()
     lab.up()
     assert time.monotonic() - begun < 1.0
-    assert lab.facts()["pid"] == pid
+    assert lab.facts()["nodes"][0]["pid"] == pid
 
 
 def test_the_pool_has_simple_quotas_and_the_images_are_there(lab: Lab) -> None:
@@ -168,14 +169,14 @@ def test_commands_report_and_pass_exit_codes_on(lab: Lab) -> None:
     assert run("exec", "--", "sh", "-c", "exit 7").returncode == 7
     assert run("exec", "--", "echo", "a  b", "--json").stdout == "a  b --json\n"
     facts = json.loads(run("status", "--json").stdout)
-    assert facts["http_port"] == lab.http_port
+    assert facts["nodes"][0]["http_port"] == lab.http_port
     assert run("up", "--http-port=8181").returncode == Conflict.exit_code
 
 
 def test_new_code_reaches_the_running_node_and_nothing_restarts(
     lab: Lab, original: marker.Image
 ) -> None:
-    pid = lab.facts()["pid"]
+    pid = lab.facts()["nodes"][0]["pid"]
     started = lab.node().run(["systemctl", "show", "--property=ActiveEnterTimestamp", "dbus"]).out
     for text in ("one", "two"):
         begun = time.monotonic()
@@ -185,7 +186,7 @@ def test_new_code_reaches_the_running_node_and_nothing_restarts(
         assert lab.node().get(Path("/opt/changed")) == text.encode()
     lab.up()
     assert lab.node().run(["test", "-e", "/opt/changed"], check=False).code != 0
-    assert lab.facts()["pid"] == pid
+    assert lab.facts()["nodes"][0]["pid"] == pid
     after = lab.node().run(["systemctl", "show", "--property=ActiveEnterTimestamp", "dbus"]).out
     assert after == started
 
@@ -237,7 +238,7 @@ def test_a_node_whose_monitor_was_killed_is_found_and_replaced(second: Settings)
         assert_clean(SECOND, second)
     for kind in ("process", "mount", "loop device", "nft table", "interface", "file"):
         assert kind in str(caught.value)
-    title = f"[lxc monitor] {made.paths.lxc} {made.paths.container}"
+    title = f"[lxc monitor] {made.paths.lxc} {made.paths.node(1).container}"
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and (entry / "cmdline").exists():
             words = (entry / "cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ")
@@ -268,7 +269,8 @@ def test_down_touches_nothing_else_not_even_behind_a_mount(
     shutil.rmtree(precious)
     after = lab.facts()
     for facts in (before, after):
-        del facts["memory"], facts["pool"]
+        for node in facts["nodes"]:
+            del node["memory"], node["pool"]
     assert after == before
     assert forwarding == {path: path.read_text() for path in forwarding}
     lab.node().run(["true"])

@@ -47,6 +47,11 @@ def up(name: str) -> list[str]:
     return ["ip", "link", "set", "dev", name, "up"]
 
 
+def down(name: str) -> list[str]:
+    """Return the command that switches an interface off; its other end loses the carrier."""
+    return ["ip", "link", "set", "dev", name, "down"]
+
+
 def default_routes() -> list[str]:
     """Return the command that prints the IPv4 default routes as JSON."""
     return ["ip", "-4", "-json", "route", "show", "default"]

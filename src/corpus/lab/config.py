@@ -1,4 +1,4 @@
-"""The LXC configuration of the lab's node: a privileged container in which LXC nests.
+"""The LXC configuration of a lab's node: a privileged container in which LXC nests.
 
 Source: lxc.container.conf(5).
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from corpus.lab.paths import LabPaths
-from corpus.lab.settings import Settings
+from corpus.lab.paths import NodePaths
+from corpus.lab.settings import Member
 
 SHARE = Path("/usr/share/lxc/config")
 
@@ -30,29 +30,28 @@ class Bind:
         return f"lxc.mount.entry = {source} {self.target} none {options} 0 0"
 
 
-def binds(paths: LabPaths, settings: Settings) -> list[Bind]:
+def binds(paths: NodePaths, member: Member) -> list[Bind]:
     """Return what outlives the node's root, and the images that it may import."""
     return [
         Bind(paths.state / "var", "var/lib/corpus"),
         Bind(paths.state / "etc", "etc/corpus"),
-        Bind(paths.guests, "var/lib/corpus/pool"),
-        Bind(settings.images / "out", "var/lib/corpus/images-in", read_only=True),
+        Bind(paths.pool, "var/lib/corpus/pool"),
+        Bind(member.lab.images / "out", "var/lib/corpus/images-in", read_only=True),
     ]
 
 
-def configuration(paths: LabPaths, settings: Settings, mtu: int, share: Path = SHARE) -> str:
+def configuration(paths: NodePaths, member: Member, mtu: int, share: Path = SHARE) -> str:
     """Return the text of the node's configuration; ``mtu`` in bytes.
 
     ``:force`` gives the node's systemd a control group tree to delegate from; without it a
     nested container dies. Capabilities that only reach out of the container (clock, kernel
     modules, raw I/O) stay dropped: the nested ones are whole in their own user namespaces.
     """
-    gateway, network = settings.gateway, settings.network
     lines = [
         f"lxc.include = {share}/common.conf",
         f"lxc.include = {share}/nesting.conf",
         "lxc.arch = linux64",
-        "lxc.uts.name = node",
+        f"lxc.uts.name = {member.name}",
         f"lxc.rootfs.path = dir:{paths.rootfs}",
         "lxc.apparmor.profile = unconfined",
         # The node runs an lxcfs of its own; the hooks would bring the host's in, writable.
@@ -63,16 +62,16 @@ def configuration(paths: LabPaths, settings: Settings, mtu: int, share: Path = S
         "lxc.cap.drop = sys_time sys_module sys_rawio",
         "lxc.mount.auto =",
         "lxc.mount.auto = cgroup:rw:force proc:rw sys:rw",
-        *(bind.entry for bind in binds(paths, settings)),
+        *(bind.entry for bind in binds(paths, member)),
         "lxc.mount.entry = /dev/fuse dev/fuse none bind,create=file,optional 0 0",
         "lxc.net.0.type = veth",
-        f"lxc.net.0.link = {paths.bridge}",
+        f"lxc.net.0.link = {paths.lab.bridge}",
         f"lxc.net.0.veth.pair = {paths.veth}",
         "lxc.net.0.name = eth0",
         f"lxc.net.0.mtu = {mtu}",
         "lxc.net.0.flags = up",
-        f"lxc.net.0.ipv4.address = {settings.node_address}/{network.prefixlen}",
-        f"lxc.net.0.ipv4.gateway = {gateway}",
+        f"lxc.net.0.ipv4.address = {member.address}/{member.lab.network.prefixlen}",
+        f"lxc.net.0.ipv4.gateway = {member.lab.gateway}",
         "lxc.tty.max = 0",
         "lxc.console.path = none",
     ]

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from corpus.commands import ip, lxc, systemctl
 from corpus.hosts.base import Host
 from corpus.hosts.container import Container
-from corpus.lab.paths import LabPaths
+from corpus.lab.paths import NodePaths
 from corpus.model.errors import CommandFailed, CorpusError
 
 BOOT = 180.0  # seconds until systemd is done; it starts the environments too
@@ -20,9 +20,9 @@ STOP = 30  # seconds for the environments, and again for the node, to stop clean
 
 
 class Guest:
-    """The container of one lab's node."""
+    """The container of one node of a lab."""
 
-    def __init__(self, host: Host, paths: LabPaths) -> None:
+    def __init__(self, host: Host, paths: NodePaths) -> None:
         self._host = host
         self._paths = paths
         self.inside = Container(paths.container, host, paths.lxc)
@@ -65,7 +65,7 @@ class Guest:
             log = self._paths.log.read_text() if self._paths.log.exists() else error.output
             reasons = [line for line in log.splitlines() if " ERROR " in line][:5]
             raise CorpusError(
-                "the lab's node does not start:\n" + "\n".join(reasons or [error.output]),
+                "a node of the lab does not start:\n" + "\n".join(reasons or [error.output]),
                 where=str(self._paths.log),
                 mend="the first of these lines is the cause; then run «up» again",
             ) from None
@@ -77,7 +77,7 @@ class Guest:
         while (state := self.system_state()) not in ("running", "degraded"):
             if time.monotonic() > deadline:
                 raise CorpusError(
-                    f"the lab's node has not booted within {BOOT:.0f} s (it is {state or 'mute'})",
+                    f"a node has not booted within {BOOT:.0f} s (it is {state or 'mute'})",
                     where=self._paths.container,
                     mend="look with «corpus-lab shell», systemctl list-jobs",
                 )
@@ -103,7 +103,7 @@ class Guest:
         if failed:
             log = self.inside.run(systemctl.journal(failed), check=False).out
             raise CorpusError(
-                f"failed in the lab's node: {', '.join(failed)}\n{log.strip()}",
+                f"failed in a node of the lab: {', '.join(failed)}\n{log.strip()}",
                 where=self._paths.container,
                 mend="look with «corpus-lab shell», journalctl --boot",
             )

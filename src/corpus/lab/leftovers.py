@@ -11,22 +11,32 @@ from pathlib import Path
 
 from corpus.commands import loop, network
 from corpus.hosts.base import Host
-from corpus.lab.paths import LabPaths
+from corpus.lab.paths import LabPaths, NodePaths
 from corpus.lab.pool import Pool
+from corpus.lab.settings import settings_for
 
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 
-def control_groups(paths: LabPaths, root: Path = CONTROL_GROUPS) -> list[Path]:
-    """Return the lab's control groups, of its container and of LXC's monitor for it."""
-    # LXC numbers a group whose name is taken; a lab's own name has no hyphen.
-    own = re.compile(rf"lxc\.(payload|monitor)\.{re.escape(paths.container)}(-\d+)?")
+def _groups(paths: LabPaths | NodePaths) -> str:
+    """Return the pattern of the control groups of a lab's containers, or of one node's."""
+    if isinstance(paths, NodePaths):
+        name = re.escape(paths.container)
+    else:
+        name = f"{re.escape(paths.containers)}[1-9]"
+    # LXC numbers a group whose name is taken; a container's own name has no hyphen there.
+    return rf"lxc\.(payload|monitor)\.{name}(-\d+)?"
+
+
+def control_groups(paths: LabPaths | NodePaths, root: Path = CONTROL_GROUPS) -> list[Path]:
+    """Return the control groups of a lab or node: of its containers, of LXC's monitors."""
+    own = re.compile(_groups(paths))
     tops = [root, *(child for child in root.iterdir() if child.is_dir())] if root.exists() else []
     groups = (group for top in tops for group in top.iterdir() if own.fullmatch(group.name))
     return sorted(set(groups))
 
 
-def remove_control_groups(paths: LabPaths) -> None:
+def remove_control_groups(paths: LabPaths | NodePaths) -> None:
     """Remove control groups that a killed monitor left; those in use stay."""
     for top in control_groups(paths):
         for folder, _names, _files in os.walk(top, topdown=False):
@@ -36,7 +46,7 @@ def remove_control_groups(paths: LabPaths) -> None:
                 break
 
 
-def memory(paths: LabPaths) -> int | None:
+def memory(paths: NodePaths) -> int | None:
     """Return the bytes that the node and its environments take, page cache included."""
     for group in control_groups(paths):
         for name in ("memory.current", "memory.usage_in_bytes"):
@@ -45,29 +55,33 @@ def memory(paths: LabPaths) -> int | None:
     return None
 
 
-def processes(pool: Pool) -> list[int]:
-    """Return the processes whose root lies in the lab's pool: the node's and its guests'.
+def processes(pool: Pool, node: NodePaths | None = None) -> list[int]:
+    """Return the processes whose root lies in the lab's files, of all nodes or of one.
 
     They are told by their mounts, not by a name, so that no other container is ever meant.
     """
     devices = set(pool.loops())
+    own = re.compile(rf"/{_groups(node)}(/|$)", re.MULTILINE) if node else None
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or not devices:
             continue
         try:
             mounts = loop.parse_mounts((entry / "mountinfo").read_text())
+            groups = (entry / "cgroup").read_text()
         except OSError:  # it has ended meanwhile
             continue
-        if any(mount.target == "/" and mount.source in devices for mount in mounts):
+        if any(mount.target == "/" and mount.source in devices for mount in mounts) and (
+            own is None or own.search(groups)
+        ):
             found.append(int(entry.name))
     return sorted(found)
 
 
-def kill_processes(pool: Pool) -> None:
-    """End the processes of a node whose monitor is gone, so that LXC knows nothing of it."""
+def kill_processes(pool: Pool, node: NodePaths | None = None) -> None:
+    """End the processes of nodes whose monitor is gone, so that LXC knows nothing of them."""
     for _ in range(100):
-        found = processes(pool)
+        found = processes(pool, node)
         if not found:
             return
         for pid in found:
@@ -76,10 +90,16 @@ def kill_processes(pool: Pool) -> None:
         time.sleep(0.05)
 
 
+def interfaces(paths: LabPaths) -> list[str]:
+    """Return the lab's interfaces on the host, the bridge last."""
+    net = Path("/sys/class/net")
+    bridge = [paths.bridge] if (net / paths.bridge).exists() else []
+    return [*sorted(path.name for path in net.glob(f"{paths.veths}[1-9]")), *bridge]
+
+
 def leftovers(host: Host, paths: LabPaths) -> list[str]:
     """Return what of the lab is on the host, one line each; empty when nothing is."""
-    pool = Pool(host, paths, 0)
-    net = Path("/sys/class/net")
+    pool = Pool(host, paths, settings_for(paths.name))
     tables = network.parse_tables(host.run(network.list_tables()).out)
     return [
         *(f"process {pid}" for pid in processes(pool)),
@@ -87,6 +107,6 @@ def leftovers(host: Host, paths: LabPaths) -> list[str]:
         *(f"mount {target}" for target in pool.mounts()),
         *(f"loop device {device}" for device in pool.loops()),
         *(f"nft table {family} {name}" for family, name in tables if name == paths.table),
-        *(f"interface {n}" for n in (paths.bridge, paths.veth) if (net / n).exists()),
+        *(f"interface {name}" for name in interfaces(paths)),
         *(f"file {path}" for path in (paths.root, paths.lock) if path.exists()),
     ]

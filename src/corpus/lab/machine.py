@@ -1,22 +1,25 @@
-"""A lab: one compute node as a container of this host, made, kept and removed as a whole."""
+"""A lab: compute nodes as containers of this host, made, kept and removed as a whole."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from corpus.hosts import kernel
+from corpus.commands import nft
 from corpus.hosts.base import Host
 from corpus.hosts.local import Local
-from corpus.lab import config, leftovers, lock, marker, record, requirements, rootfs
-from corpus.lab.guest import Guest
+from corpus.lab import leftovers, links, lock, marker, record, requirements
+from corpus.lab.links import Links
 from corpus.lab.network import Network
+from corpus.lab.node import LabNode
 from corpus.lab.paths import LabPaths
 from corpus.lab.pool import Pool
 from corpus.lab.settings import Settings, settings_for
-from corpus.model.errors import Conflict
+from corpus.model.errors import Conflict, NotFound
 
 LAST_USERS = 120.0  # seconds that «down» waits for processes that hold the pool
 
@@ -25,7 +28,7 @@ class Lab:
     """The lab ``name``; nothing is made before ``up``.
 
     Settings that are not given are those that the lab was made with, else the defaults of
-    its name. ``image`` (for tests) returns the node's image; the default is to build it
+    its name. ``image`` (for tests) returns the nodes' image; the default is to build it
     from the code at hand, as far as the cache lacks it.
     """
 
@@ -43,28 +46,46 @@ class Lab:
         self.paths = LabPaths(name, base)
         made_with = record.load(self.paths)
         default = settings_for(name, {"root": base})
-        self.settings = settings or (made_with.settings if made_with else default)
         self._host: Host = Local()
         self._image = image or self._build
         self._say = say
-        self._guest = Guest(self._host, self.paths)
-        self._pool = Pool(self._host, self.paths, self.settings.pool_size)
-        self._network = Network(self._host, self.paths, self.settings)
         self._warnings: list[str] = []
+        self._settle(settings or (made_with.settings if made_with else default), made_with)
+
+    def _settle(self, settings: Settings, made_with: record.Record | None) -> None:
+        """Take the settings, with the nodes that there are already."""
+        there = made_with.settings.nodes if made_with else 1
+        self.settings = replace(settings, nodes=max(settings.nodes, there))
+        self._pool = Pool(self._host, self.paths, self.settings)
+        self._network = Network(self._host, self.paths, self.settings)
+        self.nodes = [
+            LabNode(self._host, self.paths.node(member.number), member, self._pool, self._say)
+            for member in self.settings.members
+        ]
 
     @property
     def http_port(self) -> int:
-        """The port on the host's loopback that leads to the node's HTTP."""
-        return self.settings.http_port
+        """The port on the host's loopback that leads to the first node's HTTP."""
+        return self.nodes[0].member.http_port
 
     @property
     def ssh_port_base(self) -> int:
-        """The first of the loopback ports that lead to environments' SSH."""
-        return self.settings.ssh_port_base
+        """The first of the loopback ports that lead to the SSH of the first node's environments."""
+        return self.nodes[0].member.ssh_ports[0]
 
-    def node(self) -> Host:
-        """Return the node, to run commands on."""
-        return self._guest.inside
+    def node(self, number: int = 1) -> Host:
+        """Return a node, to run commands on. Raises NotFound."""
+        return self.member(number).guest.inside
+
+    def member(self, number: int) -> LabNode:
+        """Return a node by its number. Raises NotFound."""
+        if not 1 <= number <= len(self.nodes):
+            raise NotFound(
+                f"the lab {self.name} has no node{number}",
+                mend=f"it has {', '.join(node.name for node in self.nodes)}; "
+                f"more: corpus-lab up --nodes {number}",
+            )
+        return self.nodes[number - 1]
 
     def _build(self) -> marker.Image:
         from corpus.lab import image
@@ -72,27 +93,40 @@ class Lab:
         return image.current(self.settings.images, self._host, self._say)
 
     def up(self) -> None:
-        """Make or complete the lab and wait until its node has booted.
+        """Make or complete the lab and wait until its nodes have booted.
 
         Starts from whatever is there: nothing, a stopped lab, what a killed run left, an
-        older image. Raises Unsupported when the host lacks something, Conflict when a
-        subnet or port is taken.
+        older image, fewer nodes. Raises Unsupported when the host lacks something, Conflict
+        when a subnet or port is taken.
         """
         requirements.check(self._host)
         with lock.held(self.paths.lock):
             made_with = record.load(self.paths)
+            self._settle(self.settings, made_with)
             self._check_settings(made_with)
-            if not self._network.bridge_is_up():
+            there = made_with.settings.nodes if made_with else 0
+            if not self._network.bridge_is_up() or there < self.settings.nodes:
                 self._network.check_free()
             image = self._image()
             self.paths.root.mkdir(parents=True, exist_ok=True, mode=0o711)
             self._warnings = self._pool.attach()
             self._connect(made_with.forwarding if made_with else {})
-            self._refresh(image)
-            self._run()
+            mtu = self._network.node_mtu()
+            self._each(lambda node: node.up(image, mtu))
+            self._apply(links.load(self.paths))
+
+    def grow(self, nodes: int) -> None:
+        """Have at least ``nodes`` nodes, the lab being up; those that run are left alone."""
+        self.settings = replace(self.settings, nodes=max(nodes, self.settings.nodes))
+        self.up()
+
+    def _each(self, work: Callable[[LabNode], None]) -> None:
+        """Do it with all nodes at once; raises the error of the first that failed."""
+        with ThreadPoolExecutor(max_workers=len(self.nodes)) as workers:
+            list(workers.map(work, self.nodes))
 
     def _check_settings(self, made_with: record.Record | None) -> None:
-        if made_with and made_with.settings != self.settings:
+        if made_with and replace(made_with.settings, nodes=self.settings.nodes) != self.settings:
             raise Conflict(
                 f"the lab {self.name} was made with other settings",
                 where=str(self.paths.record),
@@ -105,57 +139,59 @@ class Lab:
         record.save(self.paths, record.Record(self.settings, before))
         self._network.up()
 
-    def _refresh(self, image: marker.Image) -> None:
-        """Bring the node's root to the image: in place where only the code has changed."""
-        present = marker.read(self.paths.rootfs)
-        if present and present.digest == image.digest:
-            rootfs.discard(self.paths.rootfs_new)
-            return
-        self._say("the node's image is unpacked")
-        rootfs.compose(self.paths, self.settings, image)
-        if present and present.layers[:-1] == tuple(image.layers[:-1]) and self._guest.running():
-            self._update_code(present, image)
-        else:
-            self._replace_root()
-        rootfs.discard(self.paths.rootfs_new)
+    def link(self, number: int, *words: str) -> None:
+        """Have the link of a node be ``down``, ``up``, or ``slow 50ms`` and the like besides.
 
-    def _update_code(self, present: marker.Marker, image: marker.Image) -> None:
-        names = {*present.top, *image.top_files()}
-        changed = rootfs.update(self.paths.rootfs, self.paths.rootfs_new, names)
-        self._say(f"{len(changed)} files of the node's code are new")
-        self._guest.renew()
-        marker.write(self.paths.rootfs, image)
+        Raises InvalidInput, Unsupported where the kernel cannot.
+        """
+        self.member(number)
+        self._change(lambda found: found.change(number, words))
 
-    def _replace_root(self) -> None:
-        self._guest.stop()
-        if self.paths.rootfs.exists():
-            kernel.exchange(self.paths.rootfs, self.paths.rootfs_new)
-        else:
-            self.paths.rootfs_new.rename(self.paths.rootfs)
+    def cut(self, one: int, other: int) -> None:
+        """Cut two nodes off from each other, and from no one else."""
+        for number in (one, other):
+            self.member(number)
+        self._change(lambda found: found.cut(one, other))
 
-    def _run(self) -> None:
-        rootfs.seed(self.paths, self.settings)
-        mtu = self._network.node_mtu()
-        if self._guest.running():
-            self._guest.wait()
-            return
-        self._say("the node boots")
-        leftovers.kill_processes(self._pool)
-        leftovers.remove_control_groups(self.paths)
-        self._guest.configure(config.configuration(self.paths, self.settings, mtu))
-        self._guest.start()
+    def mend(self) -> None:
+        """Have every link be as it should."""
+        self._change(lambda found: Links())
 
-    def stop(self) -> None:
-        """Stop the node, environments first; everything is kept."""
+    def _change(self, change: Callable[[Links], Links]) -> None:
+        if not self.paths.record.exists():
+            raise NotFound(f"there is no lab {self.name}", mend="make it: corpus-lab up")
         with lock.held(self.paths.lock):
-            self._guest.stop()
-            self._pool.detach()
+            before = links.load(self.paths)
+            wanted = change(before)
+            # Written first: after a crash «up», or the next change, makes the kernel follow.
+            links.save(self.paths, wanted)
+            try:
+                self._apply(wanted)
+            except Exception:
+                links.save(self.paths, before)
+                self._apply(before)
+                raise
+
+    def _apply(self, wanted: Links) -> None:
+        self._host.run(nft.load(), stdin=links.ruleset(self.paths, wanted))
+        for node in self.nodes:
+            if node.guest.running():
+                node.apply(wanted.of(node.member.number))
+
+    def stop(self, numbers: Sequence[int] = ()) -> None:
+        """Stop all nodes, or some, environments first; everything is kept."""
+        with lock.held(self.paths.lock):
+            chosen = [self.member(number) for number in numbers] or self.nodes
+            self._each(lambda node: node.guest.stop() if node in chosen else None)
+            if not numbers:
+                self._pool.detach()
 
     def down(self) -> None:
         """Remove everything of the lab and nothing else; fine when there is nothing."""
         with lock.held(self.paths.lock):
             made_with = record.load(self.paths)
-            self._guest.kill()
+            self._settle(self.settings, made_with)
+            self._each(lambda node: node.guest.kill())
             leftovers.kill_processes(self._pool)
             leftovers.remove_control_groups(self.paths)
             self._pool.detach()
@@ -174,26 +210,23 @@ class Lab:
             shutil.rmtree(self.paths.root)
 
     def facts(self) -> dict[str, Any]:
-        """Return what the lab is and how it fares, as plain values; sizes in bytes."""
-        state, pid = self._guest.state()
-        mounted = str(self.paths.pool) in self._pool.mounts()
-        made = marker.read(self.paths.rootfs) if mounted else None
-        running = state == "RUNNING"
+        """Return what the lab is and how it fares, as plain values; sizes in bytes.
+
+        ``state`` is that of all its nodes: running when all run.
+        """
+        found = links.load(self.paths)
+        nodes = [
+            node.facts(found.of(node.member.number), found.cut_from(node.member.number))
+            for node in self.nodes
+        ]
+        states = {str(node["state"]) for node in nodes}
         return {
             "name": self.name,
-            "state": state.lower() if self.paths.image.exists() else "absent",
-            "system": self._guest.system_state() if running else None,
-            "failed_units": self._guest.failed_units() if running else [],
-            "pid": pid,
-            "memory": leftovers.memory(self.paths) if running else None,
-            "http_port": self.http_port,
-            "ssh_ports": [self.ssh_port_base, self.settings.ssh_port_last],
-            "address": str(self.settings.node_address),
+            "state": states.pop() if len(states) == 1 else "in part",
             "subnet": self.settings.subnet,
-            "image": made.digest if made else None,
             "directory": str(self.paths.root),
-            "pool": self._pool.usage() if mounted else None,
             "network": self._network.is_up(),
+            "nodes": nodes,
             "warnings": [*self._warnings, *self._network.warnings()],
         }
 

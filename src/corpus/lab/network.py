@@ -1,4 +1,4 @@
-"""The bridge between the host and the lab's node, and the ports that lead to it."""
+"""The bridge between the host and the lab's nodes, and the ports that lead to them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from corpus.commands import ip, network, nft
 from corpus.hosts.base import Host
-from corpus.lab import record
+from corpus.lab import leftovers, record
 from corpus.lab.paths import TABLES, LabPaths
 from corpus.lab.ruleset import ruleset
 from corpus.lab.settings import Settings
@@ -48,8 +48,7 @@ class Network:
                         f"the subnet {own} overlaps {address} of {link.name}",
                         mend="choose another one for the lab (--subnet)",
                     )
-        wanted = {self._settings.http_port}
-        wanted |= set(range(self._settings.ssh_port_base, self._settings.ssh_port_last + 1))
+        wanted = {*self._settings.http_ports, *self._settings.all_ssh_ports}
         for port, process in ip.parse_listeners(self._host.run(ip.listeners()).out).items():
             if port in wanted:
                 raise Conflict(
@@ -62,10 +61,8 @@ class Network:
         mend = "choose others (--subnet, --http-port, --ssh-port-base), or remove that lab"
         if own.network.overlaps(other.network):
             raise Conflict(f"the subnet {own.network} is that of lab {name}", mend=mend)
-        ranges_meet = (
-            own.ssh_port_base <= other.ssh_port_last and other.ssh_port_base <= own.ssh_port_last
-        )
-        if ranges_meet or own.http_port == other.http_port:
+        ports = ({*lab.http_ports, *lab.all_ssh_ports} for lab in (own, other))
+        if set.intersection(*ports):
             raise Conflict(f"the lab {name} has these ports already", mend=mend)
 
     def uplinks(self) -> list[str]:
@@ -106,9 +103,8 @@ class Network:
         for family, table in tables:
             if table == self._paths.table:
                 self._host.run(network.delete_table(family, table))
-        for name in (self._paths.veth, self._paths.bridge):
-            if (Path("/sys/class/net") / name).exists():
-                self._host.run(ip.delete_link(name))
+        for name in leftovers.interfaces(self._paths):
+            self._host.run(ip.delete_link(name))
         # Told by the kernel, not by records: another lab may lie in another directory.
         own = self._paths.table
         if any(table.startswith(TABLES) and table != own for _family, table in tables):
@@ -118,7 +114,7 @@ class Network:
                 self._set(name, "forwarding", value)
 
     def warnings(self) -> list[str]:
-        """Return what of the host's own packet filter may keep the node from the Internet."""
+        """Return what of the host's own packet filter may keep the nodes from the Internet."""
         out = self._host.run(network.list_chains(), check=False).out
         return [
             f"the host's filter «{chain}» drops what it forwards: let {self._paths.bridge} pass"

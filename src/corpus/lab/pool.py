@@ -1,4 +1,7 @@
-"""The lab's btrfs: a sparse file, mounted through a loop device."""
+"""The lab's filesystems: sparse files, mounted through loop devices.
+
+One holds the nodes' roots; each node has one of its own for its pool.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +10,45 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from corpus.commands import btrfs, loop
 from corpus.hosts import kernel, subvolumes
 from corpus.hosts.base import Host
 from corpus.lab.paths import LabPaths
+from corpus.lab.settings import FILESYSTEMS, Settings
 from corpus.model.errors import CommandFailed, Conflict, Unsupported
 from corpus.model.size import format_size
 
 NEEDED = 4 << 30  # an unpacked node, an environment's image and some room, in bytes
 
 
-class Pool:
-    """The pool of one lab: made, mounted, unmounted."""
+@dataclass(frozen=True)
+class Volume:
+    """A filesystem of the kind ``kind`` in the file ``image``, mounted at ``target``."""
 
-    def __init__(self, host: Host, paths: LabPaths, size: int) -> None:
+    image: Path
+    target: Path
+    kind: str
+
+
+class Pool:
+    """The filesystems of one lab: made, mounted, unmounted."""
+
+    def __init__(self, host: Host, paths: LabPaths, settings: Settings) -> None:
         self._host = host
         self._paths = paths
-        self._size = size
+        self._settings = settings
+
+    @property
+    def volumes(self) -> list[Volume]:
+        """The filesystems: that of the roots, and each node's pool."""
+        found = [Volume(self._paths.image, self._paths.roots, "btrfs")]
+        for member in self._settings.members:
+            node = self._paths.node(member.number)
+            found.append(Volume(node.pool_image, node.pool, FILESYSTEMS[member.storage]))
+        return found
 
     def mounts(self) -> list[str]:
         """Return what is mounted within the lab's directory, oldest first."""
@@ -42,12 +65,16 @@ class Pool:
         return [device for device, file in found.items() if file.startswith(within)]
 
     def attach(self) -> list[str]:
-        """Make what is missing of the pool and mount it. Returns warnings."""
-        if str(self._paths.pool) not in self.mounts():
+        """Make what is missing and mount it. Returns warnings."""
+        mounted = self.mounts()
+        absent = [volume for volume in self.volumes if str(volume.target) not in mounted]
+        if absent:
             self._free_loops()
-            self._make()
-            self._paths.pool.mkdir(exist_ok=True)
-            self._host.run(btrfs.mount(self._paths.image, self._paths.pool))
+        for volume in absent:
+            self._make(volume)
+            volume.target.mkdir(exist_ok=True)
+            mount = btrfs.mount if volume.kind == "btrfs" else loop.mount_ext4
+            self._host.run(mount(volume.image, volume.target))
         return self._furnish()
 
     def detach(self) -> None:
@@ -56,36 +83,41 @@ class Pool:
             self._unmount(Path(target))
         self._free_loops()
 
-    def _make(self) -> None:
-        if self._paths.image.exists():
+    def _make(self, volume: Volume) -> None:
+        if volume.image.exists():
             return
         free = shutil.disk_usage(self._paths.root).free
         if free < NEEDED:
             raise Unsupported(
-                f"{format_size(free)} free on the disk, a lab needs {format_size(NEEDED)}",
+                f"{format_size(free)} free on the disk, a node needs {format_size(NEEDED)}",
                 where=str(self._paths.root),
                 mend="free some space, or put the lab elsewhere (--root)",
             )
         # Under another name until it is whole: a killed run leaves no half of a filesystem.
-        new = self._paths.image.with_suffix(".new")
+        new = volume.image.with_suffix(".new")
         new.unlink(missing_ok=True)
         with new.open("wb") as file:
-            file.truncate(self._size)
+            file.truncate(self._settings.pool_size)
         new.chmod(0o600)
-        self._host.run(loop.make_btrfs(new, self._paths.container))
-        new.replace(self._paths.image)
+        make = loop.make_btrfs if volume.kind == "btrfs" else loop.make_ext4
+        self._host.run(make(new, f"{self._paths.name}-{volume.target.name}"))
+        new.replace(volume.image)
 
     def _furnish(self) -> list[str]:
-        """Make the pool's subvolumes; quotas come first, they count what is written later."""
+        """Have simple quotas count in the nodes' pools, and make each node's state."""
         warnings = []
-        if not self._paths.state.exists():
-            try:
-                subvolumes.enable_simple_quotas(self._paths.pool)
+        for member in self._settings.members:
+            node = self._paths.node(member.number)
+            if not node.state.exists():
+                subvolumes.create(node.state)
+            if FILESYSTEMS[member.storage] != "btrfs":
+                continue
+            try:  # before anything is written: they count what is written later
+                subvolumes.enable_simple_quotas(node.pool)
             except Unsupported as error:
-                warnings.append(f"{error.what}; sizes of environments are not enforced")
-        for path in (self._paths.guests, self._paths.state):
-            if not path.exists():
-                subvolumes.create(path)
+                warnings.append(
+                    f"{member.name}: {error.what}; sizes of environments are not enforced"
+                )
         self._paths.store.mkdir(exist_ok=True)
         return warnings
 
@@ -140,12 +172,12 @@ class Pool:
                         found.append(f"{(entry / 'comm').read_text().strip()} ({entry.name})")
         return found[:5]
 
-    def usage(self) -> dict[str, int]:
-        """Return in bytes: the pool's size and what is used of it, and what the file takes."""
-        space = os.statvfs(self._paths.pool)
-        blocks = self._paths.image.stat().st_blocks
+    def usage(self, number: int) -> dict[str, int]:
+        """Return in bytes of a node's pool: size, what is used of it, what the file takes."""
+        node = self._paths.node(number)
+        space = os.statvfs(node.pool)
         return {
             "size": space.f_blocks * space.f_frsize,
             "used": (space.f_blocks - space.f_bfree) * space.f_frsize,
-            "on_disk": blocks * 512,
+            "on_disk": node.pool_image.stat().st_blocks * 512,
         }

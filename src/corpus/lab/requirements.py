@@ -15,6 +15,7 @@ from corpus.model.errors import CommandFailed, Unsupported
 COMMANDS = {
     "lxc-start": "lxc",
     "mkfs.btrfs": "btrfs-progs",
+    "mkfs.ext4": "e2fsprogs",
     "nft": "nftables",
     "ip": "iproute2",
     "losetup": "mount",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from corpus.hosts import subvolumes
 from corpus.lab import marker
-from corpus.lab.paths import LabPaths
-from corpus.lab.settings import Settings
+from corpus.lab.paths import NodePaths
+from corpus.lab.settings import Member
 
 # The node is privileged, so that LXC nests in it: what would reach the host stays off.
 MASKED = (
@@ -39,23 +39,23 @@ MASKED = (
 )
 
 
-def files(settings: Settings) -> dict[str, str]:
+def files(member: Member) -> dict[str, str]:
     """Return the lab's own text files by their path in the node's root."""
-    hosts = (
-        "127.0.0.1 localhost\n127.0.1.1 node\n"
-        f"{settings.node_address} node\n::1 localhost ip6-localhost node\n"
-    )
+    name = member.name
+    nodes = "".join(f"{other.address} {other.name}\n" for other in member.lab.members)
     return {
-        "etc/hostname": "node\n",
-        "etc/hosts": hosts,
+        "etc/hostname": f"{name}\n",
+        "etc/hosts": f"127.0.0.1 localhost\n127.0.1.1 {name}\n{nodes}"
+        f"::1 localhost ip6-localhost {name}\n",
     }
 
 
-def node_settings(settings: Settings) -> str:
+def node_settings(member: Member) -> str:
     """Return what of the node's own settings follows from the lab's."""
     return (
         "# Made by corpus-lab; the rest are the node's defaults.\n"
-        f"ssh_base = {settings.ssh_port_base}\nssh_ports = {settings.ssh_ports}\n"
+        f'subnet = "{member.environments}"\nstorage = "{member.storage}"\n'
+        f"ssh_base = {member.ssh_ports[0]}\nssh_ports = {len(member.ssh_ports)}\n"
     )
 
 
@@ -69,12 +69,12 @@ def write_files(root: Path, texts: dict[str, str]) -> None:
             path.write_text(text)
 
 
-def compose(paths: LabPaths, settings: Settings, image: marker.Image) -> None:
+def compose(paths: NodePaths, member: Member, image: marker.Image) -> None:
     """Make ``rootfs_new`` from the image, with the identity that the present root has."""
     new = paths.rootfs_new
     discard(new)
-    image.unpack(paths.store, new)
-    write_files(new, files(settings))
+    image.unpack(paths.lab.store, new)
+    write_files(new, files(member))
     mask(new)
     if marker.read(paths.rootfs):
         carry(paths.rootfs, new)
@@ -103,14 +103,16 @@ def carry(old: Path, new: Path) -> None:
             shutil.copy2(source, target)
 
 
-def seed(paths: LabPaths, settings: Settings) -> None:
-    """Fill the node's state: the image's own files of /etc/corpus, and the lab's settings."""
+def seed(paths: NodePaths, member: Member) -> None:
+    """Fill the node's state: the image's own files of /etc/corpus, and what the lab settles."""
+    # The hosts file too: nodes may have joined since the root was made.
+    write_files(paths.rootfs, files(member))
     for name in ("var", "etc"):
         (paths.state / name).mkdir(exist_ok=True, mode=0o755)
     shipped = paths.rootfs / "etc/corpus"
     for source in sorted(shipped.rglob("*")) if shipped.is_dir() else ():
         _replace(paths.state / "etc" / source.relative_to(shipped), source)
-    write_files(paths.state / "etc", {"node.toml": node_settings(settings)})
+    write_files(paths.state / "etc", {"node.toml": node_settings(member)})
 
 
 def discard(path: Path) -> None:

@@ -21,30 +21,32 @@ LXCPATH = PurePosixPath("/var/lib/corpus/lxc")
 IMAGES = "/var/lib/corpus/images-in/environment"
 
 
-def prepare(lab: Lab) -> None:
-    """Prepare the lab's node and give it the environments' image, as far as it lacks it."""
-    salt.call(lab.node(), "corpus_node.prepare")
-    salt.call(lab.node(), "corpus_node.image_import", IMAGES)
+def prepare(lab: Lab, node: int = 1) -> None:
+    """Prepare a node of the lab and give it the environments' image, as far as it lacks it."""
+    salt.call(lab.node(node), "corpus_node.prepare")
+    salt.call(lab.node(node), "corpus_node.image_import", IMAGES)
 
 
 class Environment:
-    """One environment of a lab's node."""
+    """One environment of a lab's node, the ``member``; ``node`` runs commands on that."""
 
-    def __init__(self, lab: Lab, record: dict[str, Any]) -> None:
+    def __init__(self, lab: Lab, record: dict[str, Any], node: int = 1) -> None:
         self.lab = lab
+        self.member = lab.member(node)
+        self.node = lab.node(node)
         self.id = str(record["id"])
         self.address = str(record["address"])
         self.ssh_port = int(record["ssh_port"])
-        self.host = Container(self.id, lab.node(), LXCPATH)
+        self.host = Container(self.id, self.node, LXCPATH)
 
     @classmethod
-    def create(cls, lab: Lab, **settings: Any) -> Environment:
+    def create(cls, lab: Lab, *, node: int = 1, **settings: Any) -> Environment:
         """Make an environment; with the ``id`` of one that is there, start that."""
-        return cls(lab, salt.call(lab.node(), "corpus_node.create", **settings))
+        return cls(lab, salt.call(lab.node(node), "corpus_node.create", **settings), node)
 
     def route(self, name: str, port: int) -> None:
         """Lead the host name ``name`` to a port of this environment."""
-        salt.call(self.lab.node(), "corpus_node.route", self.id, name, port)
+        salt.call(self.node, "corpus_node.route", self.id, name, port)
 
     def init_project(self, name: str, key: str) -> dict[str, Any]:
         """Initialise a project that the owner of the public ``key`` may push to."""
@@ -58,7 +60,7 @@ class Environment:
 
     def pair(self, staging: Environment, name: str) -> None:
         """Let this one, of type prod, deploy what ``staging`` bakes of a project."""
-        salt.call(self.lab.node(), "corpus_node.pair", staging.id, self.id, name)
+        salt.call(self.node, "corpus_node.pair", staging.id, self.id, name)
 
     def promote(self, name: str, tell: Callable[[str], None]) -> dict[str, Any]:
         """Deploy the newest release of staging; ``tell`` gets the log."""
@@ -72,15 +74,15 @@ class Environment:
 
     def stop(self) -> None:
         """Stop it."""
-        salt.call(self.lab.node(), "corpus_node.stop", self.id)
+        salt.call(self.node, "corpus_node.stop", self.id)
 
     def start(self) -> None:
         """Start it."""
-        salt.call(self.lab.node(), "corpus_node.start", self.id)
+        salt.call(self.node, "corpus_node.start", self.id)
 
     def destroy(self) -> None:
         """Remove it with all its data."""
-        salt.call(self.lab.node(), "corpus_node.destroy", self.id)
+        salt.call(self.node, "corpus_node.destroy", self.id)
 
 
 @dataclass

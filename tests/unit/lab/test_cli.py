@@ -16,7 +16,18 @@ def test_help_tells_every_command_with_examples(capsys: pytest.CaptureFixture[st
         main(["--help"])
     assert caught.value.code == 0
     shown = capsys.readouterr().out
-    for word in ("up", "stop", "down", "status", "shell", "exec", "examples:", "Exit code"):
+    for word in (
+        "up",
+        "stop",
+        "down",
+        "status",
+        "shell",
+        "exec",
+        "link",
+        "cut",
+        "examples:",
+        "Exit code",
+    ):
         assert word in shown
 
 
@@ -30,6 +41,12 @@ def test_help_tells_every_command_with_examples(capsys: pytest.CaptureFixture[st
         (["up", "--pool-size=1M"], 2),
         (["shell"], 3),
         (["exec", "--", "true"], 3),
+        (["exec", "--node", "node2", "--", "true"], 3),
+        (["up", "--nodes=0"], 2),
+        (["up", "--storage=paper"], 2),
+        (["link", "node1", "slow"], 3),
+        (["link", "node2", "down"], 3),
+        (["cut", "node1", "node2"], 3),
     ],
 )
 def test_what_cannot_be_ends_with_its_own_code_and_a_way_out(
@@ -52,7 +69,8 @@ def test_a_lab_is_named_before_or_after_the_command(
             asked.append(name)
 
         def facts(self) -> dict[str, object]:
-            return {"state": "running", "ssh_ports": [1, 2], "memory": 1 << 20, "pool": None}
+            node = {"ssh_ports": [1, 2], "memory": 1 << 20, "pool": None}
+            return {"state": "running", "nodes": [node]}
 
     monkeypatch.setattr("corpus.lab.__main__.Lab", Seen)
     assert main(["--lab=one", "status"]) == 0
@@ -78,3 +96,17 @@ def test_new_settings_stand_on_those_the_lab_was_made_with(
     monkeypatch.setattr("corpus.lab.__main__.Lab", Seen)
     main(["up", "--quiet", "--lab=two", f"--root={tmp_path}", "--http-port=82"])
     assert asked == [settings_for("two", {**made.as_dict(), "http_port": 82})]
+
+
+def test_words_for_a_node_and_its_command_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(
+        "corpus.lab.__main__._enter", lambda lab, number, argv: asked.append((number, argv)) or 0
+    )
+    assert main(["exec", "--node", "node2", "--", "ls", "--node", "node3"]) == 0
+    assert main(["exec", "ls", "-l"]) == 0
+    assert main(["shell", "--node=node3"]) == 0
+    assert asked == [(2, ["ls", "--node", "node3"]), (1, ["ls", "-l"]), (3, ["bash", "--login"])]
+    for name in ("2", "node", "nodex", "host"):
+        with pytest.raises(SystemExit):
+            main(["shell", "--node", name])

@@ -77,7 +77,7 @@ def test_a_kernel_module_is_loaded_when_it_can_be(machine: Path) -> None:
 
 def test_missing_packages_are_named_at_once(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(Unsupported, match="btrfs-progs, iproute2, lxc, mount, nftables"):
+    with pytest.raises(Unsupported, match="btrfs-progs, e2fsprogs, iproute2, lxc, mount, nftables"):
         requirements.check(Fake(), machine)
 
 
@@ -100,6 +100,20 @@ def test_another_lab_s_ports_and_subnet_are_refused(tmp_path: Path) -> None:
         settings = settings_for("two", {"root": tmp_path, **given})
         with pytest.raises(Conflict, match="demo"):
             network.Network(Fake(), LabPaths("two", tmp_path), settings).check_free()
+
+
+def test_the_ports_of_every_node_must_be_free(tmp_path: Path) -> None:
+    demo = settings_for("demo", {"root": tmp_path, "nodes": 2})
+    record.save(LabPaths("demo", tmp_path), record.Record(demo))
+    for http, ssh, free in ((8081, 23000, False), (8082, 22199, False), (8082, 22200, True)):
+        given = {"subnet": "10.86.7.0/24", "http_port": http, "ssh_port_base": ssh}
+        settings = settings_for("two", {"root": tmp_path, **given})
+        lab = network.Network(Fake(), LabPaths("two", tmp_path), settings)
+        if free:
+            lab.check_free()
+        else:
+            with pytest.raises(Conflict, match="demo"):
+                lab.check_free()
 
 
 def test_a_port_that_a_process_has_is_refused_by_name(tmp_path: Path) -> None:
@@ -127,10 +141,14 @@ def test_the_smallest_uplink_sets_the_packet_size() -> None:
 
 
 def test_control_groups_of_the_lab_alone_are_found(tmp_path: Path) -> None:
-    for name in ("lxc.payload.corpus-a", "lxc.monitor.corpus-a-1", "lxc.payload.corpus-ab", "x"):
+    names = ("lxc.payload.corpus-a.1", "lxc.monitor.corpus-a.1-2", "lxc.payload.corpus-a.2")
+    for name in (*names, "lxc.payload.corpus-ab.1", "lxc.payload.corpus-a", "x"):
         (tmp_path / "memory" / name).mkdir(parents=True)
-    found = leftovers.control_groups(LabPaths("a", tmp_path), tmp_path)
-    assert [group.name for group in found] == ["lxc.monitor.corpus-a-1", "lxc.payload.corpus-a"]
+    lab = LabPaths("a", tmp_path)
+    found = leftovers.control_groups(lab, tmp_path)
+    assert [group.name for group in found] == sorted(names)
+    found = leftovers.control_groups(lab.node(1), tmp_path)
+    assert [group.name for group in found] == ["lxc.monitor.corpus-a.1-2", "lxc.payload.corpus-a.1"]
 
 
 def _hold(path: Path, seconds: float) -> None:

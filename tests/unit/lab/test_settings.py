@@ -9,15 +9,13 @@ from corpus.model.errors import InvalidInput
 
 
 def test_the_known_labs_stand_side_by_side() -> None:
-    labs = [settings_for(name) for name in ("demo", "test", "bench", "faults")]
+    labs = [settings_for(name, {"nodes": 4}) for name in ("demo", "test", "bench", "faults")]
     for one in labs:
         for other in labs:
             if one is not other:
                 assert not one.network.overlaps(other.network)
-                assert one.http_port != other.http_port
-                assert one.ssh_port_last < other.ssh_port_base or (
-                    other.ssh_port_last < one.ssh_port_base
-                )
+                ports = ({*lab.http_ports, *lab.all_ssh_ports} for lab in (one, other))
+                assert not set.intersection(*ports)
 
 
 def test_settings_survive_their_record() -> None:
@@ -36,7 +34,15 @@ def test_settings_survive_their_record() -> None:
         {"subnet": "x"},
         {"http_port": 0},
         {"http_port": 22050},
+        {"http_port": 21999, "nodes": 2},
+        {"ssh_ports": 0},
+        {"nodes": 0},
+        {"nodes": 10},
+        {"nodes": 6, "subnet": "10.86.1.0/29"},
+        {"storage": "btrfs,paper"},
+        {"storage": ""},
         {"ssh_port_base": 65500},
+        {"ssh_port_base": 65400, "nodes": 2},
         {"pool_size": "1G"},
         {"pool_size": "much"},
         {"colour": "red"},
@@ -48,7 +54,16 @@ def test_what_does_not_serve_is_refused_with_a_way_out(given: dict[str, object])
     assert caught.value.mend
 
 
-def test_addresses_follow_from_the_subnet() -> None:
-    settings = Settings(subnet="10.86.7.0/24")
+def test_what_a_node_has_follows_from_its_number() -> None:
+    settings = Settings(subnet="10.86.7.0/24", nodes=3, storage="btrfs,plain")
     assert str(settings.gateway) == "10.86.7.1"
-    assert str(settings.node_address) == "10.86.7.2"
+    shown = [
+        (node.name, str(node.address), node.http_port, node.ssh_ports, node.storage)
+        for node in settings.members
+    ]
+    assert shown == [
+        ("node1", "10.86.7.2", 8080, range(22000, 22100), "btrfs"),
+        ("node2", "10.86.7.3", 8081, range(22100, 22200), "plain"),
+        ("node3", "10.86.7.4", 8082, range(22200, 22300), "plain"),
+    ]
+    assert len({node.environments for node in settings.members}) == 3
