@@ -17,9 +17,9 @@ from corpus.lab import tenant
 from corpus.lab.machine import Lab
 from corpus.lab.tenant import Checkout, Developer, Environment, Push
 from e2e.tiny import Tiny
-from labs import lab
+from labs import cluster, lab
 
-__all__ = ["Site", "environment", "lab", "new_site", "prepared"]
+__all__ = ["Site", "cluster", "environment", "lab", "new_site", "prepared", "prepared_cluster"]
 _numbers = itertools.count(1)
 
 
@@ -28,6 +28,13 @@ def prepared(lab: Lab) -> Lab:
     """Return the lab with its node prepared and the environments' image in its pool."""
     tenant.prepare(lab)
     return lab
+
+
+@pytest.fixture(scope="session")
+def prepared_cluster(prepared: Lab, cluster: Lab) -> Lab:
+    """Return the lab with a second node, both prepared."""
+    tenant.prepare(cluster, 2)
+    return cluster
 
 
 @pytest.fixture(scope="module")

@@ -134,7 +134,7 @@ def _up(lab: Lab, quiet: bool) -> int:
         facts = lab.facts()
         print(f"lab {lab.name} is up")
         for node in facts["nodes"]:
-            http, ssh = node["http_port"], " - ".join(map(str, node["ssh_ports"]))
+            http, ssh = node["http_port"], "-".join(map(str, node["ssh_ports"]))
             print(f"  {node['name']}  http://localhost:{http}, SSH at 127.0.0.1 {ssh}")
             if node["link"] != "up" or node["cut_from"]:
                 print(f"         its link: {_link(node)}")

@@ -18,6 +18,16 @@ def test_a_filesystem_is_made_whatever_lay_in_the_file() -> None:
     assert "--label=corpus-demo" in argv
 
 
+def test_an_ext4_leaves_no_writing_to_the_kernel() -> None:
+    argv = loop.make_ext4(PurePath("/x/node2.img"), "demo-node2")
+    assert argv[0] == "mkfs.ext4"
+    assert argv[-3:] == ["-L", "demo-node2", "/x/node2.img"]
+    assert "nodiscard" not in argv  # it would not know that inode tables are empty
+    mount = loop.mount_ext4(PurePath("/x/node2.img"), PurePath("/x/node2"))
+    assert mount[:3] == ["mount", "-t", "ext4"]
+    assert mount[-2:] == ["/x/node2.img", "/x/node2"]
+
+
 def test_loop_devices_are_parsed_with_the_paths_of_removed_files() -> None:
     text = "/dev/loop0 /a/pool.img\n/dev/loop1 /b/p.img\\x20(deleted)\n/dev/loop2 /c\\x20d/p.img\n"
     assert loop.parse_loops(text) == {

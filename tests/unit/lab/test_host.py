@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from corpus.hosts.fake import Fake
-from corpus.lab import leftovers, lock, network, record, requirements
+from corpus.lab import leftovers, lock, network, pool, record, requirements
 from corpus.lab.paths import LabPaths
 from corpus.lab.settings import settings_for
 from corpus.model.errors import Conflict, Unsupported
@@ -138,6 +138,17 @@ def test_the_smallest_uplink_sets_the_packet_size() -> None:
     links = {"eth0": network.network.Link("eth0", 1400, ())}
     assert network.mtu(links, ["eth0", "wg0"]) == 1400
     assert network.mtu({}, []) == 1500
+
+
+def test_each_node_has_a_filesystem_of_its_kind_and_all_roots_share_one(tmp_path: Path) -> None:
+    settings = settings_for("two", {"root": tmp_path, "nodes": 3, "storage": "btrfs,plain"})
+    volumes = pool.Pool(Fake(), LabPaths("two", tmp_path), settings).volumes
+    assert [(volume.image.name, volume.target.name, volume.kind) for volume in volumes] == [
+        ("roots.img", "roots", "btrfs"),
+        ("node1.img", "node1", "btrfs"),
+        ("node2.img", "node2", "ext4"),
+        ("node3.img", "node3", "ext4"),
+    ]
 
 
 def test_control_groups_of_the_lab_alone_are_found(tmp_path: Path) -> None:
