@@ -197,7 +197,7 @@ def test_a_slow_link_is_slow_in_both_directions(mended: Lab) -> None:
 def test_a_late_link_is_late_where_the_kernel_can(mended: Lab) -> None:
     host = Local()
     host.run(ip.add_bridge("corpus-probe"))
-    can = host.run(tc.shape("corpus-probe", delay=1, rate=None), check=False).code == 0
+    can = host.run(tc.late("corpus-probe", 1), check=False).code == 0
     host.run(ip.delete_link("corpus-probe"))
     if can:
         mended.link(2, "slow", "100ms")

@@ -12,15 +12,20 @@ def clear(device: str) -> list[str]:
     return ["tc", "qdisc", "delete", "dev", device, "root"]
 
 
-def shape(device: str, *, delay: int | None, rate: int | None) -> list[str]:
-    """Return the command that has ``device`` send late, slowly, or both.
+def slow(device: str, rate: int) -> list[str]:
+    """Return the command that has ``device`` send no more than ``rate`` bits a second."""
+    burst = max(_BURST, rate // 8 // 100)
+    return [*_add(device), "tbf", "rate", f"{rate}bit", "burst", str(burst), "latency", _LATENCY]
 
-    ``delay`` in milliseconds, ``rate`` in bits a second. Only a delay needs netem, which not
-    every kernel has.
+
+def late(device: str, delay: int, rate: int | None = None) -> list[str]:
+    """Return the command that has ``device`` send ``delay`` milliseconds late, and slowly too.
+
+    It needs netem, which not every kernel has.
     """
-    add = ["tc", "qdisc", "add", "dev", device, "root"]
-    if delay is None:
-        burst = max(_BURST, (rate or 0) // 8 // 100)
-        return [*add, "tbf", "rate", f"{rate}bit", "burst", str(burst), "latency", _LATENCY]
     slow = ["rate", f"{rate}bit"] if rate is not None else []
-    return [*add, "netem", "limit", str(_LIMIT), "delay", f"{delay}ms", *slow]
+    return [*_add(device), "netem", "limit", str(_LIMIT), "delay", f"{delay}ms", *slow]
+
+
+def _add(device: str) -> list[str]:
+    return ["tc", "qdisc", "add", "dev", device, "root"]

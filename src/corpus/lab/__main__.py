@@ -97,7 +97,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- COMMAND ARGUMENT …")
     link = add("link", "show the links, or have one be down, slow, lossy, or as it should")
     link.add_argument("which", nargs="?", type=_number, metavar="NODE")
-    link.add_argument("words", nargs="*", metavar="down | up | slow 50ms | loss 10%% | rate 1mbit")
+    words = "down, slow 50ms, loss 10%%, rate 1mbit, which add up, or up; none: show the links"
+    link.add_argument("words", nargs="*", metavar="WHAT", help=words)
     cut = add("cut", "cut two nodes off from each other, until the link of one is «up» again")
     for name in ("one", "other"):
         cut.add_argument(name, type=_number, metavar="NODE")

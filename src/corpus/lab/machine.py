@@ -19,7 +19,7 @@ from corpus.lab.node import LabNode
 from corpus.lab.paths import LabPaths
 from corpus.lab.pool import Pool
 from corpus.lab.settings import Settings, settings_for
-from corpus.model.errors import Conflict, NotFound
+from corpus.model.errors import Conflict, CorpusError, NotFound
 
 LAST_USERS = 120.0  # seconds that «down» waits for processes that hold the pool
 
@@ -144,30 +144,30 @@ class Lab:
 
         Raises InvalidInput, Unsupported where the kernel cannot.
         """
-        self.member(number)
-        self._change(lambda found: found.change(number, words))
+        self._change(lambda found: found.change(number, words), number)
 
     def cut(self, one: int, other: int) -> None:
         """Cut two nodes off from each other, and from no one else."""
-        for number in (one, other):
-            self.member(number)
-        self._change(lambda found: found.cut(one, other))
+        self._change(lambda found: found.cut(one, other), one, other)
 
     def mend(self) -> None:
         """Have every link be as it should."""
         self._change(lambda found: Links())
 
-    def _change(self, change: Callable[[Links], Links]) -> None:
+    def _change(self, change: Callable[[Links], Links], *numbers: int) -> None:
         if not self.paths.record.exists():
             raise NotFound(f"there is no lab {self.name}", mend="make it: corpus-lab up")
         with lock.held(self.paths.lock):
+            self._settle(self.settings, record.load(self.paths))
+            for number in numbers:
+                self.member(number)
             before = links.load(self.paths)
             wanted = change(before)
             # Written first: after a crash «up», or the next change, makes the kernel follow.
             links.save(self.paths, wanted)
             try:
                 self._apply(wanted)
-            except Exception:
+            except CorpusError:
                 links.save(self.paths, before)
                 self._apply(before)
                 raise

@@ -94,10 +94,14 @@ class LabNode:
         ends = ((self._host, self.paths.veth), (self.guest.inside, NETWORK))
         for host, device in ends:
             host.run(tc.clear(device), check=False)
-            if link.delay is None and link.rate is None:
+            if link.delay is not None:
+                shape = tc.late(device, link.delay, link.rate)
+            elif link.rate is not None:
+                shape = tc.slow(device, link.rate)
+            else:
                 continue
             try:
-                host.run(tc.shape(device, delay=link.delay, rate=link.rate))
+                host.run(shape)
             except CommandFailed as error:
                 raise Unsupported(
                     f"this kernel cannot make a link slow in this way: {error.output.strip()}",

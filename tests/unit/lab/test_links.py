@@ -68,11 +68,11 @@ def test_they_are_remembered_and_half_a_file_is_none(tmp_path: Path) -> None:
 
 
 def test_only_a_delay_asks_for_netem() -> None:
-    assert tc.shape("x", delay=None, rate=1_000_000) == [
+    assert tc.slow("x", 1_000_000) == [
         "tc", "qdisc", "add", "dev", "x", "root", "tbf", "rate", "1000000bit",
         "burst", "16384", "latency", "400ms",
     ]  # fmt: skip
-    assert tc.shape("x", delay=50, rate=8000)[6:] == [
+    assert tc.late("x", 50, 8000)[6:] == [
         "netem", "limit", "10000", "delay", "50ms", "rate", "8000bit"
     ]  # fmt: skip
 
