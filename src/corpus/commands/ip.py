@@ -52,6 +52,14 @@ def down(name: str) -> list[str]:
     return ["ip", "link", "set", "dev", name, "down"]
 
 
+def forget_neighbours(name: str) -> list[str]:
+    """Return the command that has an interface ask anew for its neighbours' addresses.
+
+    A neighbour that did not answer counts as out of reach for some seconds more.
+    """
+    return ["ip", "neighbour", "flush", "dev", name]
+
+
 def default_routes() -> list[str]:
     """Return the command that prints the IPv4 default routes as JSON."""
     return ["ip", "-4", "-json", "route", "show", "default"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from corpus.commands import ip
 from corpus.lab.paths import NodePaths
 from corpus.lab.settings import Member
 
@@ -68,6 +69,8 @@ def configuration(paths: NodePaths, member: Member, mtu: int, share: Path = SHAR
         f"lxc.net.0.link = {paths.lab.bridge}",
         f"lxc.net.0.veth.pair = {paths.veth}",
         "lxc.net.0.name = eth0",
+        # The same one at each start: other nodes remember it.
+        f"lxc.net.0.hwaddr = {ip.hardware_address(str(member.address))}",
         f"lxc.net.0.mtu = {mtu}",
         "lxc.net.0.flags = up",
         f"lxc.net.0.ipv4.address = {member.address}/{member.lab.network.prefixlen}",

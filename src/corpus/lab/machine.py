@@ -77,6 +77,10 @@ class Lab:
         """Return a node, to run commands on. Raises NotFound."""
         return self.member(number).guest.inside
 
+    def running(self) -> list[LabNode]:
+        """Return the nodes that run."""
+        return [node for node in self.nodes if node.guest.running()]
+
     def member(self, number: int) -> LabNode:
         """Return a node by its number. Raises NotFound."""
         if not 1 <= number <= len(self.nodes):
@@ -171,12 +175,13 @@ class Lab:
                 links.save(self.paths, before)
                 self._apply(before)
                 raise
+            for node in self.running():
+                node.forget_neighbours()
 
     def _apply(self, wanted: Links) -> None:
         self._host.run(nft.load(), stdin=links.ruleset(self.paths, wanted))
-        for node in self.nodes:
-            if node.guest.running():
-                node.apply(wanted.of(node.member.number))
+        for node in self.running():
+            node.apply(wanted.of(node.member.number))
 
     def stop(self, numbers: Sequence[int] = ()) -> None:
         """Stop all nodes, or some, environments first; everything is kept."""

@@ -111,6 +111,10 @@ class LabNode:
                 ) from None
         self._host.run(ip.down(self.paths.veth) if link.down else ip.up(self.paths.veth))
 
+    def forget_neighbours(self) -> None:
+        """Have it look anew for whom it can reach."""
+        self.guest.inside.run(ip.forget_neighbours(NETWORK))
+
     def facts(self, link: Link, cut_from: list[int]) -> dict[str, Any]:
         """Return what it is and how it fares, as plain values; sizes in bytes."""
         state, pid = self.guest.state()

@@ -71,6 +71,7 @@ def test_the_configuration_nests_and_keeps_the_clock_out_of_reach() -> None:
     )
     assert "lxc.uts.name = node2" in lines
     assert "lxc.net.0.mtu = 1400" in lines
+    assert "lxc.net.0.hwaddr = 02:c0:0a:56:07:03" in lines
     assert "lxc.net.0.veth.pair = cveth-two2" in lines
     assert "lxc.net.0.ipv4.address = 10.86.7.3/24" in lines
     assert "lxc.hook.mount =" in lines
