@@ -167,16 +167,17 @@ def test_a_fault_stays_when_the_node_starts_anew(mended: Lab) -> None:
     assert asked(mended.node(1)) is None
 
 
-def test_a_lossy_link_loses_packets(mended: Lab) -> None:
-    mended.link(2, "loss", "100%")
-    assert asked(mended.node(1)) is None
+def test_a_lossy_link_loses_packets_and_what_is_sent_arrives(mended: Lab) -> None:
     mended.link(2, "loss", "20%")
-    before = dropped(mended)
-    assert asked(mended.node(1), patience=30) is not None
-    assert dropped(mended) > before
+    before = sent_again(mended)
+    for _ in range(10):  # a few large packets may be lucky
+        assert asked(mended.node(1), patience=30) is not None
+        if sent_again(mended) > before:
+            break
+    assert sent_again(mended) > before
 
 
-def dropped(lab: Lab) -> int:
+def sent_again(lab: Lab) -> int:
     """Return how many segments node2 sent a second time."""
     shown = lab.node(2).run(["cat", "/proc/net/snmp"]).out
     keys, values = [line.split()[1:] for line in shown.splitlines() if line.startswith("Tcp:")]

@@ -17,7 +17,7 @@ from corpus.lab.paths import LabPaths
 from corpus.model.errors import InvalidInput
 
 _DELAY = re.compile(r"([1-9]\d{0,4})ms", re.ASCII)
-_LOSS = re.compile(r"([1-9]\d?|100)%", re.ASCII)
+_LOSS = re.compile(r"([1-9]\d?)%", re.ASCII)
 _RATE = re.compile(r"([1-9]\d{0,5})([km])bit", re.ASCII)
 MEND = "say down, up, slow 50ms, loss 10% or rate 1mbit"
 

@@ -38,7 +38,7 @@ def test_faults_add_up_until_the_link_is_up_again(words: list[str], link: Link, 
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["sideways"], ["up", "now"], ["slow"], ["slow", "50"], ["slow", "0ms"], ["loss", "101%"],
+    [[], ["sideways"], ["up", "now"], ["slow"], ["slow", "50"], ["slow", "0ms"], ["loss", "100%"],
      ["loss", "10"], ["loss", "0%"], ["rate", "0mbit"], ["rate", "1m; reboot"], ["rate", "١kbit"],
      ["slow", "50ms", "60ms"]],
 )  # fmt: skip
