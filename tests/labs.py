@@ -25,7 +25,7 @@ from corpus.lab.settings import Settings, settings_for
 
 SLOT = os.environ.get("CORPUS_TEST_SLOT", "")
 NAME = f"test{SLOT}"
-STORAGE = "btrfs,btrfs,plain"  # of the nodes, as far as there are so many
+STORAGE = "auto,auto,plain"  # of the nodes, as far as there are so many
 OWN = f"of-tests{SLOT}"  # the image that the tests began with, links to the cache's archives
 
 

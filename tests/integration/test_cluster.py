@@ -246,7 +246,7 @@ def test_a_lab_keeps_its_nodes_and_takes_no_other_settings(cluster: Lab) -> None
 def other(cluster: Lab, tmp_path: Path) -> Iterator[Settings]:
     """Settings of a lab of two nodes with pools of two kinds; it is removed afterwards."""
     given = {"subnet": "10.86.9.0/24", "http_port": 8390, "ssh_port_base": 21000}
-    kinds = {"nodes": 2, "storage": "btrfs,plain", "root": tmp_path}
+    kinds = {"nodes": 2, "storage": "auto,plain", "root": tmp_path}
     settings = settings_of_tests(OTHER, **given, **kinds)
     yield settings
     Lab(OTHER, settings).down()
@@ -256,7 +256,7 @@ def other(cluster: Lab, tmp_path: Path) -> Iterator[Settings]:
 def test_a_cluster_that_was_killed_half_way_is_completed_and_removed(other: Settings) -> None:
     argv = [sys.executable, "-m", "corpus.lab", "up", f"--lab={OTHER}", f"--root={other.root}",
             f"--subnet={other.subnet}", f"--http-port={other.http_port}", "--nodes=2",
-            f"--ssh-port-base={other.ssh_port_base}", "--storage=btrfs,plain",
+            f"--ssh-port-base={other.ssh_port_base}", "--storage=auto,plain",
             f"--images={other.images}"]  # fmt: skip
     path = os.pathsep.join(part for part in sys.path if part)
     killed = subprocess.Popen(
@@ -270,9 +270,9 @@ def test_a_cluster_that_was_killed_half_way_is_completed_and_removed(other: Sett
     begun = time.monotonic()
     made.up()
     print(f"completed in {time.monotonic() - begun:.1f} s")
-    assert [node["storage"] for node in made.facts()["nodes"]] == ["btrfs", "plain"]
-    kinds = [salt.call(made.node(n), "corpus_node.facts")["storage"] for n in (1, 2)]
-    assert kinds == ["btrfs", "plain"]
+    find = ["findmnt", "--noheadings", "--output=FSTYPE", "/var/lib/corpus/pool"]
+    assert [made.node(number).run(find).out.strip() for number in (1, 2)] == ["btrfs", "ext4"]
+    assert salt.call(made.node(2), "corpus_node.facts")["storage"] == "plain"
     made.cut(1, 2)
     made.link(2, "loss", "5%")
     with pytest.raises(AssertionError) as caught:

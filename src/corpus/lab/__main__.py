@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
 
     up = add("up", "make or complete the lab, wait until its nodes are ready")
     up.add_argument("--nodes", type=int, help="how many nodes; a lab may grow (default: 1)")
-    up.add_argument("--storage", help="kind of each node's pool: btrfs,plain (default: btrfs)")
+    up.add_argument("--storage", help="kind of each node's pool: quota,plain (default: auto)")
     up.add_argument("--subnet", help="network between host and nodes (default: 10.86.1.0/24)")
     up.add_argument("--http-port", type=int, help="loopback port of HTTP (default: 8080)")
     up.add_argument("--ssh-port-base", type=int, help="first loopback port of SSH (22000)")

@@ -49,7 +49,6 @@ class Lab:
         self._host: Host = Local()
         self._image = image or self._build
         self._say = say
-        self._warnings: list[str] = []
         self._settle(settings or (made_with.settings if made_with else default), made_with)
 
     def _settle(self, settings: Settings, made_with: record.Record | None) -> None:
@@ -113,7 +112,7 @@ class Lab:
                 self._network.check_free()
             image = self._image()
             self.paths.root.mkdir(parents=True, exist_ok=True, mode=0o711)
-            self._warnings = self._pool.attach()
+            self._pool.attach()
             self._connect(made_with.forwarding if made_with else {})
             mtu = self._network.node_mtu()
             self._each(lambda node: node.up(image, mtu))
@@ -232,7 +231,7 @@ class Lab:
             "directory": str(self.paths.root),
             "network": self._network.is_up(),
             "nodes": nodes,
-            "warnings": [*self._warnings, *self._network.warnings()],
+            "warnings": self._network.warnings(),
         }
 
 

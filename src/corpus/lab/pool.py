@@ -64,8 +64,8 @@ class Pool:
         within = str(self._paths.root) + "/"
         return [device for device, file in found.items() if file.startswith(within)]
 
-    def attach(self) -> list[str]:
-        """Make what is missing and mount it. Returns warnings."""
+    def attach(self) -> None:
+        """Make what is missing and mount it."""
         mounted = self.mounts()
         absent = [volume for volume in self.volumes if str(volume.target) not in mounted]
         if absent:
@@ -75,7 +75,11 @@ class Pool:
             volume.target.mkdir(exist_ok=True)
             mount = btrfs.mount if volume.kind == "btrfs" else loop.mount_ext4
             self._host.run(mount(volume.image, volume.target))
-        return self._furnish()
+        for member in self._settings.members:
+            state = self._paths.node(member.number).state
+            if not state.exists():
+                subvolumes.create(state)
+        self._paths.store.mkdir(exist_ok=True)
 
     def detach(self) -> None:
         """Unmount everything within the lab's directory and free its loop devices."""
@@ -102,24 +106,6 @@ class Pool:
         make = loop.make_btrfs if volume.kind == "btrfs" else loop.make_ext4
         self._host.run(make(new, f"{self._paths.name}-{volume.target.name}"))
         new.replace(volume.image)
-
-    def _furnish(self) -> list[str]:
-        """Have simple quotas count in the nodes' pools, and make each node's state."""
-        warnings = []
-        for member in self._settings.members:
-            node = self._paths.node(member.number)
-            if not node.state.exists():
-                subvolumes.create(node.state)
-            if FILESYSTEMS[member.storage] != "btrfs":
-                continue
-            try:  # before anything is written: they count what is written later
-                subvolumes.enable_simple_quotas(node.pool)
-            except Unsupported as error:
-                warnings.append(
-                    f"{member.name}: {error.what}; sizes of environments are not enforced"
-                )
-        self._paths.store.mkdir(exist_ok=True)
-        return warnings
 
     def _unmount(self, target: Path) -> None:
         # A container that was just killed holds its mounts some milliseconds longer.

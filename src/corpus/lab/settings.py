@@ -13,7 +13,7 @@ from corpus.model.size import format_size, parse_size
 
 MINIMUM_POOL = 2 << 30
 MOST_NODES = 9  # the number ends the name of an interface, which has 15 characters
-FILESYSTEMS = {"btrfs": "btrfs", "plain": "ext4"}
+FILESYSTEMS = {"auto": "btrfs", "quota": "btrfs", "image": "btrfs", "plain": "ext4"}
 """For each kind of storage that a node knows, the filesystem that it finds in its pool."""
 ENVIRONMENTS = 88  # the environments of node1 are in 10.88.0.0/16, those of node2 in 10.89.0.0/16
 
@@ -30,7 +30,7 @@ class Settings:
     """The IPv4 network between the host and the lab's nodes."""
     nodes: int = 1
     """How many compute nodes; more may be added to a lab later, none taken away."""
-    storage: str = "btrfs"
+    storage: str = "auto"
     """The kind of each node's pool, separated by commas; the last one is that of the rest."""
     http_port: int = 8080
     """The port on the host's loopback that leads to the first node's HTTP; then the others'."""

@@ -141,7 +141,7 @@ def test_the_smallest_uplink_sets_the_packet_size() -> None:
 
 
 def test_each_node_has_a_filesystem_of_its_kind_and_all_roots_share_one(tmp_path: Path) -> None:
-    settings = settings_for("two", {"root": tmp_path, "nodes": 3, "storage": "btrfs,plain"})
+    settings = settings_for("two", {"root": tmp_path, "nodes": 3, "storage": "quota,plain"})
     volumes = pool.Pool(Fake(), LabPaths("two", tmp_path), settings).volumes
     assert [(volume.image.name, volume.target.name, volume.kind) for volume in volumes] == [
         ("roots.img", "roots", "btrfs"),

@@ -39,7 +39,7 @@ def test_settings_survive_their_record() -> None:
         {"nodes": 0},
         {"nodes": 10},
         {"nodes": 6, "subnet": "10.86.1.0/29"},
-        {"storage": "btrfs,paper"},
+        {"storage": "quota,paper"},
         {"storage": ""},
         {"ssh_port_base": 65500},
         {"ssh_port_base": 65400, "nodes": 2},
@@ -55,14 +55,14 @@ def test_what_does_not_serve_is_refused_with_a_way_out(given: dict[str, object])
 
 
 def test_what_a_node_has_follows_from_its_number() -> None:
-    settings = Settings(subnet="10.86.7.0/24", nodes=3, storage="btrfs,plain")
+    settings = Settings(subnet="10.86.7.0/24", nodes=3, storage="quota,plain")
     assert str(settings.gateway) == "10.86.7.1"
     shown = [
         (node.name, str(node.address), node.http_port, node.ssh_ports, node.storage)
         for node in settings.members
     ]
     assert shown == [
-        ("node1", "10.86.7.2", 8080, range(22000, 22100), "btrfs"),
+        ("node1", "10.86.7.2", 8080, range(22000, 22100), "quota"),
         ("node2", "10.86.7.3", 8081, range(22100, 22200), "plain"),
         ("node3", "10.86.7.4", 8082, range(22200, 22300), "plain"),
     ]

@@ -15,7 +15,7 @@ from corpus.model.errors import InvalidName
 PATHS = LabPaths("two", Path("/labs"))
 GIVEN = {"subnet": "10.86.7.0/24", "http_port": 81, "ssh_port_base": 23000}
 SETTINGS = settings_for("two", GIVEN)
-CLUSTER = settings_for("two", {**GIVEN, "nodes": 3, "storage": "btrfs,plain"})
+CLUSTER = settings_for("two", {**GIVEN, "nodes": 3, "storage": "quota,plain"})
 NODE, MEMBER = PATHS.node(2), CLUSTER.members[1]
 
 
@@ -94,7 +94,7 @@ def test_a_node_learns_its_ports_its_network_and_its_storage() -> None:
     text = rootfs.node_settings(MEMBER)
     assert "ssh_base = 23100\nssh_ports = 100\n" in text
     assert 'subnet = "10.89.0.0/16"\nstorage = "plain"\n' in text
-    assert 'subnet = "10.88.0.0/16"\nstorage = "btrfs"\n' in rootfs.node_settings(
+    assert 'subnet = "10.88.0.0/16"\nstorage = "auto"\n' in rootfs.node_settings(
         SETTINGS.members[0]
     )
 
