@@ -16,7 +16,8 @@ import corpus.saltext  # noqa: E402
 
 FUNCTIONS = {
     "boot", "create", "destroy", "enlarge", "exec", "facts", "image_import", "image_list",
-    "inspect", "limit", "list", "pair", "prepare", "route", "start", "stop", "unpair", "unroute",
+    "inspect", "limit", "list", "pair", "prepare", "route", "saltify_check", "saltify_key",
+    "saltify_list", "saltify_prepare", "saltify_remove", "start", "stop", "unpair", "unroute",
 }  # fmt: skip
 ID = "11111111-2222-4333-8444-555555555555"
 

@@ -38,3 +38,8 @@ def add_reader(name: str) -> list[str]:
 def remove(name: str) -> list[str]:
     """Return the command that removes an account with the group of its own, and no file."""
     return ["userdel", name]
+
+
+def remove_group(name: str) -> list[str]:
+    """Return the command that removes a group that is nobody's first one."""
+    return ["groupdel", name]

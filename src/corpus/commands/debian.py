@@ -47,6 +47,22 @@ def install(packages: Sequence[str], *, options: Sequence[str] = ()) -> list[str
             "install", *packages]  # fmt: skip
 
 
+def states(packages: Sequence[str]) -> list[str]:
+    """Return the command that prints a line for each of ``packages`` that dpkg knows."""
+    return ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev} ${Package}\\n", *packages]
+
+
+def parse_installed(text: str) -> set[str]:
+    """Return the packages that are installed, from what ``states`` prints."""
+    lines = (line.split() for line in text.splitlines())
+    return {words[1] for words in lines if len(words) == 2 and words[0].endswith("i")}
+
+
+def dispensable(packages: Sequence[str]) -> list[str]:
+    """Return the command that lets ``apt-get autoremove`` take packages that nothing needs."""
+    return ["apt-mark", "auto", *packages]
+
+
 def inside(root: Path, argv: Sequence[str]) -> list[str]:
     """Return the command that runs ``argv`` with ``root`` as its root directory."""
     return ["chroot", str(root), *argv]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 
 def pack(tree: Path, archive: Path) -> list[str]:
@@ -41,6 +41,22 @@ def unpack(archive: Path, target: Path) -> list[str]:
         "--xattrs-include=security.capability",
         "--keep-directory-symlink",
         "--use-compress-program=zstd --quiet",
+    ]
+
+
+def unpack_below(archive: PurePath, part: PurePath, target: PurePath) -> list[str]:
+    """Return the command that unpacks what a layer has below the directory ``part`` into
+    ``target``, a directory that is there."""
+    return [
+        "tar",
+        "--extract",
+        f"--file={archive}",
+        f"--directory={target}",
+        f"--strip-components={len(part.parts)}",  # "." counts, where part has "/"
+        "--numeric-owner",
+        "--preserve-permissions",
+        "--use-compress-program=zstd --quiet",
+        f".{part}",
     ]
 
 

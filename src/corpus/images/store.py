@@ -103,7 +103,7 @@ def _grow(
         partial.mkdir()
     try:
         for layer in added:
-            _check(image, layer)
+            check(image, layer)
             host.run(layers.unpack(image.archive(layer), partial))
         partial.rename(target)
     except BaseException:
@@ -111,7 +111,8 @@ def _grow(
         raise
 
 
-def _check(image: Image, layer: Layer) -> None:
+def check(image: Image, layer: Layer) -> None:
+    """Raise InvalidInput unless the archive of ``layer`` is the one that the manifest names."""
     path = image.archive(layer)
     if not path.is_file():
         raise InvalidInput(f"the archive of layer {layer.name} is missing", where=str(path))

@@ -1,0 +1,106 @@
+"""The machines that are environments, as the node remembers them: one JSON file each."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from corpus.hosts.files import write_atomic
+from corpus.model.errors import CorpusError, InvalidInput, NotFound
+from corpus.model.mode import Platform
+from corpus.model.names import environment_id
+from corpus.node.context import Node
+from corpus.node.records import Stage
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One machine: how it is reached, what it was made of.
+
+    ``key`` is the file of the private key that root there accepts, ``host_key`` what its SSH
+    server must prove to have, ``image`` the directory of the environments' image, ``keys`` those
+    that root there accepts besides.
+    """
+
+    id: str
+    platform: Platform
+    host: str
+    port: int
+    user: str
+    key: str
+    host_key: str
+    image: str
+    keys: tuple[str, ...] = ()
+    digest: str = ""
+    stage: Stage = Stage.CREATING
+    made: str = ""
+
+    def changed(self, **values: Any) -> Machine:
+        """Return the record with other values."""
+        return replace(self, **values)
+
+
+class Machines:
+    """The records in the directory ``saltify`` of the node's state."""
+
+    def __init__(self, node: Node) -> None:
+        self.directory = node.settings.prefix / "saltify"
+
+    @property
+    def key(self) -> Path:
+        """The node's own private key, which it reaches machines with."""
+        return self.directory / "key"
+
+    def find(self, id: str) -> Machine | None:
+        """Return the record of a machine, or None. Raises InvalidInput, CorpusError."""
+        path = self._path(id)
+        try:
+            return _parse(path.read_text(), str(path))
+        except FileNotFoundError:
+            return None
+
+    def get(self, id: str) -> Machine:
+        """Return the record whose id is ``id``, or begins so (8 digits or more).
+
+        Raises NotFound, InvalidInput.
+        """
+        found = [machine for machine in self.all() if machine.id.startswith(id)]
+        if len(id) < 8 or len(found) > 1:
+            raise InvalidInput(f"{ascii(id)[:60]} names no one machine", mend="give more digits")
+        if not found:
+            raise NotFound(f"no machine {ascii(id)[:60]}", mend="see corpus_node.saltify_list")
+        return found[0]
+
+    def all(self) -> list[Machine]:
+        """Return all machines, the oldest first. Raises CorpusError for a damaged record."""
+        paths = self.directory.glob("[0-9a-f]*.json")
+        found = [_parse(path.read_text(), str(path)) for path in paths]
+        return sorted(found, key=lambda machine: (machine.made, machine.id))
+
+    def save(self, machine: Machine) -> None:
+        """Write a record so that a crash leaves the old or the new one."""
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        text = json.dumps(asdict(machine), indent=2, sort_keys=True)
+        write_atomic(self._path(machine.id), text.encode() + b"\n", 0o600)
+
+    def remove(self, id: str) -> None:
+        """Forget a machine."""
+        self._path(id).unlink(missing_ok=True)
+
+    def _path(self, id: str) -> Path:
+        return self.directory / f"{environment_id(id)}.json"
+
+
+def _parse(text: str, where: str) -> Machine:
+    try:
+        given = json.loads(text)
+        given["platform"] = Platform(given["platform"])
+        given["stage"] = Stage(given["stage"])
+        given["keys"] = tuple(given["keys"])
+        return Machine(**given)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorpusError(
+            f"the record of a machine is damaged: {error}", where, "restore it from a backup"
+        ) from None
