@@ -1,1 +1,1 @@
-"""The one place that starts processes and calls the kernel: local, container, fake."""
+"""The one place that starts processes and calls the kernel: local, container, SSH, fake."""
