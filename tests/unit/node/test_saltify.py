@@ -93,6 +93,18 @@ def test_the_second_time_there_is_nothing_to_do(stage: Stage) -> None:
     assert stage.machine.changed() == []
 
 
+def test_the_key_that_it_is_reached_with_stays(stage: Stage) -> None:
+    stage.prepare()
+    assert stage.prepare(key=None)["key"] == str(stage.key)
+
+
+def test_a_kernel_without_nftables_is_refused(stage: Stage) -> None:
+    stage.machine.prepare_failure("nft", err="not supported")
+    with pytest.raises(Unsupported, match="nftables does not work: not supported"):
+        stage.prepare()
+    assert stage.listed() == stage.before
+
+
 def test_the_machine_is_known_by_where_it_is(stage: Stage) -> None:
     stage.prepare()
     assert stage.prepare(id=None)["id"] == ID
@@ -123,7 +135,7 @@ def test_lacking_packages_are_installed_and_remembered(stage: Stage) -> None:
 
 
 STEPS = ("remember", "empty", "send", "sha256sum", "tar", "compare", "swap", "rm", "place",
-         "authorise", "settle", "systemctl")  # fmt: skip
+         "authorise", "settle", "systemctl", "/usr/sbin/sshd")  # fmt: skip
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -133,6 +145,8 @@ def test_who_dies_half_way_goes_on(stage: Stage, step: str) -> None:
         stage.prepare(keys=[KEY])
     made = stage.prepare(keys=[KEY])
     assert made["kept"] == {}
+    for verb in ("daemon-reload", "try-reload-or-restart", "restart"):
+        assert any(verb in argv for argv in stage.machine.commands), verb
     assert stage.check()["changes"] == []
     stage.remove(data=True)
     assert stage.listed() == stage.before

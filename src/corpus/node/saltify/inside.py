@@ -88,7 +88,7 @@ def remember(root: Path, given: Given) -> Given:
     old = _load(root, STATE) or {}
     folders = {str(parent) for path in [*given["files"], KEYS] for parent in Path(path).parents}
     made = [path for path in folders if not _is(root, path) and not _within(path)]
-    new = given["state"] | {"directories": made}
+    new = given["state"] | {"directories": made, "unfinished": True}
     for name in ("packages", "keys", "directories"):
         new[name] = sorted({*old.get(name, []), *new[name]})
     places = [path for path in [*RUN_TIME, *DATA] if not _is(root, path)]
@@ -98,7 +98,7 @@ def remember(root: Path, given: Given) -> Given:
     theirs = compare(root, {"files": before})["differs"] if before else {}
     files = {**before, **given["files"]}
     _write(_at(root, FILES), json.dumps(files).encode(), 0o600)
-    _write(_at(root, STATE), json.dumps(new, indent=2).encode() + b"\n", 0o600)
+    _save(root, new)
     return {"theirs": [path for path, how in theirs.items() if how != "absent"]}
 
 
@@ -136,11 +136,12 @@ def swap(root: Path, given: Given) -> Given:
 
 
 def settle(root: Path, given: Given) -> Given:
-    """Remove what was put there once and is no part of ``files`` any more."""
+    """Remove what was put there once and is no part of ``files`` any more: the end of a call."""
     for path in (_load(root, FILES) or {}).keys() - given["files"].keys():
         if not _within(path):
             _at(root, path).unlink(missing_ok=True)
     _write(_at(root, FILES), json.dumps(given["files"]).encode(), 0o600)
+    _save(root, (_load(root, STATE) or {}) | {"unfinished": False})
     return {}
 
 
@@ -179,8 +180,7 @@ def clear(root: Path, given: Given) -> Given:
     if given["data"]:
         shutil.rmtree(_at(root, HOME), ignore_errors=True)
     elif state:
-        left = state | {"id": "", "packages": [], "keys": []}
-        _write(_at(root, STATE), json.dumps(left, indent=2).encode() + b"\n", 0o600)
+        _save(root, state | {"id": "", "packages": [], "keys": [], "unfinished": False})
     return {"kept": kept}
 
 
@@ -232,6 +232,10 @@ def _load(root: Path, path: str) -> Any:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _save(root: Path, state: Given) -> None:
+    _write(_at(root, STATE), json.dumps(state, indent=2).encode() + b"\n", 0o600)
 
 
 def _existing(root: Path, path: str) -> Path:

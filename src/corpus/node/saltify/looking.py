@@ -96,14 +96,25 @@ class Look:
         return sorted(path for path in self.differs if not in_tree(path))
 
     @property
+    def unfinished(self) -> bool:
+        """Whether a former call died: who read what it put there is not known."""
+        return bool((self.survey["state"] or {}).get("unfinished"))
+
+    @property
     def units(self) -> bool:
         """Whether systemd is to read its units anew."""
-        return any(path.startswith(UNITS) for path in self.files)
+        return self.unfinished or any(path.startswith(UNITS) for path in self.files)
+
+    @property
+    def sshd(self) -> bool:
+        """Whether the SSH server is to read its settings anew."""
+        return self.unfinished or SSHD in self.files
 
     @property
     def restart(self) -> bool:
         """Whether the deploy service has to begin anew."""
-        return self.tree or any(path not in (SSHD, "/etc/corpus/image.json") for path in self.files)
+        idle = (SSHD, "/etc/corpus/image.json")
+        return self.unfinished or self.tree or any(path not in idle for path in self.files)
 
     @property
     def changes(self) -> list[str]:
@@ -124,11 +135,12 @@ def look(host: Host, machine: Machine, name: str, contents: Contents) -> Look:
     """
     outside = [path for path in contents.files if not in_tree(path)]
     survey = ask(host, "survey", places=[*outside, inside.TREE])
-    check_system(survey, contents)
+    _check_system(survey, contents)
     _check_free(survey, contents)
     _check_owner(survey, machine, outside)
-    _check_firewall(host, survey)
-    lacking = missing(host)
+    lacking = _missing(host)
+    if "nftables" not in lacking:
+        _check_firewall(host, survey)
     differs = ask(host, "compare", files=contents.files)["differs"]
     keys = tuple(key for key in machine.keys if key not in survey["keys"])
     active = host.run(systemctl.command("is-active", [SERVICE]), check=False).code == 0
@@ -140,7 +152,7 @@ def look(host: Host, machine: Machine, name: str, contents: Contents) -> Look:
     return found
 
 
-def check_system(survey: dict[str, Any], contents: Contents) -> None:
+def _check_system(survey: dict[str, Any], contents: Contents) -> None:
     """Raise Unsupported where the machine is no Debian 12 with systemd of the right kind."""
     wanted = _MACHINES.get(contents.image.arch, contents.image.arch)
     facts = [
@@ -200,11 +212,16 @@ def _check_owner(survey: dict[str, Any], machine: Machine, outside: Sequence[str
 
 def _check_firewall(host: Host, survey: dict[str, Any]) -> None:
     listed = host.run(network.list_tables(), check=False)
-    if listed.code == 0 and TABLE in network.parse_tables(listed.out) and not survey["state"]:
+    if listed.code:
+        raise Unsupported(
+            f"nftables does not work: {listed.err.strip()[:200]}", host.name,
+            "boot a kernel with nf_tables: visitors are held by it",
+        )  # fmt: skip
+    if TABLE in network.parse_tables(listed.out) and not survey["state"]:
         raise Conflict("there is an nftables table inet corpus", host.name, "rename it")
 
 
-def missing(host: Host) -> tuple[str, ...]:
+def _missing(host: Host) -> tuple[str, ...]:
     """Return the Debian packages that an environment needs and the machine lacks."""
     there = debian.parse_installed(host.run(debian.states(BASE_PACKAGES), check=False).out)
     return tuple(package for package in BASE_PACKAGES if package not in there)

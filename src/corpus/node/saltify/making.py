@@ -67,20 +67,19 @@ def prepare(
         "port": port_number(port),
         "user": _user(user),
         "platform": parse_platform(platform),
-        "key": str(Path(key)) if key else str(machines.key),
         "keys": tuple(public_keys(keys)),
     }
     named = _id(node, id, given["host"], given["port"])
     with alone(node, named):
-        machine = _asked(machines.find(named), named, given, host_key, image)
+        machine = _asked(machines, named, given, key=key, host_key=host_key, image=image)
         if not machine.host_key and not accept_new:
             raise InvalidInput(
                 "the machine's host key is not known", machine.host,
                 "give host_key= what /etc/ssh/ssh_host_ed25519_key.pub there holds, or "
                 "accept_new=True to take what it shows now",
             )  # fmt: skip
-        with looking.reached(node, machine) as (there, pinned):
-            return _complete(node, there, pinned, test=test, mend=True)
+        with looking.reached(node, machine) as (reached, pinned):
+            return _complete(node, reached, pinned, test=test, mend=True)
 
 
 def check(
@@ -139,13 +138,16 @@ def _id(node: Node, id: str | None, host: str, port: int) -> str:
 
 
 def _asked(
-    there: Machine | None,
+    machines: Machines,
     id: str,
     given: dict[str, Any],
+    *,
+    key: str | None,
     host_key: str | None,
     image: str | None,
 ) -> Machine:
     """Return the record of what is asked, over what is known of the machine."""
+    there = machines.find(id)
     if there is None and image is None:
         raise InvalidInput(
             "which image the machine is made from is not said",
@@ -154,10 +156,10 @@ def _asked(
     if there and there.platform != given["platform"]:
         raise Conflict(f"the machine is of type {there.platform}", mend="remove it first")
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    base = there or Machine(id=id, host_key="", image="", made=now, **given)
-    keys = tuple(dict.fromkeys([*base.keys, *given["keys"]]))
+    base = there or Machine(id=id, key=str(machines.key), host_key="", image="", made=now, **given)
     return base.changed(
-        **{**given, "keys": keys},
+        **{**given, "keys": tuple(dict.fromkeys([*base.keys, *given["keys"]]))},
+        key=str(Path(key).absolute()) if key else base.key,
         host_key=public_key(host_key) if host_key else base.host_key,
         image=_image(image) if image else base.image,
     )

@@ -49,8 +49,8 @@ def apply(host: SSH, machine: Machine, contents: Contents, found: Look) -> dict[
     )
     if found.keys:
         looking.ask(host, "authorise", keys=list(found.keys))
-    looking.ask(host, "settle", files=contents.files)
     _start(host, found)
+    looking.ask(host, "settle", files=contents.files)
     return kept
 
 
@@ -116,7 +116,7 @@ def _start(host: Host, found: Look) -> None:
     """
     if found.units:
         host.run(systemctl.reload(), timeout=60)
-    if SSHD in found.files:
+    if found.sshd:
         reload_sshd(host)
         told = host.run([_SSHD, "-T", "-C", _READER]).out.lower()
         if "authorizedkeysfile /etc/corpus/keys/%u" not in told:
@@ -132,7 +132,7 @@ def _start(host: Host, found: Look) -> None:
 def reload_sshd(host: Host) -> None:
     """Have the SSH server read its settings anew, unless they are wrong. Raises CommandFailed."""
     host.run([_SSHD, "-t"])
-    host.run(systemctl.command("reload", ["ssh.service"]), timeout=60)
+    host.run(systemctl.command("try-reload-or-restart", ["ssh.service"]), timeout=60)
 
 
 def ssh_notes(host: Host) -> list[str]:
