@@ -21,3 +21,11 @@ def test_apt_inside() -> None:
         "--no-install-recommends", "install", "lxc",
     ]  # fmt: skip
     assert debian.update(options=["A=1"])[-3:] == ["A=1", "--error-on=any", "update"]
+
+
+def test_what_dpkg_has_installed() -> None:
+    assert debian.states(["git", "lxc"])[-3:] == [
+        "--showformat=${db:Status-Abbrev} ${Package}\\n", "git", "lxc",
+    ]  # fmt: skip
+    text = "ii  git\nrc  lxc\nhi  zstd\niF  python3\nun  curl\n"
+    assert debian.parse_installed(text) == {"git", "zstd"}

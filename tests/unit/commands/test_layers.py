@@ -22,3 +22,9 @@ def test_overlay_has_the_topmost_first() -> None:
 
 def test_memory() -> None:
     assert "size=64m,mode=1777" in layers.mount_memory(Path("/t"), 64, mode=0o1777)
+
+
+def test_a_part_of_a_layer_is_unpacked_without_what_it_lies_in() -> None:
+    command = layers.unpack_below(Path("/a"), Path("/opt/corpus"), Path("/t"))
+    assert {"--strip-components=3", "--directory=/t"} <= {*command}
+    assert command[-1] == "./opt/corpus"
