@@ -1,7 +1,8 @@
-"""A machine that somebody has: a plain Debian 12 on the lab's network, not made by us.
+"""A machine that somebody has: a plain Debian 12 in a network of its own, not made by us.
 
 It is a container of this host, of the image's base layer alone: no Salt, no code of ours. The
-package sources, name servers and certificates of the place where the tests run are its own.
+package sources, name servers and certificates of the place where the tests run are its own. The
+lab's node reaches it over its gateway, this host: what is on one bridge may be kept apart.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from corpus.commands import lxc, ssh
+from corpus.commands import ip, lxc, network, nft, ssh
 from corpus.hosts import subvolumes
 from corpus.hosts.container import Container
 from corpus.hosts.local import Local
@@ -26,6 +27,15 @@ from labs import lab
 
 __all__ = ["Existing", "existing", "lab"]
 PATIENCE = 60.0
+APART = 9 << 16  # from the lab's addresses
+NAT = """\
+table ip {0.table} {{
+    chain postrouting {{
+        type nat hook postrouting priority srcnat; policy accept;
+        ip saddr {0.address} oifname != "{0.cable}" masquerade
+    }}
+}}
+"""
 OF_THE_PLACE = ("./etc/apt", "./etc/ssl", "./etc/pip.conf", "./etc/resolv.conf",
                 "./usr/local/share/ca-certificates")  # fmt: skip
 
@@ -36,7 +46,9 @@ class Existing:
     def __init__(self, lab: Lab) -> None:
         paths = lab.paths
         self.name = f"{paths.container}-machine"
-        self.address = str(lab.settings.network[200])
+        self.address = str(lab.settings.network[200] + APART)
+        self.cable = f"cmach-{lab.name}"
+        self.table = f"corpus-machine-{lab.name}"
         self.root = paths.pool / "machine"
         self.images = lab.settings.images / "out"
         self._lab = lab
@@ -60,6 +72,7 @@ class Existing:
         folder = self._lxcpath / self.name
         folder.mkdir(parents=True)
         (folder / "config").write_text(self._config())
+        self._host.run(nft.load(), stdin=NAT.format(self))
         self.start()
 
     def _files(self, key: str) -> dict[str, str]:
@@ -72,8 +85,7 @@ class Existing:
         }
 
     def _config(self) -> str:
-        settings, paths = self._lab.settings, self._lab.paths
-        mtu = Path(f"/sys/class/net/{paths.bridge}/mtu").read_text().strip()
+        mtu = Path(f"/sys/class/net/{self._lab.paths.bridge}/mtu").read_text().strip()
         return "\n".join([
             f"lxc.include = {config.SHARE}/common.conf",
             "lxc.arch = linux64",
@@ -86,13 +98,13 @@ class Existing:
             "lxc.mount.auto =",
             "lxc.mount.auto = cgroup:mixed:force proc:mixed sys:ro",
             "lxc.net.0.type = veth",
-            f"lxc.net.0.link = {paths.bridge}",
-            f"lxc.net.0.veth.pair = cmach-{paths.name}",
+            "lxc.net.0.veth.mode = router",
+            f"lxc.net.0.veth.pair = {self.cable}",
             "lxc.net.0.name = eth0",
             f"lxc.net.0.mtu = {mtu}",
             "lxc.net.0.flags = up",
-            f"lxc.net.0.ipv4.address = {self.address}/{settings.network.prefixlen}",
-            f"lxc.net.0.ipv4.gateway = {settings.gateway}",
+            f"lxc.net.0.ipv4.address = {self.address}/32",
+            "lxc.net.0.ipv4.gateway = 169.254.1.1",
             "lxc.tty.max = 0",
             "lxc.console.path = none",
             "",
@@ -106,6 +118,7 @@ class Existing:
     def start(self) -> None:
         """Boot it and wait for its SSH server."""
         self._host.run(lxc.start(self._lxcpath, self.name, self._lxcpath / "log"), timeout=60)
+        self._host.run(ip.sysctl(f"net/ipv4/conf/{self.cable}/forwarding", 1))
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             with suppress(OSError), socket.create_connection((self.address, 22), 1) as line:
@@ -138,6 +151,12 @@ class Existing:
         if subvolumes.is_subvolume(self.root):
             subvolumes.delete(self.root)
         shutil.rmtree(self._lxcpath, ignore_errors=True)
+        if ("ip", self.table) in self.tables():
+            self._host.run(network.delete_table("ip", self.table))
+
+    def tables(self) -> list[tuple[str, str]]:
+        """Return this host's nftables tables."""
+        return network.parse_tables(self._host.run(network.list_tables()).out)
 
 
 @pytest.fixture(scope="module")
@@ -149,4 +168,5 @@ def existing(lab: Lab) -> Iterator[Existing]:
     finally:
         made.remove()
         assert not made.root.exists()
-        assert not Path(f"/sys/class/net/cmach-{lab.paths.name}").exists()
+        assert not Path(f"/sys/class/net/{made.cable}").exists()
+        assert ("ip", made.table) not in made.tables()
