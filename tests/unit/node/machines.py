@@ -62,6 +62,8 @@ class Machine(Fake):
             return Result(argv, 0, "".join(f"ii  {name}\n" for name in there))
         if argv[0] == "apt-get":
             self.lacks.clear()
+        if "mc_project.remove" in argv:
+            shutil.rmtree(self.root / "srv/projects" / argv[-2])
         if argv[0] == "systemctl" and "corpus-deploy.service" in argv:
             if "is-active" in argv:
                 return Result(argv, 0 if self.active else 3)

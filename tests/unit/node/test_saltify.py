@@ -284,6 +284,17 @@ def test_projects_stay_unless_their_data_is_named(stage: Stage) -> None:
     assert stage.listed() == stage.before
 
 
+def test_what_others_put_beside_ours_stays(stage: Stage) -> None:
+    stage.prepare()
+    theirs = ("srv/salt/top.sls", "srv/projects/notes", "etc/salt/minion.d/x.conf")
+    for path in theirs:
+        (stage.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (stage.root / path).write_text("theirs")
+    stage.remove(data=True)
+    assert {path for path in theirs if (stage.root / path).exists()} == {*theirs}
+    assert not (stage.root / "srv/pillar").exists()
+
+
 def test_what_was_changed_is_kept_by_a_removal(stage: Stage) -> None:
     stage.prepare()
     (stage.root / "etc/salt/minion").write_text("mine")

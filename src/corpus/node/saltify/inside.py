@@ -30,10 +30,13 @@ NEW = "/opt/.corpus.new"
 OLD = "/opt/.corpus.old"
 KEYS = "/root/.ssh/authorized_keys"
 LAYERS = f"{HOME}/layers"
-RUN_TIME = ("/var/cache/salt", "/var/log/salt", "/run/salt", "/etc/salt")
+RUN_TIME = ("/var/cache/salt", "/var/log/salt", "/run/salt", "/etc/salt/pki")
 """What Salt makes while it runs."""
-DATA = ("/etc/corpus", "/srv/projects", "/srv/salt", "/srv/pillar")
-"""What projects make: their trees, and in /etc/corpus keys and whom they are paired with."""
+DATA = ("/etc/corpus",)
+"""What projects make outside of their trees: keys, and whom they are paired with."""
+SHARED = ("/srv/salt/makina-projects", "/srv/pillar/makina-projects", "/srv/salt", "/srv/pillar",
+          "/srv/projects", "/etc/salt/minion.d")  # fmt: skip
+"""What others may use too: it goes when nothing is in it."""
 Given = dict[str, Any]
 
 
@@ -42,7 +45,7 @@ def survey(root: Path, given: Given) -> Given:
     release = _values(_text(root / "etc/os-release"))
     projects = sorted(path.parent.name for path in (root / "srv/projects").glob("*/.corpus"))
     journals = [name for name in projects if _is(root, f"/srv/projects/{name}/.corpus/journal")]
-    known = [*RUN_TIME, *DATA]
+    known = [*RUN_TIME, *DATA, *SHARED]
     return {
         "system": [release.get("ID", ""), release.get("VERSION_ID", "")],
         "user": os.geteuid(),
@@ -91,7 +94,7 @@ def remember(root: Path, given: Given) -> Given:
     new = given["state"] | {"directories": made, "unfinished": True}
     for name in ("packages", "keys", "directories"):
         new[name] = sorted({*old.get(name, []), *new[name]})
-    places = [path for path in [*RUN_TIME, *DATA] if not _is(root, path)]
+    places = [path for path in [*RUN_TIME, *DATA, *SHARED] if not _is(root, path)]
     new["absent"] = old.get("absent", places)
     # With all that was put there before and may still be: ``settle`` removes and forgets it.
     before = _load(root, FILES) or {}
@@ -173,7 +176,8 @@ def clear(root: Path, given: Given) -> Given:
         if path in state.get("absent", ()):
             shutil.rmtree(_at(root, path), ignore_errors=True)
     _forget_keys(root, state.get("keys", []))
-    for path in sorted(state.get("directories", []), key=len, reverse=True):
+    shared = [path for path in SHARED if path in state.get("absent", ())]
+    for path in [*shared, *sorted(state.get("directories", []), key=len, reverse=True)]:
         with suppress(OSError):
             _at(root, path).rmdir()
     _at(root, FILES).unlink(missing_ok=True)
