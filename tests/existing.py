@@ -45,11 +45,11 @@ class Existing:
 
     def __init__(self, lab: Lab) -> None:
         paths = lab.paths
-        self.name = f"{paths.container}-machine"
+        self.name = f"corpus-{lab.name}-machine"
         self.address = str(lab.settings.network[200] + APART)
         self.cable = f"cmach-{lab.name}"
         self.table = f"corpus-machine-{lab.name}"
-        self.root = paths.pool / "machine"
+        self.root = paths.roots / "machine"
         self.images = lab.settings.images / "out"
         self._lab = lab
         self._lxcpath = paths.root / "machines"
