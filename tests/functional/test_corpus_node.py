@@ -16,8 +16,9 @@ import corpus.saltext  # noqa: E402
 
 FUNCTIONS = {
     "boot", "create", "destroy", "enlarge", "exec", "facts", "image_import", "image_list",
-    "inspect", "limit", "list", "pair", "prepare", "route", "saltify_check", "saltify_key",
-    "saltify_list", "saltify_prepare", "saltify_remove", "start", "stop", "unpair", "unroute",
+    "inspect", "limit", "list", "pair", "pool_grow", "pool_health", "pool_scrub", "prepare",
+    "route", "saltify_check", "saltify_key", "saltify_list", "saltify_prepare", "saltify_remove",
+    "start", "stop", "unpair", "unroute",
 }  # fmt: skip
 ID = "11111111-2222-4333-8444-555555555555"
 
@@ -66,6 +67,10 @@ def test_an_empty_node_lists_nothing(loaded: Any) -> None:
         ("image_import", {"directory": "/nowhere"}, 3, "no image"),
         ("start", {"id": "../x"}, 2, "not an environment id"),
         ("route", {"id": ID, "host": "-x"}, 2, "not a host name"),
+        ("pool_grow", {"size": "1G"}, 3, "no pool yet"),
+        ("pool_grow", {"size": "much"}, 2, "not a size"),
+        ("pool_scrub", {"test": True}, 3, "no pool yet"),
+        ("pool_health", {}, 3, "no pool yet"),
     ],
 )
 def test_an_error_of_ours_keeps_message_and_exit_code(

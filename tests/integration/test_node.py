@@ -21,6 +21,7 @@ from corpus.lab.machine import Lab
 from corpus.model.errors import CommandFailed, CorpusError
 from labs import lab as lab
 from load import Load
+from swapping import SWAP
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a lab is made by root alone")
 
@@ -182,19 +183,7 @@ def test_it_is_unprivileged_and_its_files_are_its_own(site: Site) -> None:
 
 
 def test_its_root_makes_snapshots_in_srv_and_swaps_them(site: Site) -> None:
-    script = """
-from pathlib import Path
-from corpus.hosts import kernel, subvolumes
-root = Path("/srv/sub"); subvolumes.create(root)
-one, two = root / "one", root / "two"
-subvolumes.create(one); (one / "f").write_text("one")
-subvolumes.snapshot(one, two); (two / "f").write_text("two")
-kernel.exchange(one, two)
-assert (one / "f").read_text() == "two" and (two / "f").read_text() == "one"
-subvolumes.delete(root)
-assert not root.exists()
-"""
-    done = site.python(script)
+    done = site.python(SWAP)
     assert done.code == 0, done.err
 
 

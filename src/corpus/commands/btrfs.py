@@ -27,9 +27,15 @@ def make(image: PurePath) -> list[str]:
     return ["mkfs.btrfs", "--quiet", "--label", "corpus", str(image)]
 
 
-def mount(image: PurePath, target: PurePath) -> list[str]:
-    """Return the command that mounts the pool file ``image``."""
-    return ["mount", "-t", "btrfs", "-o", f"loop,{MOUNT_OPTIONS}", str(image), str(target)]
+def probe(device: PurePath) -> list[str]:
+    """Return the command that prints the type of what is on a block device, if anything is."""
+    return ["blkid", "--probe", "--match-tag=TYPE", "--output=value", str(device)]
+
+
+def mount(source: PurePath, target: PurePath, *, file: bool = False) -> list[str]:
+    """Return the command that mounts a block device, or the ``file`` of a pool."""
+    options = f"loop,{MOUNT_OPTIONS}" if file else MOUNT_OPTIONS
+    return ["mount", "-t", "btrfs", "-o", options, str(source), str(target)]
 
 
 def create(path: PurePath, group: str | None = None) -> list[str]:
@@ -37,10 +43,10 @@ def create(path: PurePath, group: str | None = None) -> list[str]:
     return ["btrfs", "subvolume", "create", *(["-i", group] if group else []), str(path)]
 
 
-def snapshot(source: PurePath, target: PurePath, group: str | None = None) -> list[str]:
-    """Return the command that clones ``source``, accounted to ``group``."""
-    inherit = ["-i", group] if group else []
-    return ["btrfs", "subvolume", "snapshot", *inherit, str(source), str(target)]
+def resize(target: PurePath, size: int | None) -> list[str]:
+    """Return the command that resizes a mounted btrfs to ``size`` bytes; None: its device's."""
+    wanted = "max" if size is None else str(size)
+    return ["btrfs", "filesystem", "resize", wanted, str(target)]
 
 
 def group_create(pool: PurePath, group: str) -> list[str]:
@@ -72,6 +78,30 @@ def parse_groups(text: str) -> dict[str, Usage]:
             limit = None if fields[3] == "none" else int(fields[3])
             found[fields[0]] = Usage(int(fields[1]), limit)
     return found
+
+
+def scrub_start(target: PurePath) -> list[str]:
+    """Return the command that begins to read and verify all of a btrfs, in the background."""
+    return ["btrfs", "scrub", "start", str(target)]
+
+
+def scrub_status(target: PurePath) -> list[str]:
+    """Return the command that tells of the last scrub, or the one that runs."""
+    return ["btrfs", "scrub", "status", "-R", str(target)]
+
+
+def parse_scrub(text: str) -> dict[str, str | int] | None:
+    """Return status, start and error counters that it printed; None where there was none."""
+    found: dict[str, str | int] = {}
+    for line in text.splitlines():
+        name, _, value = (part.strip() for part in line.partition(":"))
+        if name == "Status":
+            found["status"] = value
+        elif name == "Scrub started":
+            found["started"] = value
+        elif name.endswith("_errors"):
+            found[name] = int(value)
+    return found if "status" in found else None
 
 
 def space(pool: PurePath) -> list[str]:

@@ -17,6 +17,11 @@ def reflink_tree(source: Path, target: Path) -> list[str]:
             str(target)]  # fmt: skip
 
 
+def weigh(folder: Path) -> list[str]:
+    """Return the command that prints, first in its line, the bytes that a tree takes."""
+    return ["du", "--summarize", "--one-file-system", "--block-size=1", "--", str(folder)]
+
+
 def mirror(
     source: Path,
     target: Path,

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 
-def make_btrfs(image: PurePath, label: str) -> list[str]:
+def make_btrfs(image: PurePath, label: str, *, mixed: bool = False) -> list[str]:
     """Return the command that makes an empty btrfs in ``image``, whatever lay there.
 
     Metadata is not doubled: to keep it safe is the part of the disk that the file is on.
+    ``mixed`` is for small ones: data and metadata lie in the same places.
     """
     return [
         "mkfs.btrfs",
@@ -18,6 +19,7 @@ def make_btrfs(image: PurePath, label: str) -> list[str]:
         "--force",
         "--nodiscard",
         "--metadata=single",
+        *(["--mixed"] if mixed else []),
         f"--label={label}",
         str(image),
     ]

@@ -17,16 +17,21 @@ def parse(text: str) -> list[Path]:
     ]
 
 
+def text() -> str:
+    """Return the mountinfo of this process."""
+    return Path("/proc/self/mountinfo").read_text(errors="replace")
+
+
 def is_point(path: Path) -> bool:
     """Tell whether something is mounted right at ``path``.
 
     ``Path.is_mount`` does not see a bind mount within one file system, and takes a btrfs
     subvolume for a mount.
     """
-    return path.resolve() in parse(Path("/proc/self/mountinfo").read_text(errors="replace"))
+    return path.resolve() in parse(text())
 
 
 def below(folder: Path) -> list[Path]:
     """Return the mount points within ``folder``, itself included, the oldest first."""
-    points = parse(Path("/proc/self/mountinfo").read_text(errors="replace"))
+    points = parse(text())
     return [point for point in points if point.is_relative_to(folder.resolve())]

@@ -28,6 +28,14 @@ def filesystem(path: Path) -> str:
     return str(UUID(bytes=bytes(argument[16:32])))
 
 
+def mode(pool: Path, sysfs: Path = Path("/sys/fs/btrfs")) -> str:
+    """Return ``squota``, or ``qgroup`` where quotas are the classic ones; empty where off."""
+    try:
+        return (sysfs / filesystem(pool) / "qgroups/mode").read_text().strip()
+    except OSError:
+        return ""
+
+
 def usage(pool: Path, group: str, sysfs: Path = Path("/sys/fs/btrfs")) -> Usage | None:
     """Return bytes used and limit of a group such as ``2/77``; None where there is no such."""
     try:

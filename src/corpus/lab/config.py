@@ -65,6 +65,13 @@ def configuration(paths: NodePaths, member: Member, mtu: int, share: Path = SHAR
         "lxc.mount.auto = cgroup:rw:force proc:rw sys:rw",
         *(bind.entry for bind in binds(paths, member)),
         "lxc.mount.entry = /dev/fuse dev/fuse none bind,create=file,optional 0 0",
+        "lxc.mount.entry = /dev/loop-control dev/loop-control none bind,create=file 0 0",
+        # Disks of environments and a pool in a file; the node makes the devices' nodes itself.
+        *(
+            f"lxc.{group}.devices.allow = {what} rwm"
+            for group in ("cgroup", "cgroup2")
+            for what in ("b 7:*", "c 10:237")
+        ),
         "lxc.net.0.type = veth",
         f"lxc.net.0.link = {paths.lab.bridge}",
         f"lxc.net.0.veth.pair = {paths.veth}",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corpus.commands import btrfs, loop
-from corpus.hosts import kernel, subvolumes
+from corpus.hosts import kernel, loops, subvolumes
 from corpus.hosts.base import Host
 from corpus.lab.paths import LabPaths
 from corpus.lab.settings import FILESYSTEMS, Settings
@@ -59,10 +59,31 @@ class Pool:
         ]
 
     def loops(self) -> list[str]:
-        """Return the loop devices whose file lies (or lay) in the lab's directory."""
+        """Return the loop devices whose file lies (or lay) in the lab's directory, or its nodes.
+
+        What a node made of a file within it has a path of the node's own.
+        """
         found = loop.parse_loops(self._host.run(loop.list_loops()).out)
         within = str(self._paths.root) + "/"
-        return [device for device, file in found.items() if file.startswith(within)]
+        inside = self._within_nodes()
+        return [
+            device
+            for device, file in found.items()
+            if file.startswith(within) or (loops.backing(Path(device)) or (0,))[0] in inside
+        ]
+
+    def _within_nodes(self) -> set[int]:
+        """Return the device numbers of what the nodes may write files to."""
+        mounted = self.mounts()
+        found: set[int] = set()
+        for member in self._settings.members:
+            node = self._paths.node(member.number)
+            if str(self._paths.roots) in mounted:
+                own = (node.state, node.rootfs)
+                found |= {path.stat().st_dev for path in own if path.exists()}
+            if str(node.pool) in mounted:
+                found.add(node.pool.stat().st_dev)
+        return found
 
     def attach(self) -> None:
         """Make what is missing and mount it."""
@@ -73,8 +94,10 @@ class Pool:
         for volume in absent:
             self._make(volume)
             volume.target.mkdir(exist_ok=True)
-            mount = btrfs.mount if volume.kind == "btrfs" else loop.mount_ext4
-            self._host.run(mount(volume.image, volume.target))
+            if volume.kind == "btrfs":
+                self._host.run(btrfs.mount(volume.image, volume.target, file=True))
+            else:
+                self._host.run(loop.mount_ext4(volume.image, volume.target))
         for member in self._settings.members:
             state = self._paths.node(member.number).state
             if not state.exists():

@@ -13,7 +13,7 @@ from corpus.node.context import Node
 from corpus.node.environments import guest, lifecycle, making
 from corpus.node.network import bridge, firewall
 from corpus.node.proxy import service
-from corpus.node.records import Stage
+from corpus.node.records import Record, Stage
 from corpus.node.storage import pool
 
 _IDMAPPED_BTRFS = (5, 15)
@@ -71,13 +71,16 @@ def boot(node: Node) -> dict[str, str]:
     One that does not start does not keep the others from starting.
     """
     prepare(node)
+    volumes = pool.volumes(node)
     outcome = {id: f"failed: {problem}" for id, problem in node.records.damaged().items()}
     for record in node.records.all():
         try:
             if record.stage is not Stage.READY:
                 making.destroy(node, record.id)
                 outcome[record.id] = f"removed, it was left {record.stage}"
-            elif record.wanted:
+                continue
+            volumes.attach(guest.home(node.settings, record.id))
+            if record.wanted:
                 lifecycle.start(node, record.id)
                 outcome[record.id] = "started"
             else:
@@ -88,9 +91,18 @@ def boot(node: Node) -> dict[str, str]:
 
 
 def halt(node: Node, timeout: int = 20) -> None:
-    """Stop all guests together before the machine goes down; which are wanted stays."""
+    """Stop all guests together before the machine goes down; which are wanted stays.
+
+    Their volumes are detached.
+    """
+    volumes = pool.volumes(node)
+
+    def down(record: Record) -> None:
+        lifecycle.halt(node, record, timeout)
+        volumes.detach(guest.home(node.settings, record.id))
+
     with ThreadPoolExecutor(max_workers=8) as workers:
-        list(workers.map(lambda record: lifecycle.halt(node, record, timeout), node.records.all()))
+        list(workers.map(down, node.records.all()))
 
 
 def facts(node: Node) -> dict[str, Any]:

@@ -25,6 +25,11 @@ class Stage(StrEnum):
     DESTROYING = "destroying"
 
 
+def group_of(id: str) -> str:
+    """Return the quota group of the environment ``id``: 48 bits of it."""
+    return f"2/{int(id.replace('-', '')[:12], 16)}"
+
+
 @dataclass(frozen=True)
 class Route:
     """A host name led to a port of an environment; ``hold`` is in seconds."""
@@ -102,7 +107,7 @@ class Record:
     @property
     def group(self) -> str:
         """The quota group that accounts all that the environment stores: 48 bits of its id."""
-        return f"2/{int(self.id.replace('-', '')[:12], 16)}"
+        return group_of(self.id)
 
     def changed(self, **values: Any) -> Record:
         """Return the record with other values."""

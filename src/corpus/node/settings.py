@@ -21,6 +21,7 @@ class Settings:
 
     ``prefix``        the node's state: pool, records, guest configuration, logs
     ``storage``       ``auto``, or a kind of its own: ``quota``, ``image``, ``plain``
+    ``pool_device``   partition or disk that the pool lies on (default: a file, or what is mounted)
     ``pool_size``     of the btrfs file that is made when the pool is no btrfs yet
     ``bridge``        the bridge of the environments, and the name of the firewall's tables
     ``subnet``        their addresses; the first one is the node's own
@@ -39,6 +40,7 @@ class Settings:
 
     prefix: Path = Path("/var/lib/corpus")
     storage: str = "auto"
+    pool_device: str = ""
     pool_size: str = "24G"
     bridge: str = "corpus0"
     subnet: str = "10.88.0.0/16"
@@ -62,6 +64,10 @@ class Settings:
         if self.storage not in STORAGES:
             known = ", ".join(STORAGES)
             raise InvalidInput(f"not a storage: {self.storage!r:.60}", mend=f"use one of {known}")
+        if self.pool_device and not self.pool_device.startswith("/dev/"):
+            raise InvalidInput(
+                f"not a block device: {self.pool_device!r:.80}", mend="write /dev/disk/by-id/NAME"
+            )
         try:
             IPv4Network(self.subnet)
         except ValueError as error:

@@ -75,6 +75,8 @@ def test_the_configuration_nests_and_keeps_the_clock_out_of_reach() -> None:
     assert "lxc.net.0.veth.pair = cveth-two2" in lines
     assert "lxc.net.0.ipv4.address = 10.86.7.3/24" in lines
     assert "lxc.hook.mount =" in lines
+    for group in ("cgroup", "cgroup2"):
+        assert f"lxc.{group}.devices.allow = b 7:* rwm" in lines
 
 
 def test_a_path_with_a_space_is_written_as_fstab_wants_it() -> None:

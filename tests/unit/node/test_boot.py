@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from corpus.hosts import subvolumes
 from corpus.model.errors import CommandFailed, Conflict, Unsupported
 from corpus.node import boot
 from corpus.node.__main__ import main
+from corpus.node.context import Node
 from corpus.node.environments import lifecycle, making
 from corpus.node.network import firewall
 from corpus.node.records import Stage
@@ -84,12 +85,10 @@ def test_the_facts_say_soft_and_why(tmp_path: Path) -> None:
     assert (found["quota"], "not enforced" in found["quota_why"]) == ("soft", True)
 
 
-def test_where_no_btrfs_can_be_made_the_fallback_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    node, host = nodes.make(tmp_path, storage="quota", pool_size="1G")
-    monkeypatch.setattr(subvolumes, "is_btrfs", lambda _: False)
-    host.prepare_failure("mount", err="unknown filesystem type 'btrfs'")
+def test_where_no_btrfs_can_be_made_the_fallback_is_named(tmp_path: Path) -> None:
+    plain, host = nodes.make(tmp_path, pool_size="1G")
+    node = Node(replace(plain.settings, storage="quota"), host)
+    host.prepare_failure("mkfs.btrfs", err="not found")
     with pytest.raises(Unsupported, match='storage = "plain"') as caught:
         pool.prepare(node)
     assert caught.value.exit_code == 5

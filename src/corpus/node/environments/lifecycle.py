@@ -22,6 +22,7 @@ from corpus.node.storage import pool
 
 def bring_up(node: Node, record: Record) -> None:
     """Start a guest unless it runs; an error tells LXC's reasons. Hold the environment's lock."""
+    pool.volumes(node).attach(guest.home(node.settings, record.id))
     sockets.offer(node, record)
     rootfs.identify(node, record)
     if state(node, record)[0] != "STOPPED":

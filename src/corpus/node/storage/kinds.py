@@ -30,7 +30,7 @@ def chosen(node: Node) -> Choice:
     Raises Conflict when environments lie in a pool of another kind than the setting's.
     """
     asked, there = node.settings.storage, _remembered(node)
-    if there is None or (there.kind != asked and asked != "auto" and _empty(node)):
+    if there is None or (there.kind != asked and asked != "auto" and is_empty(node)):
         return _choose(node, asked)
     if asked not in ("auto", there.kind):
         raise Conflict(
@@ -68,7 +68,8 @@ def _remembered(node: Node) -> Choice | None:
         ) from None
 
 
-def _empty(node: Node) -> bool:
+def is_empty(node: Node) -> bool:
+    """Tell whether the node has no environment."""
     return not (node.records.all() or node.records.damaged())
 
 
@@ -80,6 +81,11 @@ def _choose(node: Node, asked: str) -> Choice:
         return Choice("plain", "this kernel has no btrfs")
     if (FEATURES / "simple_quota").exists():
         return Choice("quota", "this kernel has btrfs with simple quotas")
+    return without_quotas("this kernel's btrfs has no simple quotas (6.7 brings them)")
+
+
+def without_quotas(why: str) -> Choice:
+    """Return what remains where simple quotas cannot be, because of ``why``."""
     if LOOPS.exists():
-        return Choice("image", "this kernel's btrfs has no simple quotas (6.7 brings them)")
-    return Choice("plain", "this kernel's btrfs has no simple quotas, and it has no loop devices")
+        return Choice("image", why)
+    return Choice("plain", f"{why}, and there are no loop devices")

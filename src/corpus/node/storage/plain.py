@@ -40,14 +40,6 @@ class PlainVolumes(Volumes):
         """Copy the directory with all that belongs to its files."""
         trees.copy(self._host, source, target)
 
-    def freeze(self, source: Path, target: Path, group: str) -> None:
-        """Copy it; that nobody writes there is up to its permissions."""
-        self.clone(source, target, group)
-
-    def delete(self, path: Path) -> None:
-        """Remove the directory."""
-        trees.remove(path)
-
     def limit(self, group: str, size: int) -> None:
         """Do nothing: the record alone knows the size."""
 

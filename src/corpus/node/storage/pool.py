@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from corpus.commands import btrfs
-from corpus.hosts import subvolumes
-from corpus.hosts.base import Host
-from corpus.model.errors import CommandFailed, Unsupported
-from corpus.model.size import parse_size
+from corpus.hosts import mounts, quota, subvolumes
+from corpus.model.errors import Unsupported
 from corpus.node.context import Node
-from corpus.node.settings import Settings
-from corpus.node.storage import kinds
+from corpus.node.storage import ground, kinds
+from corpus.node.storage.image import ImageVolumes
+from corpus.node.storage.kinds import Choice
 from corpus.node.storage.plain import PlainVolumes
 from corpus.node.storage.quota import QuotaVolumes
 from corpus.node.storage.volumes import Volumes
 
-_KINDS: dict[str, type[Volumes]] = {kind.kind: kind for kind in (QuotaVolumes, PlainVolumes)}
+_KINDS: dict[str, type[Volumes]] = {
+    kind.kind: kind for kind in (QuotaVolumes, ImageVolumes, PlainVolumes)
+}
 
 
 @dataclass(frozen=True)
@@ -53,32 +53,36 @@ def prepare(node: Node) -> Support:
     """
     settings = node.settings
     settings.pool.mkdir(parents=True, exist_ok=True)
+    ground.attach(node)
     choice = kinds.chosen(node)
     if choice.kind == "quota":
-        if not subvolumes.is_btrfs(settings.pool):
-            _make_file(node.host, settings)
-        choice = kinds.chosen(node)  # what the pool itself remembers, now that it is mounted
-        subvolumes.enable_simple_quotas(settings.pool)
+        choice = _with_quotas(node, choice)
     for folder in (settings.images, settings.pool / "env"):
         folder.mkdir(exist_ok=True, mode=0o711)
     kinds.remember(node, choice)
     return support(node)
 
 
-def _make_file(host: Host, settings: Settings) -> None:
-    image = settings.prefix / "pool.img"
+def _with_quotas(node: Node, choice: Choice) -> Choice:
+    """Have btrfs with simple quotas; where ``auto`` finds that they cannot be, another kind."""
+    pool = node.settings.pool
     try:
-        if not image.exists():
-            part = image.with_suffix(".part")
-            with part.open("wb") as file:
-                file.truncate(parse_size(settings.pool_size))
-            host.run(btrfs.make(part))
-            part.rename(image)
-        host.run(btrfs.mount(image, settings.pool))
-    except (OSError, CommandFailed) as error:
-        raise Unsupported(
-            f"no btrfs pool can be made in a file: {error}",
-            str(image),
-            'mount a btrfs filesystem there, or set storage = "plain" in /etc/corpus/node.toml '
-            "(copies instead of snapshots, sizes not enforced)",
-        ) from None
+        # One that is mounted for the pool: another's filesystem is not given quotas.
+        if not mounts.is_point(pool):
+            ground.make_file(node)
+        elif not subvolumes.is_btrfs(pool):
+            raise Unsupported(
+                "what is mounted at the pool is no btrfs", str(pool), 'set storage = "image"'
+            )
+        subvolumes.enable_simple_quotas(pool)
+        if quota.mode(pool) == "qgroup":
+            raise Unsupported(
+                "this btrfs has classic quotas, which a subvolume of a guest's escapes",
+                str(pool),
+                "switch them off before there are environments: btrfs quota disable",
+            )
+    except Unsupported as error:
+        if node.settings.storage != "auto" or not kinds.is_empty(node):
+            raise
+        return kinds.without_quotas(error.what)
+    return choice

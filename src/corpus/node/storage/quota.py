@@ -6,7 +6,7 @@ from pathlib import Path
 
 from corpus.commands import btrfs
 from corpus.commands.btrfs import Usage
-from corpus.hosts import quota
+from corpus.hosts import quota, subvolumes
 from corpus.node.storage import trees
 from corpus.node.storage.volumes import ROOTFS, SRV, Volumes
 
@@ -41,16 +41,16 @@ class QuotaVolumes(Volumes):
         self._host.run(btrfs.create(path, group))
 
     def clone(self, source: Path, target: Path, group: str | None = None) -> None:
-        """Make a snapshot of the volume."""
-        self._host.run(btrfs.snapshot(source, target, group))
+        """Make snapshots of the volume and of those within it.
 
-    def freeze(self, source: Path, target: Path, group: str) -> None:
-        """Make a read-only snapshot."""
-        self.clone(source, target, group)
-
-    def delete(self, path: Path) -> None:
-        """Remove the subvolume and those within it."""
-        trees.remove(path)
+        An image that was imported while the pool had another kind is a directory: its files are
+        copied by sharing their bytes.
+        """
+        if subvolumes.is_subvolume(source):
+            trees.snapshot(source, target, group)
+        else:
+            self._host.run(btrfs.create(target, group))
+            trees.copy(self._host, source, target)
 
     def limit(self, group: str, size: int) -> None:
         """Limit the quota group, making it when it is absent."""

@@ -13,8 +13,9 @@ from typing import ClassVar
 
 from corpus.commands import btrfs
 from corpus.commands.btrfs import Usage
-from corpus.hosts import kernel
+from corpus.hosts import kernel, subvolumes
 from corpus.node.context import Node
+from corpus.node.storage import trees
 
 ROOTFS, SRV = "rootfs", "srv"
 
@@ -71,13 +72,15 @@ class Volumes(ABC):
         moment unless nothing writes: freeze or stop the guest first.
         """
 
-    @abstractmethod
     def freeze(self, source: Path, target: Path, group: str) -> None:
-        """Make ``target`` such a copy that nothing changes any more, where the kind can."""
+        """Make ``target`` such a copy, which nobody can change where it is a subvolume."""
+        self.clone(source, target, group)
+        if subvolumes.is_subvolume(target):
+            trees.set_read_only(target)
 
-    @abstractmethod
     def delete(self, path: Path) -> None:
         """Remove a volume with all that it holds; fine when it is absent."""
+        trees.remove(path)
 
     def exchange(self, one: Path, other: Path) -> None:
         """Swap two volumes of one place atomically. A guest that runs keeps what it has mounted."""
@@ -103,7 +106,7 @@ class Volumes(ABC):
 
     @abstractmethod
     def prune(self, kept: set[str]) -> None:
-        """Remove what is left in the pool of environments whose group is not in ``kept``."""
+        """Remove what ``remove`` had to leave, but for the groups ``kept``; it holds no data."""
 
     def space(self) -> tuple[int, int]:
         """Return the pool's size and free space in bytes."""

@@ -1,0 +1,300 @@
+"""Every kind of storage on the real kernel, without guests: volumes, sizes, what a crash leaves."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from corpus.commands import loop
+from corpus.hosts import loops, mounts, subvolumes
+from corpus.hosts.local import Local
+from corpus.model.errors import Conflict
+from corpus.node.context import Node
+from corpus.node.records import group_of
+from corpus.node.settings import Settings
+from corpus.node.storage import ground, growth, health, pool, trees
+from corpus.node.storage.volumes import Volumes
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
+
+MIB = 1 << 20
+
+
+@dataclass
+class Pool:
+    node: Node
+
+    @property
+    def volumes(self) -> Volumes:
+        return pool.volumes(self.node)
+
+    @property
+    def kind(self) -> str:
+        return self.volumes.kind
+
+    def make(self, size: int = 300 * MIB) -> Path:
+        """An environment of its own: the kernel accounts to the group of one that was removed
+        until it has cleaned up behind it."""
+        home = self.node.settings.pool / "env" / str(uuid4())
+        self.volumes.make(home, group(home), size, self.node.settings.images / "tiny")
+        return home
+
+    def remove(self, home: Path) -> None:
+        self.volumes.remove(home, group(home))
+        assert not home.exists()
+
+
+def group(home: Path) -> str:
+    return group_of(home.name)
+
+
+def left(folder: Path) -> list[str]:
+    """What stays mounted below a folder, and the loop devices of its files.
+
+    A container that starts at this moment has a copy of all mounts until it has its own root.
+    """
+    deadline = time.monotonic() + 20
+    while True:
+        found = loop.parse_loops(Local().run(loop.list_loops()).out)
+        devices = [name for name, file in found.items() if file.startswith(f"{folder}/")]
+        remains = [*map(str, mounts.below(folder)), *devices]
+        if not remains or time.monotonic() > deadline:
+            return remains
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module", params=["quota", "image", "plain"])
+def made(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pool]:
+    folder = tmp_path_factory.mktemp(request.param)
+    node = Node(Settings(prefix=folder, storage=request.param, pool_size="2G"), Local())
+    node.settings.records.mkdir()
+    pool.prepare(node)
+    yield from _with_image(Pool(node))
+    assert left(folder) == []
+
+
+def _with_image(made: Pool) -> Iterator[Pool]:
+    image = made.node.settings.images / "tiny"
+    (image.mkdir if made.kind != "quota" else lambda: subvolumes.create(image))()
+    (image / "etc").mkdir()
+    (image / "etc/hostname").write_text("tiny\n")
+    (image / "etc/big").write_bytes(os.urandom(20 * MIB))
+    yield made
+    for home in (made.node.settings.pool / "env").iterdir():
+        made.remove(home)
+    if mounts.is_point(made.node.settings.pool):
+        made.node.host.run(loop.unmount(made.node.settings.pool))
+
+
+@pytest.fixture
+def one(made: Pool) -> Iterator[Path]:
+    home = made.make()
+    yield home
+    made.remove(home)
+    assert list(made.node.settings.pool.glob("disks/*")) == []
+
+
+def fill(path: Path) -> int:
+    """Write until it is refused; return the bytes that went in."""
+    size, block = 0, os.urandom(MIB)
+    try:
+        with path.open("wb", 0) as file:
+            while size < 1024 * MIB:
+                size += file.write(block)
+            os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in (errno.EDQUOT, errno.ENOSPC):
+            raise
+    return size
+
+
+def test_an_environment_has_its_image_and_an_empty_volume(made: Pool, one: Path) -> None:
+    assert (one / "rootfs/etc/hostname").read_text() == "tiny\n"
+    assert list((one / "srv").iterdir()) == []
+    if made.kind == "plain":
+        assert made.volumes.used(group(one)) is None
+        assert made.volumes.usage() == {}
+        return
+    used = made.volumes.used(group(one))
+    assert used is not None
+    assert (used.limit, used.used < MIB) == (300 * MIB, True)
+    assert made.volumes.usage()[group(one)].limit == 300 * MIB
+
+
+def test_the_size_is_enforced_and_a_full_one_can_be_removed(made: Pool) -> None:
+    if made.kind == "plain":
+        pytest.skip("nothing enforces sizes in directories")
+    home = made.make()
+    subvolumes.create(home / "srv/own")
+    written = fill(home / "srv/own/file")
+    assert 240 * MIB < written <= 301 * MIB
+    made.remove(home)
+
+
+def test_it_grows_and_shrinks_while_it_is_used(made: Pool, one: Path) -> None:
+    if made.kind == "plain":
+        pytest.skip("nothing enforces sizes in directories")
+    (one / "srv/kept").write_bytes(os.urandom(100 * MIB))  # and not yet on the disk
+    with (one / "srv/open").open("wb") as held:
+        for size in (600 * MIB, 400 * MIB):
+            made.volumes.limit(group(one), size)
+            held.write(b"x")
+            found = made.volumes.used(group(one))
+            assert found is not None
+            assert abs((found.limit or 0) - size) <= MIB
+            assert 100 * MIB <= found.used < 110 * MIB
+    assert 230 * MIB < fill(one / "srv/more") < 300 * MIB
+
+
+def test_an_image_is_not_shrunk_below_what_is_in_it(made: Pool, one: Path) -> None:
+    if made.kind != "image":
+        pytest.skip("of the kind image alone: else the caller checks")
+    made.volumes.limit(group(one), 900 * MIB)
+    (one / "srv/kept").write_bytes(os.urandom(600 * MIB))
+    os.sync()
+    with pytest.raises(Conflict, match="cannot be made as small"):
+        made.volumes.limit(group(one), 300 * MIB)
+    (one / "srv/more").write_bytes(os.urandom(MIB))
+    os.sync()
+
+
+def test_a_clone_has_what_lies_in_volumes_within(made: Pool, one: Path) -> None:
+    create: Callable[[Path], None] = Path.mkdir if made.kind == "plain" else subvolumes.create
+    (one / "srv/projects").mkdir()
+    for name in ("srv/projects/a", "srv/projects/a/run", "srv/projects/b"):
+        create(one / name)
+        (one / name / "file").write_text(name)
+    (one / "srv/trap").symlink_to("/etc")
+    made.volumes.freeze(one / "srv", one / "kept", group(one))
+    (one / "srv/projects/a/run/file").write_text("changed")
+    other = made.make()
+    try:
+        made.volumes.delete(other / "srv")
+        made.volumes.clone(one / "srv", other / "srv", group(other))
+        assert (other / "srv/projects/a/run/file").read_text() == "changed"
+        assert (other / "srv/trap").is_symlink()
+        if made.kind != "plain":
+            assert subvolumes.is_subvolume(other / "srv/projects/a/run")
+            with pytest.raises(OSError, match="Read-only"):
+                (one / "kept/projects/a/run/new").write_text("")
+        made.volumes.clone(one / "kept", one / "back", group(one))
+        made.volumes.exchange(one / "back", one / "srv")
+        made.volumes.delete(one / "back")
+        made.volumes.delete(one / "kept")
+        for name in ("srv/projects/a", "srv/projects/a/run", "srv/projects/b"):
+            assert (one / name / "file").read_text() == name
+        (one / "srv/projects/a/run/new").write_text("may be written again")
+    finally:
+        made.remove(other)
+
+
+def test_a_guest_that_swaps_a_folder_for_a_link_gains_nothing(
+    made: Pool, one: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if made.kind == "plain":
+        pytest.skip("of snapshots")
+    secret, folder = one / "secret", one / "srv/folder"
+    for place in (secret, folder):
+        place.mkdir()
+        subvolumes.create(place / "sub")
+        (place / "sub/file").write_text(place.name)
+    holes = trees._holes
+
+    def late(root: Path) -> list[Path]:
+        found = list(holes(root))
+        folder.rename(one / "srv/former")
+        folder.symlink_to(secret)
+        return found
+
+    monkeypatch.setattr(trees, "_holes", late)
+    made.volumes.clone(one / "srv", one / "copy", group(one))
+    assert list((one / "copy/folder/sub").iterdir()) == []
+
+
+def test_volumes_are_detached_and_attached_again(made: Pool, one: Path) -> None:
+    (one / "srv/file").write_text("here")
+    made.volumes.detach(one)
+    for _ in range(2):
+        made.volumes.attach(one)
+        assert (one / "srv/file").read_text() == "here"
+    assert len([point for point in mounts.below(one) if point == one]) <= 1
+
+
+def test_what_a_killed_make_left_is_removed(made: Pool, one: Path) -> None:
+    home = made.make()
+    if made.kind == "image":
+        (home / "base").unlink()
+    made.remove(home)
+    made.remove(home)
+    made.volumes.prune({group(one)})
+    assert (one / "rootfs/etc/hostname").exists()
+
+
+def test_the_pool_grows_while_it_is_used(made: Pool) -> None:
+    before = made.volumes.space()[0]
+    if made.kind != "quota":
+        with pytest.raises(Conflict, match="is a directory"):
+            growth.grow(made.node, "3G")
+        return
+    assert growth.grow(made.node, "2560M", test=True)["changes"]
+    assert made.volumes.space()[0] == before
+    for _ in range(2):
+        growth.grow(made.node, "2560M")
+        assert made.volumes.space()[0] == 2560 * MIB
+    assert growth.grow(made.node, "2560M", test=True)["changes"] == []
+
+
+def test_the_pool_tells_of_its_health(made: Pool, one: Path) -> None:
+    found = health.health(made.node)
+    if made.kind == "quota":
+        assert found["ground"] == "file"
+        own = found["filesystems"][str(made.node.settings.pool)]
+        assert own["unallocated"] + own["allocated"] == own["size"] == found["size"]
+        assert set(own["errors"].values()) == {0}
+        assert health.scrub(made.node, test=True)["changes"]
+        assert own["scrub"] is None
+        health.scrub(made.node)
+        found = health.health(made.node)
+        own = found["filesystems"][str(made.node.settings.pool)]
+        assert own["scrub"]["status"] in ("running", "finished")
+        assert found["shared"]["shared"] > 20 * MIB
+    else:
+        assert found["ground"] == "directory"
+    assert found["warnings"] == []
+
+
+def test_a_pool_on_a_device_is_made_mounted_and_grown(tmp_path: Path) -> None:
+    backing = tmp_path / "partition.img"
+    loops.make_file(backing, 512 * MIB)
+    with loops.attached(backing) as device:
+        settings = Settings(prefix=tmp_path / "node", storage="quota", pool_device=str(device))
+        node = Node(settings, Local())
+        node.settings.records.mkdir(parents=True)
+        try:
+            pool.prepare(node)
+            assert ground.of(node).kind == "device"
+            Local().run(loop.unmount(settings.pool))
+            pool.prepare(node)
+            os.truncate(backing, 768 * MIB)
+            loops.refresh(device)
+            growth.grow(node)
+            assert pool.volumes(node).space()[0] == 768 * MIB
+        finally:
+            Local().run(loop.unmount(settings.pool))
+        Local().run(["mkfs.btrfs", "--quiet", "--force", str(device)])
+        Local().run(["wipefs", "--quiet", "--all", str(device)])
+        Local().run(["mkfs.ext4", "-q", str(device)])
+        foreign = Node(replace(settings, prefix=tmp_path / "other"), Local())
+        foreign.settings.records.mkdir(parents=True)
+        with pytest.raises(Exception, match="filesystem"):
+            pool.prepare(foreign)
+    assert left(tmp_path) == []
