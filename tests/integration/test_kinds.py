@@ -112,7 +112,7 @@ class Second:
 
 
 def loops_of(lab: Lab) -> set[str]:
-    return set(Pool(lab._host, lab.paths, 0).loops())
+    return set(Pool(lab._host, lab.paths, lab.settings).loops())
 
 
 @pytest.fixture(scope="module", params=KINDS)
