@@ -15,7 +15,7 @@ import pytest
 from corpus.commands import loop
 from corpus.hosts import loops, mounts, subvolumes
 from corpus.hosts.local import Local
-from corpus.model.errors import Conflict
+from corpus.model.errors import CommandFailed, Conflict, InvalidInput
 from corpus.node.context import Node
 from corpus.node.records import group_of
 from corpus.node.settings import Settings
@@ -251,6 +251,9 @@ def test_the_pool_grows_while_it_is_used(made: Pool) -> None:
         growth.grow(made.node, "2560M")
         assert made.volumes.space()[0] == 2560 * MIB
     assert growth.grow(made.node, "2560M", test=True)["changes"] == []
+    for asked, why in ((None, "grows to a size"), ("1G", "does not shrink"), ("9T", "beneath has")):
+        with pytest.raises((InvalidInput, Conflict), match=why):
+            growth.grow(made.node, asked)
 
 
 def test_the_pool_tells_of_its_health(made: Pool, one: Path) -> None:
@@ -295,6 +298,6 @@ def test_a_pool_on_a_device_is_made_mounted_and_grown(tmp_path: Path) -> None:
         Local().run(["mkfs.ext4", "-q", str(device)])
         foreign = Node(replace(settings, prefix=tmp_path / "other"), Local())
         foreign.settings.records.mkdir(parents=True)
-        with pytest.raises(Exception, match="filesystem"):
+        with pytest.raises(CommandFailed, match="filesystem"):
             pool.prepare(foreign)
     assert left(tmp_path) == []
