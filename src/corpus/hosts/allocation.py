@@ -54,8 +54,9 @@ def reserved(pool: Path, sysfs: Path = Path("/sys/fs/btrfs")) -> int:
     On a small filesystem that mixes both also those promised to metadata.
     """
     folder = sysfs / filesystem(pool) / "allocation"
-    kinds = (folder / kind / "bytes_may_use" for kind in ("data", "mixed"))
-    return sum(_number(path) for path in kinds if path.exists())
+    counted = [kind for kind in ("data", "mixed") if (folder / kind).exists()]
+    names = ("bytes_may_use", "bytes_reserved")  # promised, and then on its way to its place
+    return sum(_number(folder / kind / name) for kind in counted for name in names)
 
 
 def errors(pool: Path, sysfs: Path = Path("/sys/fs/btrfs")) -> dict[str, int]:
