@@ -32,7 +32,9 @@ def measure(stage: Stage, runs: int) -> list[Figure]:
         say(f"{runs} environments made and removed, LXD {version or '(not there)'} in turns")
         words = (str(runs), str(_CROWD), "lxd" if version else "alone")
         found = json.loads(
-            script(stage.lab.node(), "peers", *words, timeout=1800, beside=("lxd", "memory"))
+            script(
+                stage.lab.node(), "peers", *words, timeout=1800, beside=("lxd", "memory", "waiting")
+            )
         )
     peer = f"LXD {version}" if version else "LXD, not measured"
     ours, theirs = found["seconds"]["corpus"], found["seconds"].get("lxd", {})

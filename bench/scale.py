@@ -22,7 +22,9 @@ def measure(stage: Stage, runs: int) -> list[Figure]:
     figures: list[Figure] = []
     for _ in range(runs):
         say(f"{_COUNT} environments made, rebooted and removed")
-        output = script(stage.lab.node(), "scale", str(_COUNT), timeout=1800, beside=("memory",))
+        output = script(
+            stage.lab.node(), "scale", str(_COUNT), timeout=1800, beside=("memory", "waiting")
+        )
         found: dict[str, Any] = json.loads(output)
         figures = [*_creates(found), *_looks(found), *_memory(found), *_whole(found)]
     return figures

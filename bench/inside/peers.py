@@ -6,19 +6,18 @@ number of those that are made at once, and whether LXD is there (``lxd``) or not
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import lxd
 import memory
+import waiting
 
 from corpus.model.mode import Platform
 from corpus.node.context import Node, this_node
@@ -27,10 +26,8 @@ from corpus.node.records import Limits, Record
 from corpus.node.storage import images
 
 SIZE, MEMORY, CPUS, PIDS = "2G", "1G", 2, 1000
-_LONGEST = 60.0
 _SETTLE = 3.0  # seconds from SSH ready: what boots besides has ended
 _IDLE = 15.0
-_STEP = 0.002
 _CROWDS = 3
 
 
@@ -74,22 +71,10 @@ class Ours:
 Peer = Ours | lxd.Lxd
 
 
-def wait_for_ssh(address: str) -> None:
-    """Wait for the first bytes of the SSH server."""
-    deadline = time.monotonic() + _LONGEST
-    while time.monotonic() < deadline:
-        with suppress(OSError), socket.create_connection((address, 22), 0.5) as line:
-            line.settimeout(2)
-            if line.recv(4) == b"SSH-":
-                return
-        time.sleep(_STEP)
-    raise SystemExit(f"{address} does not answer")
-
-
 def create(peer: Peer, name: str) -> None:
     """Make one and wait for its SSH server."""
     peer.create(name)
-    wait_for_ssh(peer.address(name))
+    waiting.for_ssh(peer.address(name))
 
 
 def at_once(peer: Peer, count: int) -> list[str]:
@@ -124,7 +109,7 @@ def life(watch: Watch, peer: Peer) -> None:
 
     def start() -> None:
         peer.start(name)
-        wait_for_ssh(peer.address(name))
+        waiting.for_ssh(peer.address(name))
 
     watch.time(peer, "start", start)
     time.sleep(_SETTLE)
@@ -199,7 +184,7 @@ def by_client(watch: Watch, peer: lxd.Lxd) -> None:
         settings = {**lxd.LIMITS, "raw.lxc": peer.network(name)}
         subprocess.run([*argv, *(f"--config={key}={value}" for key, value in settings.items())],
                        check=True, stdin=subprocess.DEVNULL)  # fmt: skip
-        wait_for_ssh(peer.address(name))
+        waiting.for_ssh(peer.address(name))
 
     watch.time(peer, "create by client", launch)
     peer.destroy(name)

@@ -9,19 +9,19 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import memory
+import waiting
 
 from corpus.node import boot
 from corpus.node.context import Node, this_node
 from corpus.node.environments import lifecycle, listing, making, room
-from corpus.node.records import Record
 
 _STEP = 10
 _LOOKS = 9
-_LONGEST = 120.0
 _SETTLE = 5.0
 
 
@@ -30,15 +30,6 @@ def timed(act: Callable[[], object]) -> float:
     began = time.perf_counter()
     act()
     return time.perf_counter() - began
-
-
-def wait_for_deploy(node: Node, record: Record) -> None:
-    """Wait until a push would be served at once."""
-    pid = lifecycle.state(node, record)[1]
-    socket = Path(f"/proc/{pid}/root/run/corpus/deploy.sock")
-    deadline = time.monotonic() + _LONGEST
-    while not socket.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
 
 
 def look(node: Node) -> dict[str, float]:
@@ -82,7 +73,7 @@ def reboot(node: Node) -> dict[str, float]:
     boot.boot(node)
     started = time.perf_counter() - began
     with ThreadPoolExecutor(8) as workers:
-        list(workers.map(lambda r: lifecycle.wait_for_ssh(node, r.id, _LONGEST),
+        list(workers.map(lambda r: lifecycle.wait_for_ssh(node, r.id, waiting.LONGEST),
                          node.records.all()))  # fmt: skip
     return {"halt": halted, "boot": started, "boot to SSH": time.perf_counter() - began}
 
@@ -94,9 +85,9 @@ def main(count: int) -> dict[str, Any]:
     try:
         for number in range(1, count + 1):
             began = time.perf_counter()
-            made.append(str(making.create(node, size="1G", wait=_LONGEST)["id"]))
+            made.append(str(making.create(node, size="1G", wait=waiting.LONGEST)["id"]))
             found["create"].append(time.perf_counter() - began)
-            wait_for_deploy(node, node.records.get(made[-1]))
+            waiting.for_deploy(node, node.records.get(made[-1]))
             if number == 1 or number % _STEP == 0:
                 time.sleep(_SETTLE)
                 found["looks"][number] = look(node)
@@ -106,7 +97,7 @@ def main(count: int) -> dict[str, Any]:
         found |= reboot(node)
     finally:
         for id in made:
-            found["destroy"].append(timed(lambda id=id: making.destroy(node, id)))
+            found["destroy"].append(timed(partial(making.destroy, node, id)))
     return found
 
 
