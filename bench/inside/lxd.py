@@ -13,7 +13,11 @@ from typing import Any
 SOCKET = "/var/lib/lxd/unix.socket"
 IMAGE, POOL, NETWORK = "corpus-environment", "corpus-bench", "lxdbench0"
 NET = "10.97.0"
-LIMITS = {"limits.memory": "1GiB", "limits.cpu": "2", "limits.processes": "1000"}
+LIMITS = {
+    "limits.memory": "1GiB",
+    "limits.cpu.allowance": "200ms/100ms",
+    "limits.processes": "1000",
+}
 SIZE = "2GiB"
 _SECONDS = 120
 
