@@ -14,12 +14,10 @@ from corpus.lab.tenant import Environment
 _CROWD = 10
 _MB = 1e6
 _GOALS = {"create": 0.5}  # of LXD's time
-_TIMES = {
+TIMES = {
     "create": "create",
     "stop": "stop",
     "start": "start",
-    "snapshot": "snapshot",
-    "restore": "restore",
     "destroy": "destroy",
     f"create {_CROWD}": "create-ten-at-once",
     f"destroy {_CROWD}": "destroy-ten-at-once",
@@ -36,15 +34,26 @@ def measure(stage: Stage, runs: int) -> list[Figure]:
                 stage.lab.node(), "peers", *words, timeout=1800, beside=("lxd", "memory", "waiting")
             )
         )
-    peer = f"LXD {version}" if version else "LXD, not measured"
-    ours, theirs = found["seconds"]["corpus"], found["seconds"].get("lxd", {})
-    figures = [
-        _time(f"peers.{name}", ours[what], peer, theirs.get(what), _GOALS.get(what, 1.0))
-        for what, name in _TIMES.items()
-    ]
     say("the same through salt-call")
-    figures += _by_salt(stage, peer, theirs.get("create by client"))
-    return figures + _memory(found, peer)
+    launched = found["seconds"].get("lxd", {}).get("create by client")
+    return [*figures(found, version), _by_salt(stage, _peer(version), launched)]
+
+
+def figures(found: dict[str, Any], version: str) -> list[Figure]:
+    """Return what the program found; ``version`` is LXD's, empty where it was not there."""
+    ours, theirs = found["seconds"]["corpus"], found["seconds"].get("lxd", {})
+    return [
+        *(
+            _time(f"peers.{name}", ours[what], _peer(version), theirs.get(what),
+                  _GOALS.get(what, 1.0))
+            for what, name in TIMES.items()
+        ),
+        *_memory(found, _peer(version)),
+    ]  # fmt: skip
+
+
+def _peer(version: str) -> str:
+    return f"LXD {version}" if version else "LXD, not measured"
 
 
 def _time(
@@ -59,7 +68,7 @@ def _time(
     return of(name, ours, reference=peer, reference_value=beside, goal=goal, met=met, more=more)
 
 
-def _by_salt(stage: Stage, peer: str, client: list[float] | None) -> list[Figure]:
+def _by_salt(stage: Stage, peer: str, client: list[float] | None) -> Figure:
     """Measure as a sysadmin does it: a process of ``salt-call``, beside one of ``lxc``."""
     taken = []
     for _ in range(3):
@@ -70,13 +79,13 @@ def _by_salt(stage: Stage, peer: str, client: list[float] | None) -> list[Figure
         taken.append(time.perf_counter() - began)
         made.destroy()
     beside = None if client is None else median(client)
-    return [of("peers.create.salt-call", taken, reference=f"{peer}, lxc launch",
-               reference_value=beside)]  # fmt: skip
+    name, reference = "peers.create.salt-call", f"{peer}, lxc launch"
+    return of(name, taken, reference=reference, reference_value=beside)
 
 
 def _memory(found: dict[str, Any], peer: str) -> list[Figure]:
     """Return what an idle one takes, LXC's monitor of it included; LXD's daemon comes once more."""
-    figures = []
+    made = []
     for name, keys in (("pss", ("pss", "monitor")), ("charged", ("charged",))):
         sums = {
             whose: [sum(look[key] for key in keys) / _MB for look in looks]
@@ -87,9 +96,9 @@ def _memory(found: dict[str, Any], peer: str) -> list[Figure]:
         if theirs:
             more |= {f"lxd {key}": [look[key] / _MB for look in found["bytes"]["lxd"]]
                      for key in keys} | {"lxd daemon": found["daemon"] / _MB}  # fmt: skip
-        figures.append(of(
+        made.append(of(
             f"peers.idle.{name}", sums["corpus"], "MB", reference=peer,
             reference_value=median(theirs) if theirs else None, more=more,
             goal="<= 1 x LXD", met=median(sums["corpus"]) <= median(theirs) if theirs else None,
         ))  # fmt: skip
-    return figures
+    return made

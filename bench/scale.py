@@ -19,15 +19,19 @@ _MB = 1e6
 
 def measure(stage: Stage, runs: int) -> list[Figure]:
     """Measure ``_COUNT`` environments, ``runs`` times after each other."""
-    figures: list[Figure] = []
+    made: list[Figure] = []
     for _ in range(runs):
         say(f"{_COUNT} environments made, rebooted and removed")
         output = script(
             stage.lab.node(), "scale", str(_COUNT), timeout=1800, beside=("memory", "waiting")
         )
-        found: dict[str, Any] = json.loads(output)
-        figures = [*_creates(found), *_looks(found), *_memory(found), *_whole(found)]
-    return figures
+        made = figures(json.loads(output))
+    return made
+
+
+def figures(found: dict[str, Any]) -> list[Figure]:
+    """Return what the program found."""
+    return [*_creates(found), *_looks(found), *_memory(found), *_whole(found)]
 
 
 def _creates(found: dict[str, Any]) -> list[Figure]:
