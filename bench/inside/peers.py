@@ -152,7 +152,11 @@ def give_image(node: Node) -> None:
     folder.mkdir(mode=0o700)
     try:
         made = lxd.ask("POST", "/images", image(node, folder))
-        lxd.ask("POST", "/images/aliases", {"name": lxd.IMAGE, "target": made["fingerprint"]})
+        lxd.ask(
+            "POST",
+            "/images/aliases",
+            {"name": lxd.IMAGE, "target": made["metadata"]["fingerprint"]},
+        )
     finally:
         shutil.rmtree(folder)
 
