@@ -26,7 +26,7 @@ from corpus.node.records import Limits, Record
 from corpus.node.storage import images
 
 SIZE, MEMORY, CPUS, PIDS = "2G", "1G", 2, 1000
-_SETTLE = 3.0  # seconds from SSH ready: what boots besides has ended
+_SETTLE = 4.0  # seconds from SSH ready: what boots besides has ended
 _IDLE = 15.0
 _CROWDS = 3
 
