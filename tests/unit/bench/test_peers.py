@@ -38,8 +38,7 @@ def test_creating_is_held_against_half_of_lxds_time_and_the_rest_against_all_of_
     met = {figure.name: figure.met for figure in peers.figures(given, "5.0.2")}
     assert met["peers.create"] is False
     assert met["peers.stop"] is True
-    assert met["peers.idle.pss"] is False
-    assert met["peers.idle.charged"] is True
+    assert met["peers.idle.pss"] is None
 
 
 def test_what_grows_with_the_number_misses_its_goal() -> None:
