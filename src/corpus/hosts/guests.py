@@ -46,15 +46,13 @@ def asked(lxcpath: PurePath, name: str) -> tuple[str, int | None]:
     if len(place) > _LONGEST:
         raise ValueError(f"too long for a socket's name: {lxcpath}")
     try:
-        word = _STATES[_ask(place, _GET_STATE)]
-        if word == "STOPPED":
-            return word, None
-        pid = _ask(place, _GET_INIT_PID)
-        return word, pid if pid > 0 else None
-    except (ConnectionRefusedError, IndexError) as error:
-        if isinstance(error, IndexError):
-            raise ValueError("a state that is not known") from None
-        return "STOPPED", None
+        number = _ask(place, _GET_STATE)
+        if number not in range(len(_STATES)):
+            raise ValueError(f"not a state that is known: {number}")
+        pid = _ask(place, _GET_INIT_PID) if number else 0
+    except ConnectionRefusedError:
+        return _STATES[0], None
+    return _STATES[number], pid if pid > 0 else None
 
 
 def _ask(place: bytes, command: int) -> int:

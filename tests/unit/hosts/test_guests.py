@@ -77,7 +77,7 @@ def test_without_a_monitor_it_is_stopped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [answer(99), answer(2, error=-13), answer(2, more=8), b"", b"\0\0\0\0"]
+    "said", [answer(99), answer(-1), answer(2, error=-13), answer(2, more=8), b"", b"\0\0\0\0"]
 )
 def test_what_is_not_understood_is_asked_of_lxc_info(
     monitor: Monitor, said: bytes, monkeypatch: pytest.MonkeyPatch

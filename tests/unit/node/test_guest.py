@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -58,6 +59,16 @@ def test_a_guest_sees_what_lxcfs_shows_without_its_hooks(tmp_path: Path, whole: 
             for name in ("proc/meminfo", "proc/uptime", cpus)
         ),
     ]
+
+
+def test_a_guest_starts_without_an_lxcfs_that_has_died(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dead(self: Path) -> bool:
+        raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN), str(self))
+
+    monkeypatch.setattr(Path, "is_file", dead)
+    assert guest.own_figures(tmp_path) == ["lxc.hook.mount =", "lxc.hook.post-stop ="]
 
 
 def test_of_lxcfs_hooks_none_is_left_and_ours_stays() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from corpus.node.records import Limits, Record, Share
@@ -91,15 +92,16 @@ def own_figures(place: Path = LXCFS) -> list[str]:
     They take the place of lxcfs's hooks: one starts a process for each file, 60 ms in all, the
     other sleeps half a second after every stop, for the sake of control groups that lxcfs
     would show (github.com/lxc/lxcfs/pull/53): guests here have namespaces of them instead.
+    Where lxcfs does not run, or has died, a guest sees the node's.
     """
-    cpus = place / "sys/devices/system/cpu"
-    whole = (cpus / "uevent").is_file()
-    shown = [*place.glob("proc/*"), *([cpus] if whole else cpus.glob("*"))]
-    entries = [f"{path} {path.relative_to(place)} none bind,optional" for path in sorted(shown)]
+    cpus, shown = place / "sys/devices/system/cpu", list[Path]()
+    with suppress(OSError):
+        whole = (cpus / "uevent").is_file()
+        shown = sorted([*place.glob("proc/*"), *([cpus] if whole else cpus.glob("*"))])
     return [
         "lxc.hook.mount =",
         "lxc.hook.post-stop =",
-        *(f"lxc.mount.entry = {entry} 0 0" for entry in entries),
+        *(f"lxc.mount.entry = {p} {p.relative_to(place)} none bind,optional 0 0" for p in shown),
     ]
 
 
