@@ -9,7 +9,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from bench import data, figures, lifecycle, memory, promote, push, release, traffic
+from bench import (
+    data,
+    figures,
+    lifecycle,
+    memory,
+    peers,
+    promote,
+    push,
+    release,
+    scale,
+    traffic,
+)
 from bench.figures import Figure
 from bench.stage import NAME, Stage, load_average
 from corpus.model.errors import CorpusError
@@ -23,6 +34,8 @@ MEASURES: dict[str, tuple[Callable[[Stage, int], list[Figure]], int, str]] = {
     "traffic": (traffic.measure, 1, "100 requests a second during a good and a bad push"),
     "memory": (memory.measure, 3, "idle memory of an environment and of the deploy service"),
     "lifecycle": (lifecycle.measure, 5, "create, stop, start, destroy of an environment"),
+    "peers": (peers.measure, 7, "an environment's life beside LXD, same image, same pool"),
+    "scale": (scale.measure, 1, "fifty environments: what grows with their number"),
 }
 
 
@@ -35,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
         description=f"Measure corpus on a lab of its own ({NAME}), which is made for it and "
         "removed\nafterwards. Each figure stands beside a reference of the same run.",
         epilog=f"measures:\n{listed}\n\nexamples:\n"
-        "  python -m bench                              all of them, some fifteen minutes\n"
+        "  python -m bench                              all of them, some thirty minutes\n"
         "  python -m bench --only push --runs 10        one of them\n"
         "  python -m bench --only push memory --keep    and leave the lab up for the next run\n\n"
         f"The figures are written to {OUTPUT}; docs/reference/bench.md says what each means.\n"

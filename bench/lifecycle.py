@@ -15,7 +15,7 @@ def measure(stage: Stage, runs: int) -> list[Figure]:
     """Measure on the node itself; once more through ``salt-call``, as a sysadmin does it."""
     say(f"{runs} environments made and removed, plain LXC between them")
     taken: dict[str, list[float]] = json.loads(
-        script(stage.lab.node(), "lifecycle", str(runs), timeout=600)
+        script(stage.lab.node(), "lifecycle", str(runs), timeout=600, beside=("waiting",))
     )
     say("the same through salt-call")
     whole, removal = [], []

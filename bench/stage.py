@@ -7,9 +7,9 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from corpus.hosts.base import Host
@@ -22,6 +22,7 @@ NAME = "bench"
 EXAMPLES = Path("examples")
 INSIDE = Path(__file__).with_name("inside")
 PYTHON = "/opt/corpus/bin/python"  # of the images
+_BESIDE = PurePosixPath("/run/corpus-bench")  # on a host
 _PAUSE = 0.0025  # seconds between two requests of the visitor
 
 
@@ -58,10 +59,22 @@ class Stage:
             made.destroy()
 
 
-def script(host: Host, name: str, *words: str, python: str = PYTHON, timeout: float = 300) -> str:
-    """Run a program of ``bench/inside`` on a host and return what it prints."""
-    text = (INSIDE / f"{name}.py").read_text()
-    return host.run([python, "-", *words], stdin=text, timeout=timeout).out
+def script(
+    host: Host,
+    name: str,
+    *words: str,
+    python: str = PYTHON,
+    timeout: float = 300,
+    beside: Sequence[str] = (),
+) -> str:
+    """Run a program of ``bench/inside`` on a host and return what it prints.
+
+    It may import the programs ``beside`` it.
+    """
+    for other in beside:
+        host.put(_BESIDE / f"{other}.py", (INSIDE / f"{other}.py").read_bytes())
+    text, env = (INSIDE / f"{name}.py").read_text(), {"PYTHONPATH": str(_BESIDE)}
+    return host.run([python, "-", *words], stdin=text, timeout=timeout, env=env).out
 
 
 def say(text: str) -> None:

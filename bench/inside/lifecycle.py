@@ -7,7 +7,8 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+
+import waiting
 
 from corpus.commands import lxc
 from corpus.node.context import Node, this_node
@@ -26,22 +27,13 @@ def timed(name: str, act: Callable[[], object]) -> None:
     taken.setdefault(name, []).append(time.perf_counter() - began)
 
 
-def wait_for_deploy(node: Node, record: Record) -> None:
-    """Wait until a push would be served at once."""
-    pid = lifecycle.state(node, record)[1]
-    socket = Path(f"/proc/{pid}/root/run/corpus/deploy.sock")
-    deadline = time.monotonic() + _LONGEST
-    while not socket.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-
-
 def life(node: Node) -> None:
     """Make one environment, stop it, start it, remove it."""
     began = time.perf_counter()
     made = making.create(node, size="2G", wait=_LONGEST)
     taken.setdefault("create", []).append(time.perf_counter() - began)
     id = str(made["id"])
-    wait_for_deploy(node, node.records.get(id))
+    waiting.for_deploy(node, node.records.get(id))
     taken.setdefault("create to deployable", []).append(time.perf_counter() - began)
     timed("stop", lambda: lifecycle.stop(node, id))
 
@@ -50,7 +42,7 @@ def life(node: Node) -> None:
         lifecycle.wait_for_ssh(node, id, _LONGEST)
 
     timed("start", start)
-    wait_for_deploy(node, node.records.get(id))
+    waiting.for_deploy(node, node.records.get(id))
     timed("destroy", lambda: making.destroy(node, id))
 
 

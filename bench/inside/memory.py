@@ -1,15 +1,15 @@
 """Sum the memory of one environment, on its node: argument its first process, as the node sees it.
 
-PSS of its processes (smaps_rollup, proc_pid_smaps(5)), that of the deploy service among them,
-and what its memory control group is charged once its caches were dropped. Bytes.
+PSS of its processes (smaps_rollup, proc_pid_smaps(5)), that of the deploy service among them and
+that of LXC's monitor beside them, and what its memory control group is charged once its caches
+were dropped. Bytes.
 """
 
 import contextlib
 import json
 import sys
 from pathlib import Path
-
-INIT = sys.argv[1]
+from typing import Any
 
 
 def pss(pid: str) -> int:
@@ -21,9 +21,9 @@ def pss(pid: str) -> int:
     return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
 
 
-def processes() -> list[str]:
+def processes(init: str) -> list[str]:
     """Return the processes that share the environment's process ids."""
-    space = Path(f"/proc/{INIT}/ns/pid").readlink()
+    space = Path(f"/proc/{init}/ns/pid").readlink()
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
@@ -32,9 +32,15 @@ def processes() -> list[str]:
     return found
 
 
-def group() -> Path:
+def parent(pid: str) -> str:
+    """Return the process that has started ``pid``."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(line.split()[1] for line in lines if line.startswith("PPid:"))
+
+
+def group(init: str) -> Path:
     """Return the directory of its memory control group, of either layout."""
-    for line in Path(f"/proc/{INIT}/cgroup").read_text().splitlines():
+    for line in Path(f"/proc/{init}/cgroup").read_text().splitlines():
         _number, controllers, path = line.split(":", 2)
         root = Path("/sys/fs/cgroup")
         if "memory" in controllers.split(",") or not controllers:
@@ -56,17 +62,22 @@ def charged(folder: Path) -> int:
     return int((old if old.exists() else new).read_text())
 
 
-shares = {pid: pss(pid) for pid in processes()}
-commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in shares}
-deploy = [pid for pid, words in commands.items() if b"corpus.saltext.service" in words]
-names = {pid: words.split(b"\0")[0].decode().rpartition("/")[2] for pid, words in commands.items()}
-print(
-    json.dumps(
-        {
-            "pss": sum(shares.values()),
-            "deploy": sum(shares[pid] for pid in deploy),
-            "processes": sorted([names[pid], size] for pid, size in shares.items()),
-            "charged": charged(group()),
-        }
-    )
-)
+def look(init: str) -> dict[str, Any]:
+    """Return what the environment whose first process is ``init`` takes."""
+    shares = {pid: pss(pid) for pid in processes(init)}
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in shares}
+    deploy = [pid for pid, words in commands.items() if b"corpus.saltext.service" in words]
+    names = {
+        pid: words.split(b"\0")[0].decode().rpartition("/")[2] for pid, words in commands.items()
+    }
+    return {
+        "pss": sum(shares.values()),
+        "deploy": sum(shares[pid] for pid in deploy),
+        "monitor": pss(parent(init)),
+        "processes": sorted([names[pid], size] for pid, size in shares.items()),
+        "charged": charged(group(init)),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(look(sys.argv[1])))

@@ -89,9 +89,13 @@ def sysctl(key: str, value: int) -> list[str]:
     return ["sysctl", "--quiet", "--write", f"{key}={value}"]
 
 
-def listeners() -> list[str]:
-    """Return the command that prints the listening TCP sockets with their processes."""
-    return ["ss", "--no-header", "--listening", "--tcp", "--numeric", "--processes"]
+def listeners(*, processes: bool = True) -> list[str]:
+    """Return the command that prints the listening TCP sockets, with their ``processes``.
+
+    Those are sought among all of the machine: it takes the longer the more run.
+    """
+    with_names = ["--processes"] if processes else []
+    return ["ss", "--no-header", "--listening", "--tcp", "--numeric", *with_names]
 
 
 def parse_listeners(text: str) -> dict[int, str]:

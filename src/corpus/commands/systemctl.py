@@ -10,9 +10,13 @@ from pathlib import PurePath
 _PLAIN = re.compile(rb"[A-Za-z0-9:_.]")
 
 
-def command(verb: str, units: Sequence[str] = ()) -> list[str]:
-    """Return ``systemctl VERB UNIT…``, never asking for a password and never paging."""
-    return ["systemctl", "--no-ask-password", "--no-pager", "--quiet", verb, "--", *units]
+def command(verb: str, units: Sequence[str] = (), *, wait: bool = True) -> list[str]:
+    """Return ``systemctl VERB UNIT…``, never asking for a password and never paging.
+
+    Without ``wait`` it ends when systemd has taken the order.
+    """
+    how = [] if wait else ["--no-block"]
+    return ["systemctl", "--no-ask-password", "--no-pager", "--quiet", *how, verb, "--", *units]
 
 
 def reload() -> list[str]:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path, PurePath
 
 from corpus.commands import ip, lxc, systemctl
+from corpus.hosts import guests
 from corpus.hosts.base import Host
 from corpus.hosts.container import Container
 from corpus.lab.paths import NodePaths
@@ -31,8 +32,7 @@ class Guest:
         """Return LXC's word for its state, and the pid of its first process."""
         if not (self._config.exists()):
             return "STOPPED", None
-        info = lxc.info(self._paths.lxc, self._paths.container)
-        return lxc.parse_info(self._host.run(info, check=False).out)
+        return guests.state(self._host, self._paths.lxc, self._paths.container)
 
     def running(self) -> bool:
         """Tell whether it runs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -40,6 +41,44 @@ def test_a_guest_sees_the_directory_of_its_socket_and_cannot_write_there() -> No
         f"lxc.mount.entry = /run/corpus-ask/{ID} dev/corpus none "
         "bind,ro,nosuid,nodev,noexec,create=dir 0 0"
     ) in guest.config(Settings(), RECORD, 1400).splitlines()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_guest_sees_what_lxcfs_shows_without_its_hooks(tmp_path: Path, whole: bool) -> None:
+    for name in ("proc/meminfo", "proc/uptime", "sys/devices/system/cpu/online"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    cpus = "sys/devices/system/cpu" if whole else "sys/devices/system/cpu/online"
+    if whole:
+        (tmp_path / cpus / "uevent").touch()
+    assert guest.own_figures(tmp_path) == [
+        "lxc.hook.mount =",
+        "lxc.hook.post-stop =",
+        *(
+            f"lxc.mount.entry = {tmp_path}/{name} {name} none bind,optional 0 0"
+            for name in ("proc/meminfo", "proc/uptime", cpus)
+        ),
+    ]
+
+
+def test_a_guest_starts_without_an_lxcfs_that_has_died(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dead(self: Path) -> bool:
+        raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN), str(self))
+
+    monkeypatch.setattr(Path, "is_file", dead)
+    assert guest.own_figures(tmp_path) == ["lxc.hook.mount =", "lxc.hook.post-stop ="]
+
+
+def test_of_lxcfs_hooks_none_is_left_and_ours_stays() -> None:
+    lines = guest.config(Settings(), RECORD, 1400).splitlines()
+    hooks = [line for line in lines if line.startswith("lxc.hook.")]
+    assert hooks == [
+        "lxc.hook.mount =",
+        "lxc.hook.post-stop =",
+        "lxc.hook.post-stop = /var/lib/corpus/lxc/restart",
+    ]
 
 
 def test_limits_are_written_for_both_layouts() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from corpus.commands import lxc
+from corpus.hosts import guests
 from corpus.hosts.base import Result
 from corpus.hosts.container import Container
 from corpus.hosts.files import write_atomic
@@ -70,8 +71,7 @@ def restart(node: Node, id: str) -> None:
 
 def state(node: Node, record: Record) -> tuple[str, int | None]:
     """Return the guest's state in LXC's words, and the pid of its init."""
-    result = node.host.run(lxc.info(node.settings.lxcpath, record.id), check=False)
-    return lxc.parse_info(result.out)
+    return guests.state(node.host, node.settings.lxcpath, record.id)
 
 
 def wait_for_ssh(node: Node, id: str, seconds: float) -> None:

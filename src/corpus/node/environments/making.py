@@ -7,6 +7,7 @@ what a crash left half-way is removed by the next one or at boot.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -159,19 +160,30 @@ def _free_slot(node: Node, records: Sequence[Record]) -> int:
 
 
 def _make(node: Node, record: Record, keys: Sequence[str]) -> None:
+    with ThreadPoolExecutor(max_workers=1) as beside:  # neither needs the other, and both wait
+        led = beside.submit(_lead, node)
+        _store(node, record, keys)
+        led.result()
+    bring_up(node, record)
+    ready = node.change(record.id, lambda now: now.changed(stage=Stage.READY))
+    if ready.routes:
+        with node.lock():
+            service.apply(node)
+
+
+def _lead(node: Node) -> None:
+    with node.lock():
+        firewall.apply(node)
+
+
+def _store(node: Node, record: Record, keys: Sequence[str]) -> None:
+    """Make the volumes of an environment, and what the node writes into them."""
     settings = node.settings
     source = images.volume(node, images.find(node, record.image))
     home = guest.home(settings, record.id)
     pool.volumes(node).make(home, record.group, record.limits.size, source)
     guest.srv(settings, record.id).chmod(0o755)
     rootfs.write(guest.rootfs(settings, record.id), rootfs.files(node, record, keys))
-    with node.lock():
-        firewall.apply(node)
-    bring_up(node, record)
-    ready = node.change(record.id, lambda now: now.changed(stage=Stage.READY))
-    if ready.routes:
-        with node.lock():
-            service.apply(node)
 
 
 def _undo(node: Node, record: Record) -> None:

@@ -23,7 +23,9 @@ def offer(node: Node, record: Record) -> None:
     node.settings.asks.chmod(0o711)
     os.chown(place, 0, guest.root(node.settings, record))
     place.chmod(0o710)
-    node.host.run(systemctl.command("start", [_unit(record)]), check=False, timeout=10)
+    # Not waited for: the guest's boot, which comes next, takes far longer.
+    order = systemctl.command("start", [_unit(record)], wait=False)
+    node.host.run(order, check=False, timeout=10)
 
 
 def withdraw(node: Node, record: Record) -> None:

@@ -18,7 +18,8 @@ def free_port(node: Node, records: list[Record], asked: int | None) -> int:
     """Return an SSH port that nobody has: ``asked``, or the lowest. Raises Conflict."""
     settings = node.settings
     taken = {record.ssh_port: f"environment {record.id}" for record in records}
-    for port, name in ip.parse_listeners(node.host.run(ip.listeners()).out).items():
+    listing = node.host.run(ip.listeners(processes=asked is not None))  # by name where it is told
+    for port, name in ip.parse_listeners(listing.out).items():
         taken.setdefault(port, f"{name}, which listens on this node")
     if asked is not None:
         if not 0 < asked < 65536:
