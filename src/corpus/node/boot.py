@@ -11,7 +11,7 @@ from typing import Any
 from corpus.commands import systemctl
 from corpus.model.errors import CorpusError, Unsupported
 from corpus.node.context import Node
-from corpus.node.environments import guest, lifecycle, making, snapshots
+from corpus.node.environments import exporting, guest, lifecycle, making, snapshots
 from corpus.node.network import bridge, firewall
 from corpus.node.proxy import service
 from corpus.node.records import Stage
@@ -95,6 +95,7 @@ def _boot(node: Node, record: Record) -> str:
             snapshots.settle(node, record.id)
             return "put back to a snapshot, which was left half-way"
         snapshots.tidy(node, record.id)
+        exporting.tidy(node, record)
         if not record.wanted:
             return "stopped, as it was"
         if not record.autostart and lifecycle.state(node, record)[0] == "STOPPED":

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -25,6 +26,7 @@ from corpus.node.environments.lifecycle import bring_up, let_go, state, wait_for
 from corpus.node.network import addresses, firewall
 from corpus.node.proxy import routes, service
 from corpus.node.records import Limits, Pair, Record, Route, Share, Stage
+from corpus.node.settings import Settings
 from corpus.node.storage import images, pool
 
 
@@ -168,6 +170,11 @@ def _allocate(node: Node, id: str, wanted: Wanted) -> Record:
     return record
 
 
+def staged(settings: Settings, id: str) -> Path:
+    """Return where the root of an environment is unpacked that is made from a file."""
+    return settings.pool / "import" / id
+
+
 def _free_slot(node: Node, records: Sequence[Record]) -> int:
     taken = {record.slot for record in records}
     slot = next((n for n in range(node.settings.idmap_slots) if n not in taken), None)
@@ -222,6 +229,7 @@ def remove(node: Node, record: Record) -> None:
     sockets.withdraw(node, record)
     shares.withdraw(node, record)
     volumes.remove(guest.home(settings, record.id), record.group)
+    volumes.delete(staged(settings, record.id))
     for path in (settings.lxcpath / record.id / "config", settings.lxcpath / record.id / "log"):
         path.unlink(missing_ok=True)
     with suppress(OSError):

@@ -43,15 +43,22 @@ def make(node: Node, source: Path, place: Path, group: str, size: int) -> None:
 
     ``size`` in bytes is what it may store beyond what it begins with. Raises as ``copy``.
     """
-    volumes = pool.volumes(node)
-    try:
-        volumes.make(place, group, size, source / ROOTFS)
-        if subvolumes.is_subvolume(source / ROOTFS) and subvolumes.is_subvolume(place / ROOTFS):
-            nested.fill(source / ROOTFS, place / ROOTFS)
-    except OSError as error:
-        raise _failed(source, error) from None
-    volumes.delete(place / SRV)
+    begin(node, source / ROOTFS, place, group, size)
+    pool.volumes(node).delete(place / SRV)
     copy(node, source / SRV, place / SRV, group)
+
+
+def begin(node: Node, root: Path, place: Path, group: str, size: int) -> None:
+    """Make the place of an environment whose root is a copy of the volume ``root``, as ``make``.
+
+    What it has at /srv is empty.
+    """
+    try:
+        pool.volumes(node).make(place, group, size, root)
+        if subvolumes.is_subvolume(root) and subvolumes.is_subvolume(place / ROOTFS):
+            nested.fill(root, place / ROOTFS)
+    except OSError as error:
+        raise _failed(root, error) from None
 
 
 def delete(node: Node, folder: Path) -> None:

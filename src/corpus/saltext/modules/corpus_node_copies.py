@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
-from corpus.node.environments import cloning, listing
+from corpus.node.environments import cloning, exporting, importing, listing
 from corpus.node.environments import snapshots as shots
 from corpus.saltext.node_calls import edge, node_of, planned, words
 
 __virtualname__ = "corpus_node"
+__func_alias__ = {"import_": "import"}
 __context__: dict[str, Any]
 __opts__: dict[str, Any]
 
@@ -105,3 +107,51 @@ def clone(
     return cloning.clone(
         node, id, new=new, keys=public, freeze=freeze, start=start, wait=wait, **given
     )
+
+
+@edge
+def export(id: str, file: str, freeze: bool = True, test: bool = False) -> dict[str, Any]:
+    """Write an environment, which may run, to a new file on this node.
+
+    CLI Example: ``salt-call --local corpus_node.export ID /var/backups/shop.tar``
+    """
+    node = node_of(__opts__)
+    if test:
+        return planned(exporting.changes(node, id, file))
+    return exporting.export(node, id, file, freeze=freeze, say=_say)
+
+
+@edge
+def import_(
+    file: str,
+    id: str | None = None,
+    platform: str | None = None,
+    size: str | int | None = None,
+    hosts: str | list[str] | None = None,
+    keys: str | list[str] | None = None,
+    digest: str | None = None,
+    start: bool = True,
+    wait: float = 10.0,
+    test: bool = False,
+) -> dict[str, Any]:
+    """Make an environment from an exported file: the same one, or with another ``id`` a copy.
+
+    CLI Example: ``salt-call --local corpus_node.import /var/backups/shop.tar id=new``
+    """
+    node = node_of(__opts__)
+    given = {
+        "id": id,
+        "platform": platform,
+        "size": size,
+        "hosts": None if hosts is None else words(hosts),
+        "digest": digest,
+    }
+    if test:
+        return planned(importing.changes(node, file, **given))
+    return importing.import_(
+        node, file, keys=words(keys), start=start, wait=wait, say=_say, **given
+    )
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
