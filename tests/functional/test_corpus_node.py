@@ -15,9 +15,9 @@ from salt.exceptions import CommandExecutionError  # noqa: E402
 import corpus.saltext  # noqa: E402
 
 FUNCTIONS = {
-    "autostart", "boot", "clone", "create", "destroy", "enlarge", "exec", "facts", "freeze",
-    "image_import", "image_list", "inspect", "limit", "list", "pair", "prepare", "rename",
-    "restart", "restore", "route", "saltify_check", "saltify_key", "saltify_list",
+    "autostart", "boot", "clone", "create", "destroy", "enlarge", "exec", "export", "facts",
+    "freeze", "image_import", "image_list", "import", "inspect", "limit", "list", "pair", "prepare",
+    "rename", "restart", "restore", "route", "saltify_check", "saltify_key", "saltify_list",
     "saltify_prepare", "saltify_remove", "snapshot", "snapshot_delete", "snapshots", "start",
     "stop", "thaw", "unpair", "unroute",
 }  # fmt: skip
