@@ -35,7 +35,9 @@ from corpus.hosts.members import (
 )  # fmt: skip
 from corpus.model.errors import Unsupported
 
-ATTRIBUTES: Final = (b"user.", b"trusted.", b"security.capability", b"system.posix_acl_")
+ATTRIBUTES: Final = (
+    b"user.", b"trusted.", b"security.capability", b"system.posix_acl_", b"btrfs.",
+)  # fmt: skip
 DIALECT: Final = Dialect(
     (FILE, HARD_LINK, LINK, DEVICE, FOLDER, FIFO), ATTRIBUTES, whole=True, longest=1 << 20
 )
