@@ -53,6 +53,7 @@ UNIT = (
 # What its root makes: subvolumes within subvolumes, read-only ones, and every kind of file.
 FURNISH = """
 import os, socket, struct
+from pathlib import Path
 from corpus.hosts import subvolumes
 data, kept = Path("/srv/data"), Path("/srv/kept")
 for path in (data, data / "deep", kept, kept / "within"):
@@ -149,13 +150,15 @@ def in_pool(node: Host) -> list[str]:
 def site(node: Host) -> Iterator[Site]:
     before = in_pool(node)
     one = Site(node, salt.call(node, "corpus_node.create", size="1G", hosts=["life.example"]))
-    for path, text in (("/srv/server.py", SERVER), ("/etc/systemd/system/app.service", UNIT)):
-        one.inside.run(["dd", "status=none", f"of={path}"], stdin=text)
-    one.python(FURNISH)
-    one.inside.run(["systemctl", "enable", "--now", "--quiet", "app"])
-    one.call("route", "life.example", PORT)
-    yield one
-    assert one.call("destroy") is True
+    try:
+        for path, text in (("/srv/server.py", SERVER), ("/etc/systemd/system/app.service", UNIT)):
+            one.inside.run(["dd", "status=none", f"of={path}"], stdin=text)
+        one.python(FURNISH)
+        one.inside.run(["systemctl", "enable", "--now", "--quiet", "app"])
+        one.call("route", "life.example", PORT)
+        yield one
+    finally:
+        assert one.call("destroy") is True
     assert set(in_pool(node)) <= {*before, f"{POOL}/import:"}
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from corpus.hosts import beneath, nested, subvolumes
 from corpus.model.errors import Conflict
+from corpus.node.storage import packing
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a filesystem: needs root")
 
@@ -104,3 +105,20 @@ def test_below_a_hostile_directory_no_link_is_followed(tmp_path: Path) -> None:
     assert (mine / "file").read_text() == "mine"
     assert (theirs / "link").read_text() == "theirs"
     assert (theirs / "new/place/file").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_packed_volume_has_them_again(top: Path, tmp_path: Path) -> None:
+    copy, stream = top.with_name("copy"), tmp_path / "stream"
+    handle = os.open(stream, os.O_RDWR | os.O_CREAT)
+    try:
+        what = packing.pack(top, handle, lambda _: None)
+    finally:
+        os.close(handle)
+    subvolumes.create(copy)
+    packing.unpack([stream.read_bytes()], copy, what, lambda _: None)
+    assert nested.everything(copy) == nested.everything(top)
+    assert (copy / "kept/within/file").read_text() == "kept/within"
+    plain = tmp_path / "plain"  # where there are none, they become directories
+    plain.mkdir()
+    packing.unpack([stream.read_bytes()], plain, what, lambda _: None)
+    assert (plain / "kept/within/file").read_text() == "kept/within"
