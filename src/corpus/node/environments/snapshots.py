@@ -287,9 +287,3 @@ def tidy(node: Node, id: str) -> None:
     """Remove what a crash left of a snapshot, as the node does at boot."""
     with node.lock(id):
         sweep(node, lifecycle.ready(node, id))
-
-
-def clear(node: Node, id: str) -> None:
-    """Remove all snapshots of an environment that goes."""
-    for path in folder(node.settings, id).glob("*"):
-        copies.delete(node, path)
