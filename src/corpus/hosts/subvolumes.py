@@ -2,14 +2,16 @@
 
 Source: the kernel's include/uapi/linux/btrfs.h (BTRFS_IOC_SNAP_CREATE_V2 0x50009417,
 SUBVOL_CREATE 0x5000940e, SNAP_DESTROY 0x5000940f, QUOTA_CTL 0xc0109428,
-GET_SUBVOL_ROOTREF 0xd000943d).
+GET_SUBVOL_ROOTREF 0xd000943d, SUBVOL_GETFLAGS 0x80089419, SUBVOL_SETFLAGS 0x4008941a).
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
+import stat
 import struct
 from pathlib import Path
 
@@ -21,7 +23,11 @@ _SNAP_CREATE_V2 = 0x50009417
 _GET_SUBVOL_ROOTREF = 0xD000943D
 _QUOTA_CTL = 0xC0109428
 _QUOTA_ENABLE_SIMPLE = 4
+_SUBVOL_GETFLAGS = 0x80089419
+_SUBVOL_SETFLAGS = 0x4008941A
+_READ_ONLY, _INHERIT = 2, 4  # flags of a subvolume, and of SNAP_CREATE_V2
 _SUBVOLUME_INODE = 256
+_HOLE_INODE = 2
 
 
 def is_btrfs(path: Path) -> bool:
@@ -48,6 +54,11 @@ def is_subvolume(path: Path) -> bool:
     )
 
 
+def is_root(handle: int) -> bool:
+    """Tell the same of an open directory that is known to lie on btrfs."""
+    return os.fstat(handle).st_ino == _SUBVOLUME_INODE
+
+
 def _call(folder: Path, request: int, argument: bytearray) -> None:
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -67,15 +78,41 @@ def create(path: Path) -> None:
         raise
 
 
-def snapshot(source: Path, target: Path) -> None:
-    """Make ``target`` a writable snapshot of the subvolume ``source``: no bytes are copied."""
+def snapshot(source: Path, target: Path, group: str | None = None) -> None:
+    """Make ``target`` a writable snapshot of the subvolume ``source``: no bytes are copied.
+
+    It is accounted to the quota group ``group``, such as ``2/77``.
+    """
     handle = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        flags = size = address = 0
+        if group is not None:
+            level, _, number = group.partition("/")
+            # struct btrfs_qgroup_inherit: one group, no limits
+            inherit = struct.pack("<10Q", 0, 1, *[0] * 7, int(level) << 48 | int(number))
+            buffer = ctypes.create_string_buffer(inherit, len(inherit))
+            flags, size, address = _INHERIT, len(inherit), ctypes.addressof(buffer)
         name = os.fsencode(target.name)
-        argument = struct.pack("<qQQ32x4040s", handle, 0, 0, name)
+        argument = struct.pack("<qQQQQ16x4040s", handle, 0, flags, size, address, name)
         _call(target.parent, _SNAP_CREATE_V2, bytearray(argument))
     finally:
         os.close(handle)
+
+
+def set_read_only(path: Path, wanted: bool) -> None:
+    """Let nobody change what is in a subvolume, root neither; or let them again."""
+    flags = bytearray(8)
+    _call(path, _SUBVOL_GETFLAGS, flags)
+    old = int.from_bytes(flags, "little")
+    new = old | _READ_ONLY if wanted else old & ~_READ_ONLY
+    if new != old:
+        _call(path, _SUBVOL_SETFLAGS, bytearray(new.to_bytes(8, "little")))
+
+
+def is_hole(path: Path) -> bool:
+    """Tell whether ``path`` is the empty directory that a snapshot has for a subvolume within."""
+    status = path.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_ino == _HOLE_INODE
 
 
 def delete(path: Path) -> None:
@@ -87,8 +124,9 @@ def delete(path: Path) -> None:
     try:
         _call(path.parent, _SNAP_DESTROY, bytearray(argument))
     except OSError as error:
-        if error.errno != errno.ENOTEMPTY:
+        if error.errno not in (errno.ENOTEMPTY, errno.EROFS):
             raise
+        set_read_only(path, False)
         for inner in nested(path):
             delete(inner)
         _call(path.parent, _SNAP_DESTROY, bytearray(argument))

@@ -14,7 +14,7 @@ from corpus.node.context import Node
 from corpus.node.environments import exporting, guest, lifecycle, making, snapshots
 from corpus.node.network import bridge, firewall
 from corpus.node.proxy import service
-from corpus.node.records import Stage
+from corpus.node.records import Record, Stage
 from corpus.node.storage import pool
 
 _IDMAPPED_BTRFS = (5, 15)
