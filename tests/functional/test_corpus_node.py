@@ -15,10 +15,11 @@ from salt.exceptions import CommandExecutionError  # noqa: E402
 import corpus.saltext  # noqa: E402
 
 FUNCTIONS = {
-    "boot", "create", "destroy", "enlarge", "exec", "facts", "image_import", "image_list",
-    "inspect", "limit", "list", "pair", "pool_grow", "pool_health", "pool_scrub", "prepare",
-    "route", "saltify_check", "saltify_key", "saltify_list", "saltify_prepare", "saltify_remove",
-    "start", "stop", "unpair", "unroute",
+    "autostart", "boot", "clone", "create", "destroy", "enlarge", "exec", "export", "facts",
+    "freeze", "image_import", "image_list", "import", "inspect", "limit", "list", "pair",
+    "pool_grow", "pool_health", "pool_scrub", "prepare", "rename", "restart", "restore", "route",
+    "saltify_check", "saltify_key", "saltify_list", "saltify_prepare", "saltify_remove",
+    "snapshot", "snapshot_delete", "snapshots", "start", "stop", "thaw", "unpair", "unroute",
 }  # fmt: skip
 ID = "11111111-2222-4333-8444-555555555555"
 

@@ -76,6 +76,19 @@ def archive(folder: Path, *, mtime: int) -> list[str]:
             f"--mtime=@{mtime}", "--no-recursion", "--null", "--files-from=-"]  # fmt: skip
 
 
+def whole(folder: Path) -> list[str]:
+    """Return the command that writes all that is in ``folder`` as a tar, with all that files have.
+
+    Owners are numbers, holes stay holes, access lists are among the extended attributes. Sockets
+    are left out: who listens at one makes it anew.
+    """
+    return ["tar", "--create", "--file=-", f"--directory={folder}", "--format=posix",
+            "--blocking-factor=128", "--numeric-owner", "--sparse", "--sort=none",
+            "--xattrs", "--xattrs-include=*", "--warning=no-file-ignored",
+            "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
+            "--", "."]  # fmt: skip
+
+
 def compress() -> list[str]:
     """Return the filter that compresses; its output does not depend on the number of cores.
 

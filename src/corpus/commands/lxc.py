@@ -66,6 +66,16 @@ def stop(lxcpath: PurePath, name: str, *, timeout: int = 20, kill: bool = False)
     return ["lxc-stop", f"--lxcpath={lxcpath}", f"--name={name}", *how]
 
 
+def freeze(lxcpath: PurePath, name: str) -> list[str]:
+    """Return the command that halts every process of a running container where it is."""
+    return ["lxc-freeze", f"--lxcpath={lxcpath}", f"--name={name}"]
+
+
+def thaw(lxcpath: PurePath, name: str) -> list[str]:
+    """Return the command that lets a frozen container go on."""
+    return ["lxc-unfreeze", f"--lxcpath={lxcpath}", f"--name={name}"]
+
+
 def info(lxcpath: PurePath, name: str) -> list[str]:
     """Return the command that prints a container's state and first process."""
     return ["lxc-info", f"--lxcpath={lxcpath}", f"--name={name}", "--state", "--pid"]

@@ -80,6 +80,14 @@ class Local(Host):
             raise NotFound(f"no such file: {path}") from None
 
 
+def interactive(argv: Sequence[str]) -> int:
+    """Run ``argv`` at this process's own terminal; return its code. Raises CommandFailed."""
+    try:
+        return subprocess.call(list(argv))
+    except OSError as error:
+        raise CommandFailed(argv, 127, str(error)) from None
+
+
 def identity(user: str) -> tuple[list[str], dict[str, str]]:
     """Return what a command begins with to run as ``user``, and the names for its environment.
 

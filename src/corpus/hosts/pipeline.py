@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
+from corpus.hosts.files import write_all
 from corpus.model.errors import CommandFailed
 
 _BUFFER = 1 << 18
@@ -110,6 +112,39 @@ def pipe() -> tuple[int, int]:
     ends = os.pipe()
     widen(ends[0])
     return ends
+
+
+@contextmanager
+def fed(pieces: Iterable[bytes]) -> Iterator[tuple[int, Callable[[], str]]]:
+    """Yield a pipe that a thread writes ``pieces`` to, and what tells their SHA-256 in the end.
+
+    That raises the error that ended the pieces early, an OSError.
+    """
+    reading, writing = pipe()
+    digest, failures = hashlib.sha256(), []
+
+    def feed() -> None:
+        try:
+            with open(writing, "wb", 0) as target:  # noqa: PTH123
+                for data in pieces:
+                    digest.update(data)
+                    write_all(target.fileno(), data)
+        except OSError as error:
+            failures.append(error)
+
+    def told() -> str:
+        thread.join()
+        if failures:
+            raise failures[0]
+        return digest.hexdigest()
+
+    thread = threading.Thread(target=feed, daemon=True)
+    thread.start()
+    try:
+        yield reading, told
+    finally:
+        os.close(reading)  # who still writes is told so, and ends
+        thread.join()
 
 
 def _kill(started: Sequence[subprocess.Popen[bytes]]) -> None:

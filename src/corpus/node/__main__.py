@@ -1,4 +1,7 @@
-"""``python -m corpus.node boot|halt|facts|answer|restart``: what the node's systemd units call."""
+"""``python -m corpus.node COMMAND``: what the node's systemd units call, and a console.
+
+``console ID`` gives a login shell in an environment, at the terminal that it is called from.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m corpus.node", description=__doc__)
     parser.add_argument("--settings", type=Path, default=DEFAULT_FILE)
-    commands = ["boot", "halt", "facts", "prepare", "answer", "restart"]
+    commands = ["boot", "halt", "facts", "prepare", "answer", "restart", "console"]
     parser.add_argument("command", choices=commands)
-    parser.add_argument("id", nargs="?", default="", help="of the environment to restart")
+    parser.add_argument("id", nargs="?", default="", help="of the environment")
+    parser.add_argument("--user", default="root", help="whose shell a console is")
     given = parser.parse_args(arguments)
     try:
         node = this_node(given.settings)
@@ -30,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         # Here, so that an environment that asks does not wait for it.
         from corpus.node import boot
-        from corpus.node.environments import lifecycle
+        from corpus.node.environments import console, lifecycle
 
         if given.command == "boot":
             outcome = boot.boot(node)
@@ -38,7 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"{id}: {what}")
             return 1 if any(what.startswith("failed") for what in outcome.values()) else 0
         if given.command == "restart":
-            lifecycle.restart(node, given.id)
+            lifecycle.come_back(node, given.id)
+        elif given.command == "console":
+            return console.attach(node, given.id, given.user)
         elif given.command == "halt":
             boot.halt(node)
         else:

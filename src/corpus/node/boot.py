@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from corpus.commands import systemctl
 from corpus.model.errors import CorpusError, Unsupported
 from corpus.node.context import Node
-from corpus.node.environments import guest, lifecycle, making
+from corpus.node.environments import exporting, guest, lifecycle, making, snapshots
 from corpus.node.network import bridge, firewall
 from corpus.node.proxy import service
 from corpus.node.records import Record, Stage
 from corpus.node.storage import pool
 
 _IDMAPPED_BTRFS = (5, 15)
+_AT_ONCE = 4  # guests that start at the same time
 
 
 def prepare(node: Node) -> dict[str, Any]:
@@ -68,26 +70,41 @@ def _subordinate_ids(node: Node) -> None:
 def boot(node: Node) -> dict[str, str]:
     """Rebuild everything from the records; return what became of each environment.
 
+    Those of a lower order are started first, those of the same one together, a few at a time.
     One that does not start does not keep the others from starting.
     """
     prepare(node)
-    volumes = pool.volumes(node)
     outcome = {id: f"failed: {problem}" for id, problem in node.records.damaged().items()}
-    for record in node.records.all():
-        try:
-            if record.stage is not Stage.READY:
-                making.destroy(node, record.id)
-                outcome[record.id] = f"removed, it was left {record.stage}"
-                continue
-            volumes.attach(guest.home(node.settings, record.id))
-            if record.wanted:
-                lifecycle.start(node, record.id)
-                outcome[record.id] = "started"
-            else:
-                outcome[record.id] = "stopped, as it was"
-        except (CorpusError, OSError) as error:
-            outcome[record.id] = f"failed: {error}"
+    records = sorted(node.records.all(), key=lambda record: record.order)  # else the oldest first
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as workers:
+        for _, equals in groupby(records, key=lambda record: record.order):
+            alike = list(equals)
+            said = workers.map(lambda record: _boot(node, record), alike)
+            outcome |= {record.id: what for record, what in zip(alike, said, strict=True)}
     return outcome
+
+
+def _boot(node: Node, record: Record) -> str:
+    """Do with one environment what its record says; tell what became of it."""
+    try:
+        if record.half_made:
+            making.destroy(node, record.id)
+            return f"removed, it was left {record.stage}"
+        pool.volumes(node).attach(guest.home(node.settings, record.id))
+        if record.stage is Stage.RESTORING:
+            snapshots.settle(node, record.id)
+            return "put back to a snapshot, which was left half-way"
+        snapshots.tidy(node, record.id)
+        exporting.tidy(node, record)
+        if not record.wanted:
+            return "stopped, as it was"
+        if not record.autostart and lifecycle.state(node, record)[0] == "STOPPED":
+            node.change(record.id, lambda now: now.changed(wanted=False))
+            return "stopped, its autostart is off"
+        lifecycle.start(node, record.id)
+        return "started"
+    except (CorpusError, OSError) as error:
+        return f"failed: {error}"
 
 
 def halt(node: Node, timeout: int = 20) -> None:

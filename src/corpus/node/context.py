@@ -11,6 +11,7 @@ from pathlib import Path
 
 from corpus.hosts.base import Host
 from corpus.hosts.local import Local
+from corpus.model.errors import Conflict
 from corpus.node.records import Record, Records
 from corpus.node.settings import DEFAULT_FILE, Settings, load
 
@@ -28,18 +29,20 @@ class Node:
         return Records(self.settings.records)
 
     @contextmanager
-    def lock(self, name: str = "node") -> Iterator[None]:
+    def lock(self, name: str = "node", *, wait: bool = True) -> Iterator[None]:
         """Hold one of the node's locks; the kernel frees it when the holder dies.
+
+        Without ``wait``, Conflict is raised when somebody holds it.
 
         An environment's lock (its id) is taken before ``node``, which guards what all share:
         addresses, ports, firewall, proxy.
         """
         self.settings.locks.mkdir(parents=True, exist_ok=True)
         path = self.settings.locks / name
-        handle = _locked(path)
+        handle = _locked(path, wait)
         while not _still(path, handle):  # its last holder has removed the file
             os.close(handle)
-            handle = _locked(path)
+            handle = _locked(path, wait)
         try:
             yield
         finally:
@@ -59,9 +62,13 @@ class Node:
         return new
 
 
-def _locked(path: Path) -> int:
+def _locked(path: Path, wait: bool) -> int:
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise Conflict(f"{path.name} is busy", mend="wait until that is done") from None
     return handle
 
 

@@ -22,6 +22,7 @@ class Stage(StrEnum):
 
     CREATING = "creating"
     READY = "ready"
+    RESTORING = "restoring"
     DESTROYING = "destroying"
 
 
@@ -73,7 +74,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Record:
-    """One environment as the node remembers it. ``slot`` numbers its range of user ids."""
+    """One environment as the node remembers it. ``slot`` numbers its range of user ids.
+
+    It is started at boot when it is ``wanted``, as start and stop say, and ``autostart`` is on:
+    those of a lower ``order`` first, those of the same one together.
+    """
 
     id: str
     platform: Platform
@@ -87,12 +92,19 @@ class Record:
     shares: tuple[Share, ...] = ()
     stage: Stage = Stage.READY
     wanted: bool = True
+    autostart: bool = True
+    order: int = 0
     made: str = ""
 
     @property
     def name(self) -> str:
         """The guest's host name."""
         return f"{self.platform}-{self.id[:8]}"
+
+    @property
+    def half_made(self) -> bool:
+        """Whether it was left by a crash when it was made or removed: nobody's data is in it."""
+        return self.stage in (Stage.CREATING, Stage.DESTROYING)
 
     @property
     def interface(self) -> str:

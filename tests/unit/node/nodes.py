@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,13 +17,28 @@ ID = "11111111-2222-4333-8444-555555555555"
 OTHER = "99999999-2222-4333-8444-555555555555"
 
 
+_STATES = {
+    "lxc-start": "RUNNING\nPID: 42",
+    "lxc-stop": "STOPPED",
+    "lxc-freeze": "FROZEN\nPID: 42",
+    "lxc-unfreeze": "RUNNING\nPID: 42",
+}
+
+
 def _info(host: Fake, argv: Sequence[str]) -> str:
     name = next(word for word in argv if word.startswith("--name="))
     for command in reversed(host.commands[:-1]):
-        if name in command and command[0] in ("lxc-start", "lxc-stop"):
-            running = command[0] == "lxc-start"
-            return "State: RUNNING\nPID: 42\n" if running else "State: STOPPED\n"
+        if name in command and command[0] in _STATES:
+            return f"State: {_STATES[command[0]]}\n"
     return "State: STOPPED\n"
+
+
+def _copy(argv: Sequence[str]) -> str:
+    """Copy as cp(1) would; an image that nobody has made is an empty directory."""
+    source, target = Path(argv[-2]), Path(argv[-1])
+    source.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
+    return ""
 
 
 def make(folder: Path, **changes: object) -> tuple[Node, Fake]:
@@ -39,6 +55,7 @@ def make(folder: Path, **changes: object) -> tuple[Node, Fake]:
     ):
         path.mkdir(parents=True, exist_ok=True)
     host = Fake()
+    host.answer("cp", _copy)
     host.answer("df", "1B-blocks Avail\n 107374182400 53687091200\n")
     host.answer("ip -4 -json", "[]")
     host.answer("lxc-info", lambda argv: _info(host, argv))

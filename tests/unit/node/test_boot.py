@@ -52,9 +52,8 @@ def test_one_environment_that_fails_does_not_keep_the_others(tmp_path: Path) -> 
         making.create(node, id=id, wait=0)
     node, host = nodes.reload(tmp_path)
     host.prepare_failure("lxc-start", err="broken")
-    outcome = boot.boot(node)
-    assert outcome[nodes.ID].startswith("failed")
-    assert outcome[nodes.OTHER] == "started"
+    outcome = boot.boot(node)  # they start together: either may be the one
+    assert sorted(what.split(":")[0] for what in outcome.values()) == ["failed", "started"]
 
 
 def test_halt_stops_all_and_changes_no_wish(tmp_path: Path) -> None:

@@ -220,11 +220,11 @@ def test_a_guest_that_reboots_itself_is_started_by_the_node(node: Node) -> None:
     host = _host(node)
     lifecycle.halt(node, node.records.get(nodes.ID))
     host.calls.clear()
-    lifecycle.restart(node, nodes.ID)
+    lifecycle.come_back(node, nodes.ID)
     assert len(nodes.ran(host, "lxc-start")) == 1
     lifecycle.stop(node, nodes.ID)
     host.calls.clear()
-    lifecycle.restart(node, nodes.ID)
+    lifecycle.come_back(node, nodes.ID)
     assert nodes.ran(host, "lxc-start") == []
 
 

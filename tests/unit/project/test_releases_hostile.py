@@ -185,7 +185,7 @@ def test_a_disk_that_gets_full(project: Project, monkeypatch: pytest.MonkeyPatch
 
     archive = zstd(tar(ROOT, (member("./a"), b"x")))
     manifest = put(project, archive, 1, 2)
-    monkeypatch.setattr("corpus.project.releases.extracting.write_all", full)
+    monkeypatch.setattr("corpus.hosts.extracting.write_all", full)
     with pytest.raises(ReleaseRefused, match="No space left"):
         releases.unpack(project, manifest, project.paths.root / "target")
     assert not (project.paths.root / "target").exists()

@@ -1,11 +1,12 @@
-"""A made environment runs: start, stop, other limits, commands inside."""
+"""A made environment runs: start, stop, freeze, other limits, commands inside."""
 
 from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 from corpus.commands import lxc
 from corpus.hosts import guests
@@ -22,11 +23,16 @@ from corpus.node.storage import pool
 
 
 def bring_up(node: Node, record: Record) -> None:
-    """Start a guest unless it runs; an error tells LXC's reasons. Hold the environment's lock."""
+    """Start a guest unless it runs; a frozen one goes on. Hold the environment's lock.
+
+    An error tells LXC's reasons.
+    """
     pool.volumes(node).attach(guest.home(node.settings, record.id))
     sockets.offer(node, record)
     rootfs.identify(node, record)
-    if state(node, record)[0] != "STOPPED":
+    if (found := state(node, record)[0]) != "STOPPED":
+        if found == "FROZEN":
+            let_go(node, record)
         return
     guest.shut(node.settings, record)
     folder = node.settings.lxcpath / record.id
@@ -51,6 +57,8 @@ systemctl start --no-block "corpus-restart@$LXC_NAME.service"
 exit 1
 """
 _PATIENCE = 30  # seconds until LXC has cleaned up behind a guest
+_REST = 15  # seconds for all processes of a guest to come to rest, or to go on
+_LAST = 1000  # the highest order of a start at boot
 
 
 def prepare(node: Node) -> None:
@@ -58,7 +66,7 @@ def prepare(node: Node) -> None:
     write_atomic(guest.restart_hook(node.settings), _HOOK, 0o755)
 
 
-def restart(node: Node, id: str) -> None:
+def come_back(node: Node, id: str) -> None:
     """Start a guest that has asked for a reboot, once it is down; raises NotFound."""
     deadline = time.monotonic() + _PATIENCE
     while state(node, node.records.get(id))[0] != "STOPPED" and time.monotonic() < deadline:
@@ -102,6 +110,118 @@ def stop(node: Node, id: str, timeout: int = 30) -> Record:
     return _want(node, id, wanted=False, timeout=timeout)
 
 
+def restart(node: Node, id: str, timeout: int = 30) -> Record:
+    """Stop an environment as ``stop`` does, and start it. Requests are held meanwhile."""
+    id = node.records.resolve(id)
+    with node.lock(id):
+        ready(node, id)
+        record = node.change(id, lambda now: now.changed(wanted=True))
+        halt(node, record, timeout)
+        bring_up(node, record)
+    return record
+
+
+def freeze(node: Node, id: str) -> Record:
+    """Halt every process of a running environment where it is; fine when it is frozen.
+
+    Not across boots. Raises Conflict when it does not run.
+    """
+    id = node.records.resolve(id)
+    with node.lock(id):
+        record = runs(node, id)
+        if state(node, record)[0] != "FROZEN":
+            hold_still(node, record)
+    return record
+
+
+def thaw(node: Node, id: str) -> Record:
+    """Let a frozen environment go on; fine when it runs. Raises Conflict when it is stopped."""
+    id = node.records.resolve(id)
+    with node.lock(id):
+        record = runs(node, id)
+        if state(node, record)[0] == "FROZEN":
+            let_go(node, record)
+    return record
+
+
+def check_awake(node: Node, record: Record) -> None:
+    """Raise Conflict when an environment is frozen: nothing that begins there would go on."""
+    if state(node, record)[0] == "FROZEN":
+        raise Conflict(f"environment {record.name} is frozen", mend=f"corpus_node.thaw {record.id}")
+
+
+def runs(node: Node, id: str) -> Record:
+    """Return the record of an environment that runs, frozen or not. Raises Conflict."""
+    record = ready(node, id)
+    if state(node, record)[0] == "STOPPED":
+        raise Conflict(f"environment {record.name} is stopped", mend=f"corpus_node.start {id}")
+    return record
+
+
+def hold_still(node: Node, record: Record) -> None:
+    """Freeze a running guest; one that does not come to rest goes on, and CommandFailed says so."""
+    try:
+        node.host.run(lxc.freeze(node.settings.lxcpath, record.id), timeout=_REST)
+    except CommandFailed:
+        let_go(node, record)
+        raise
+
+
+def let_go(node: Node, record: Record) -> None:
+    """Thaw a frozen guest."""
+    node.host.run(lxc.thaw(node.settings.lxcpath, record.id), timeout=_REST)
+
+
+@contextmanager
+def still(node: Node, record: Record, *, wanted: bool = True) -> Iterator[None]:
+    """Have a running guest frozen within the block, where that is ``wanted``.
+
+    One that was frozen before stays so.
+    """
+    if not wanted or state(node, record)[0] != "RUNNING":
+        yield
+        return
+    hold_still(node, record)
+    try:
+        yield
+    finally:
+        let_go(node, record)
+
+
+def autostart(node: Node, id: str, *, on: bool | None = None, order: int | None = None) -> Record:
+    """Say whether an environment starts at boot, and when; what is None stays.
+
+    Lower orders start first, equal ones together. Raises InvalidInput, NotFound.
+    """
+    given = check_autostart(on, order)
+    return node.change(node.records.resolve(id), lambda now: now.changed(**given))
+
+
+def check_autostart(on: bool | None, order: int | None) -> dict[str, bool | int]:
+    """Return what is to be changed in a record. Raises InvalidInput."""
+    found: dict[str, bool | int] = {}
+    if on is not None:
+        if not isinstance(on, bool):
+            raise InvalidInput(f"on is true or false, not {on!r:.40}")
+        found["autostart"] = on
+    if order is not None:
+        if isinstance(order, bool) or not isinstance(order, int) or abs(order) > _LAST:
+            raise InvalidInput(f"not an order: {order!r:.40}", mend=f"use -{_LAST} to {_LAST}")
+        found["order"] = order
+    return found
+
+
+def rename(node: Node, id: str, name: str) -> NoReturn:
+    """Refuse another name for an environment, and say what to do. Raises Conflict, NotFound."""
+    record = node.records.get(id)
+    raise Conflict(
+        f"environment {record.name} cannot be called {ascii(name)[:60]}: its name is made of its "
+        "type and its id, and pairs, signatures of releases, and what watches it know it by these",
+        mend=f"lead a host name to it: corpus_node.route {record.id} NAME; or for another id: "
+        f"corpus_node.clone {record.id}, then destroy this one",
+    )
+
+
 def _want(node: Node, id: str, *, wanted: bool, timeout: int = 30) -> Record:
     id = node.records.resolve(id)
     with node.lock(id):
@@ -115,8 +235,14 @@ def _want(node: Node, id: str, *, wanted: bool, timeout: int = 30) -> Record:
 
 
 def halt(node: Node, record: Record, timeout: int = 30) -> None:
-    """Stop a guest if it runs, cleanly within ``timeout`` seconds, else at once."""
-    if state(node, record)[0] != "STOPPED":
+    """Stop a guest if it runs, cleanly within ``timeout`` seconds, else at once.
+
+    A frozen one would not hear that it is to end: it is thawed.
+    """
+    found = state(node, record)[0]
+    if found == "FROZEN":
+        let_go(node, record)
+    if found != "STOPPED":
         node.host.run(lxc.stop(node.settings.lxcpath, record.id, timeout=timeout))
 
 
@@ -124,9 +250,12 @@ def ready(node: Node, id: str) -> Record:
     """Return the record of an environment that is whole; raises NotFound, Conflict."""
     record = node.records.get(id)
     if record.stage is not Stage.READY:
+        restoring = record.stage is Stage.RESTORING
         raise Conflict(
             f"environment {id} was left half-way ({record.stage})",
-            mend="create it again with this id, or destroy it",
+            mend=f"corpus_node.start {id} ends it"
+            if restoring
+            else "create it again with this id, or destroy it",
         )
     return record
 
@@ -161,7 +290,7 @@ def limit(
                 mend="free space first, or ask for more",
             )
         volumes.limit(record.group, new.size)
-        if state(node, record)[0] == "RUNNING":
+        if state(node, record)[0] != "STOPPED":
             _limit_running(node, record.id, new)
         return node.change(id, lambda now: now.changed(limits=new))
 
@@ -193,6 +322,7 @@ def execute(
     record = ready(node, node.records.resolve(id))
     if isinstance(argv, str) or not argv:
         raise InvalidInput("a command is a list of words", mend='write ["ls", "-l"]')
+    check_awake(node, record)
     inside = Container(record.id, node.host, node.settings.lxcpath)
     words = [str(word) for word in argv]
     return inside.run(words, stdin=stdin, user=user, timeout=timeout, check=False)

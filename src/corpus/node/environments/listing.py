@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from corpus.node.context import Node
-from corpus.node.environments import guest, room
+from corpus.node.environments import guest, room, snapshots
 from corpus.node.environments.lifecycle import state
 from corpus.node.records import Record, Stage
 from corpus.node.storage import pool
@@ -31,6 +31,8 @@ def _describe(node: Node, record: Record, usage: dict[str, Any]) -> dict[str, An
         "platform": str(record.platform),
         "state": status.lower() if record.stage is Stage.READY else str(record.stage),
         "wanted": record.wanted,
+        "autostart": record.autostart,
+        "order": record.order,
         "pid": pid,
         "address": record.address,
         "ssh_port": record.ssh_port,
@@ -44,6 +46,7 @@ def _describe(node: Node, record: Record, usage: dict[str, Any]) -> dict[str, An
         "routes": [vars(route) for route in record.routes],
         "share": {share.project: share.directory for share in record.shares},
         "pairs": [vars(pair) for pair in record.pairs],
+        "snapshots": snapshots.names(node, record.id),
         "made": record.made,
         "rootfs": str(guest.rootfs(node.settings, record.id)),
         "srv": str(guest.srv(node.settings, record.id)),

@@ -6,25 +6,28 @@ what a crash left half-way is removed by the next one or at boot.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from corpus.commands import lxc
 from corpus.model.errors import Conflict, CorpusError, InvalidInput
-from corpus.model.mode import parse_platform
+from corpus.model.mode import Platform, parse_platform
 from corpus.model.names import environment_id
 from corpus.node import pairing
 from corpus.node.context import Node
-from corpus.node.environments import guest, leftovers, listing, rootfs, shares, sockets
+from corpus.node.environments import guest, leftovers, listing, rootfs, shares, snapshots, sockets
 from corpus.node.environments import limits as bounds
-from corpus.node.environments.lifecycle import bring_up, state, wait_for_ssh
+from corpus.node.environments.lifecycle import bring_up, let_go, state, wait_for_ssh
 from corpus.node.network import addresses, firewall
 from corpus.node.proxy import routes, service
-from corpus.node.records import Limits, Record, Route, Share, Stage
+from corpus.node.records import Limits, Pair, Record, Route, Share, Stage
+from corpus.node.settings import Settings
 from corpus.node.storage import images, pool
 
 
@@ -60,27 +63,29 @@ def create(
     led = routes.parse_routes(hosts)
     public = rootfs.public_keys(keys)
     shared = shares.parse(node.settings, platform, share or {})
-    with _alone(node, id):
+    with alone(node, id):
         there = node.records.find(id)
+        if there and there.stage is Stage.RESTORING:
+            there = snapshots.finish(node, there)
         if there and there.stage is Stage.READY:
             _same(there, platform, address, ssh_port, shared)
             bring_up(node, there)
         else:
             if there:
-                _remove(node, there)
-            record = _allocate(node, id, platform, given, image, address, ssh_port, led, shared)
-            try:
-                _make(node, record, public)
-            except BaseException:
-                _undo(node, record)
-                raise
+                remove(node, there)
+            wanted = Wanted(
+                parse_platform(platform), images.find(node, image).id, given, address, ssh_port,
+                led, shares=shared,
+            )  # fmt: skip
+            with allocated(node, id, wanted) as record:
+                finish(node, record, lambda: _fill(node, record, public))
     if wait:
         wait_for_ssh(node, id, wait)
     return listing.inspect(node, id)
 
 
 @contextmanager
-def _alone(node: Node, id: str) -> Iterator[None]:
+def alone(node: Node, id: str) -> Iterator[None]:
     """Hold an environment's lock; its file goes with the environment."""
     with node.lock(id):
         try:
@@ -111,41 +116,63 @@ def _same(
             )
 
 
-def _allocate(
-    node: Node,
-    id: str,
-    platform: str,
-    given: Limits,
-    image: str | None,
-    address: str | None,
-    ssh_port: int | None,
-    led: tuple[Route, ...],
-    shared: tuple[Share, ...],
-) -> Record:
-    """Write the record of an environment that is to be made: from here on its own are taken."""
-    kind, chosen = parse_platform(platform), images.find(node, image)
-    if given.size > pool.volumes(node).space()[0]:
+@dataclass(frozen=True)
+class Wanted:
+    """What an environment that is to be made shall be; address and port None: the lowest free."""
+
+    platform: Platform
+    image: str
+    limits: Limits
+    address: str | None = None
+    ssh_port: int | None = None
+    routes: tuple[Route, ...] = ()
+    pairs: tuple[Pair, ...] = ()
+    shares: tuple[Share, ...] = ()
+
+
+@contextmanager
+def allocated(node: Node, id: str, wanted: Wanted) -> Iterator[Record]:
+    """Write the record of an environment that is made within the block; hold its lock.
+
+    From here on address, port and user ids are its own. An error in the block removes all of it.
+    """
+    record = _allocate(node, id, wanted)
+    try:
+        yield record
+    except BaseException:
+        _undo(node, record)
+        raise
+
+
+def _allocate(node: Node, id: str, wanted: Wanted) -> Record:
+    if wanted.limits.size > pool.volumes(node).space()[0]:
         raise InvalidInput("the size is larger than the whole pool", mend="ask for less")
     with node.lock():
         records = node.records.all()
         for problem in node.records.damaged().values():
             raise Conflict(f"nothing is made while it is unknown what is taken: {problem}")
-        routes.check_free(records, led, id)
+        routes.check_free(records, wanted.routes, id)
         record = Record(
             id=id,
-            platform=kind,
-            image=chosen.id,
-            address=addresses.free_address(node, records, address),
-            ssh_port=addresses.free_port(node, records, ssh_port),
+            platform=wanted.platform,
+            image=wanted.image,
+            address=addresses.free_address(node, records, wanted.address),
+            ssh_port=addresses.free_port(node, records, wanted.ssh_port),
             slot=_free_slot(node, records),
-            limits=given,
-            routes=led,
-            shares=shared,
+            limits=wanted.limits,
+            routes=wanted.routes,
+            pairs=wanted.pairs,
+            shares=wanted.shares,
             stage=Stage.CREATING,
             made=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
         node.records.save(record)
     return record
+
+
+def staged(settings: Settings, id: str) -> Path:
+    """Return where the root of an environment is unpacked that is made from a file."""
+    return settings.pool / "import" / id
 
 
 def _free_slot(node: Node, records: Sequence[Record]) -> int:
@@ -159,14 +186,27 @@ def _free_slot(node: Node, records: Sequence[Record]) -> int:
     return slot
 
 
-def _make(node: Node, record: Record, keys: Sequence[str]) -> None:
+def _fill(node: Node, record: Record, keys: Sequence[str]) -> None:
+    settings = node.settings
+    source = images.volume(node, images.find(node, record.image))
+    home = guest.home(settings, record.id)
+    pool.volumes(node).make(home, record.group, record.limits.size, source)
+    guest.srv(settings, record.id).chmod(0o755)
+    rootfs.write(guest.rootfs(settings, record.id), rootfs.files(node, record, keys))
+
+
+def finish(
+    node: Node, record: Record, fill: Callable[[], None] = lambda: None, *, start: bool = True
+) -> None:
+    """Let an environment begin its life whose volumes are made, or are by ``fill``."""
     with ThreadPoolExecutor(max_workers=1) as beside:  # neither needs the other, and both wait
         led = beside.submit(_lead, node)
-        _store(node, record, keys)
+        fill()
         led.result()
-    bring_up(node, record)
-    ready = node.change(record.id, lambda now: now.changed(stage=Stage.READY))
-    if ready.routes:
+    if start:
+        bring_up(node, record)
+    ready = node.change(record.id, lambda now: now.changed(stage=Stage.READY, wanted=start))
+    if ready.routes or ready.pairs:
         with node.lock():
             service.apply(node)
 
@@ -176,35 +216,29 @@ def _lead(node: Node) -> None:
         firewall.apply(node)
 
 
-def _store(node: Node, record: Record, keys: Sequence[str]) -> None:
-    """Make the volumes of an environment, and what the node writes into them."""
-    settings = node.settings
-    source = images.volume(node, images.find(node, record.image))
-    home = guest.home(settings, record.id)
-    pool.volumes(node).make(home, record.group, record.limits.size, source)
-    guest.srv(settings, record.id).chmod(0o755)
-    rootfs.write(guest.rootfs(settings, record.id), rootfs.files(node, record, keys))
-
-
 def _undo(node: Node, record: Record) -> None:
     # The first error is what the caller must see; the record stays when this one fails too.
     with suppress(CorpusError, OSError):
-        _remove(node, record)
+        remove(node, record)
 
 
-def _remove(node: Node, record: Record) -> None:
+def remove(node: Node, record: Record) -> None:
+    """Remove an environment, from wherever a crash left it. Hold its lock."""
     settings, volumes = node.settings, pool.volumes(node)
     with node.lock():
         record = node.records.get(record.id)
         node.records.save(record.changed(stage=Stage.DESTROYING, routes=()))
         if record.routes:
             service.apply(node)
-    if state(node, record)[0] != "STOPPED":
+    if (found := state(node, record)[0]) != "STOPPED":
+        if found == "FROZEN":  # else it would not die
+            let_go(node, record)
         node.host.run(lxc.stop(settings.lxcpath, record.id, kill=True), timeout=60)
     leftovers.clear(record.id)
     sockets.withdraw(node, record)
     shares.withdraw(node, record)
     volumes.remove(guest.home(settings, record.id), record.group)
+    volumes.delete(staged(settings, record.id))
     for path in (settings.lxcpath / record.id / "config", settings.lxcpath / record.id / "log"):
         path.unlink(missing_ok=True)
     with suppress(OSError):
@@ -219,9 +253,9 @@ def _remove(node: Node, record: Record) -> None:
 def destroy(node: Node, id: str) -> bool:
     """Remove an environment with all its data; False when there is none. Raises CorpusError."""
     id = node.records.resolve(id) if len(id) < 36 else environment_id(id)
-    with _alone(node, id):
+    with alone(node, id):
         record = node.records.find(id)
         if record is None:
             return False
-        _remove(node, record)
+        remove(node, record)
     return True

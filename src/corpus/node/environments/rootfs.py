@@ -6,15 +6,15 @@ Ids on disk are the guest's own (its mounts are idmapped), so root's files belon
 from __future__ import annotations
 
 import json
-import os
 import re
 import socket
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from corpus.commands.nft import RELAY_PORT
+from corpus.hosts import beneath
 from corpus.model.errors import InvalidInput, NotFound
 from corpus.node.context import Node
 from corpus.node.environments import guest
@@ -74,24 +74,8 @@ def identify(node: Node, record: Record) -> None:
     its disk: none is followed, and what cannot be written stays as it was.
     """
     text = json.dumps(identity(node, record), indent=2) + "\n"
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    with suppress(OSError), ExitStack() as opened:
-        folder: int | None = None
-        for part in (str(guest.rootfs(node.settings, record.id)), *IDENTITY.split("/")[:-1]):
-            folder = os.open(part, flags, dir_fd=folder)
-            opened.callback(os.close, folder)
-        _replace(folder, Path(IDENTITY).name, text)
-
-
-def _replace(folder: int | None, name: str, text: str) -> None:
-    new = f".{name}.new"
-    with suppress(FileNotFoundError):
-        os.unlink(new, dir_fd=folder)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(new, flags, 0o644, dir_fd=folder), "w") as file:
-        file.write(text)
-        os.fchmod(file.fileno(), 0o644)
-    os.rename(new, name, src_dir_fd=folder, dst_dir_fd=folder)
+    with suppress(OSError), beneath.opened(guest.rootfs(node.settings, record.id)) as root:
+        beneath.write(root, IDENTITY, text, 0o644)
 
 
 def files(node: Node, record: Record, keys: Sequence[str]) -> dict[str, tuple[str, int]]:
@@ -120,13 +104,7 @@ def files(node: Node, record: Record, keys: Sequence[str]) -> dict[str, tuple[st
 
 
 def write(root: Path, given: dict[str, tuple[str, int]]) -> None:
-    """Write the files under ``root``, an image that no guest has run yet, never through a link."""
-    for name, (text, mode) in given.items():
-        path = root / name
-        private = path.parent.name == ".ssh"
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if private else 0o755)
-        path.unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(path, flags, mode), "w") as file:
-            file.write(text)
-            os.fchmod(file.fileno(), mode)
+    """Write the files under ``root``, never through a link. Raises OSError."""
+    with beneath.opened(root) as folder:
+        for name, (text, mode) in given.items():
+            beneath.write(folder, name, text, mode, private="/.ssh/" in name)

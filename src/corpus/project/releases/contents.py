@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from corpus.hosts.members import Unfit
 from corpus.model.errors import ReleaseRefused
 from corpus.model.manifest import MAIN
-from corpus.project.releases.rules import Rules, Unfit
+from corpus.project.releases.rules import Rules
 
 _MEND = "change what the build leaves in run/; docs/reference/release.md has the rules"
 

@@ -7,16 +7,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from corpus.hosts.members import Unfit
+
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _PLAIN = re.compile(rb"(?:[^\x00-\x1f\x7f/.][^\x00-\x1f\x7f/]{0,254}/){0,20}"
                     rb"[^\x00-\x1f\x7f/.][^\x00-\x1f\x7f/]{0,254}")  # fmt: skip
 _INTERPRETER = re.compile(rb"/usr/bin/python3(?:\.[0-9]{1,3})?")
 _LEADING = re.compile(rb"(?:\.\./)*")
 _MAX_NAME, _MAX_PATH, _MAX_DEPTH = 255, 3000, 100
-
-
-class Unfit(ValueError):
-    """A member may not be in a release; the text says why."""
 
 
 @dataclass(frozen=True)

@@ -8,25 +8,20 @@ included, is refused by removing it.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final
 
 from corpus.commands import copying
 from corpus.hosts import kernel, pipeline
-from corpus.hosts.files import write_all
+from corpus.hosts.extracting import Tree
+from corpus.hosts.members import Unfit, members
 from corpus.model.errors import CommandFailed, ReleaseRefused
 from corpus.model.manifest import Manifest, Part
 from corpus.model.size import format_size
 from corpus.project import trees
 from corpus.project.place import Project
-from corpus.project.releases.extracting import Tree
-from corpus.project.releases.members import members
-from corpus.project.releases.rules import Rules, Unfit
+from corpus.project.releases.rules import Rules
 from corpus.project.releases.verifying import check_digest, digest_of, opened
 
 _CHUNK: Final = 1 << 20
@@ -76,7 +71,7 @@ def _unpack(project: Project, part: Part, tree: Tree) -> None:
     with opened(project, part) as archive:
         try:
             with (
-                _fed(archive) as (source, digest),
+                pipeline.fed(_pieces(archive)) as (source, digest),
                 pipeline.output_of([copying.decompress()], source, timeout=_TIMEOUT) as output,
             ):
                 _take(output, part, tree)
@@ -91,34 +86,10 @@ def _unpack(project: Project, part: Part, tree: Tree) -> None:
     check_digest(part, found, path)
 
 
-@contextmanager
-def _fed(archive: int) -> Iterator[tuple[int, Callable[[], str]]]:
-    """Yield a pipe that a thread writes the archive to, and what tells its digest in the end."""
-    reading, writing = pipeline.pipe()
-    digest, failures = hashlib.sha256(), []
-
-    def feed() -> None:
-        try:
-            with open(archive, "rb", 0, closefd=False) as source, open(writing, "wb", 0) as pipe:  # noqa: PTH123
-                while data := source.read(_CHUNK):
-                    digest.update(data)
-                    write_all(pipe.fileno(), data)
-        except OSError as error:
-            failures.append(error)
-
-    def told() -> str:
-        thread.join()
-        if failures:
-            raise failures[0]
-        return digest.hexdigest()
-
-    thread = threading.Thread(target=feed, daemon=True)
-    thread.start()
-    try:
-        yield reading, told
-    finally:
-        os.close(reading)  # who still writes is told so, and ends
-        thread.join()
+def _pieces(archive: int) -> Iterator[bytes]:
+    with open(archive, "rb", 0, closefd=False) as source:
+        while data := source.read(_CHUNK):
+            yield data
 
 
 def _take(output: IO[bytes], part: Part, tree: Tree) -> None:

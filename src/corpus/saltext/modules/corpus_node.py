@@ -16,7 +16,7 @@ from corpus.node.storage import images
 from corpus.saltext.node_calls import edge, node_of, pairs, words
 
 __virtualname__ = "corpus_node"
-__func_alias__ = {"list_": "list", "exec_": "exec"}
+__func_alias__ = {"list_": "list"}
 __context__: dict[str, Any]
 __opts__: dict[str, Any]
 
@@ -117,26 +117,6 @@ def create(
 
 
 @edge
-def start(id: str) -> dict[str, Any]:
-    """Start an environment, now and at every boot.
-
-    CLI Example: ``salt-call --local corpus_node.start ID``
-    """
-    node = node_of(__opts__)
-    return listing.inspect(node, lifecycle.start(node, id).id)
-
-
-@edge
-def stop(id: str, timeout: int = 30) -> dict[str, Any]:
-    """Stop an environment, also across boots; killed after ``timeout`` seconds.
-
-    CLI Example: ``salt-call --local corpus_node.stop ID``
-    """
-    node = node_of(__opts__)
-    return listing.inspect(node, lifecycle.stop(node, id, int(timeout)).id)
-
-
-@edge
 def limit(
     id: str,
     size: str | int | None = None,
@@ -193,20 +173,3 @@ def destroy(id: str) -> bool:
     CLI Example: ``salt-call --local corpus_node.destroy ID``
     """
     return making.destroy(node_of(__opts__), id)
-
-
-@edge
-def exec_(
-    id: str,
-    argv: list[str],
-    stdin: str | None = None,
-    user: str | None = None,
-    timeout: float | None = None,
-) -> dict[str, Any]:
-    """Run a command (a list of words) inside an environment; its code is the return code.
-
-    CLI Example: ``salt-call --local corpus_node.exec ID '["systemctl", "--failed"]'``
-    """
-    result = lifecycle.execute(node_of(__opts__), id, argv, stdin=stdin, user=user, timeout=timeout)
-    __context__["retcode"] = result.code
-    return {"code": result.code, "out": result.out, "err": result.err}

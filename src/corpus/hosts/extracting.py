@@ -1,4 +1,4 @@
-"""Members of a release becoming files, under rules and limits."""
+"""Members of an archive becoming files, under rules and limits."""
 
 from __future__ import annotations
 
@@ -6,20 +6,43 @@ import grp
 import os
 import pwd
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, Protocol
 
 from corpus.hosts.files import write_all
-from corpus.model.manifest import Part
-from corpus.project.releases.members import FILE, FOLDER, LINK, Member, exactly, padding
-from corpus.project.releases.rules import Rules, Unfit
+from corpus.hosts.members import FILE, FOLDER, HARD_LINK, LINK, Member, Unfit, exactly, padding
 
 _CHUNK: Final = 1 << 20
 _MAX_ID: Final = 1 << 31
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+class Rules(Protocol):
+    """What may be in an archive; each raises Unfit."""
+
+    def check_path(self, path: bytes) -> None:
+        """Check where a member is to lie."""
+
+    def check_mode(self, mode: int, *, folder: bool) -> None:
+        """Check the permissions of a file or a directory."""
+
+    def check_link(self, path: bytes, target: bytes) -> None:
+        """Check where the symbolic link ``path`` leads."""
+
+
+class Limits(Protocol):
+    """What an archive holds: so many members, of so many bytes in all."""
+
+    @property
+    def files(self) -> int:
+        """Members."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+
 class Tree:
-    """A directory that nobody else knows, filled from the archives of one release.
+    """A directory that nobody else knows, filled from archives.
 
     Every member is made new, and only in a directory that was made here before: so none is
     written through a link or over another one.
@@ -32,10 +55,10 @@ class Tree:
         self._folders: dict[bytes, Member | None] = {b"": None}
         self._files: set[bytes] = set()
         self._size = self._count = 0
-        self._part: Part | None = None
+        self._part: Limits | None = None
         self._privileged = os.geteuid() == 0
 
-    def begin(self, part: Part) -> None:
+    def begin(self, part: Limits) -> None:
         """Begin an archive, whose sizes are the limits. Hard links do not lead to another one."""
         self._part, self._size, self._count = part, 0, 0
         self._files.clear()
@@ -66,7 +89,11 @@ class Tree:
                 full = self._root + b"/" + path
                 self._own(full, member)
                 os.chmod(full, member.mode & 0o7777)  # noqa: PTH101
-                os.utime(full, (member.time, member.time))
+                self._dress(full, member)
+
+    def _dress(self, full: bytes, member: Member) -> None:
+        """Give a directory what the last change of what is in it would change."""
+        os.utime(full, (member.time, member.time))
 
     def _make(self, member: Member, stream: IO[bytes]) -> None:
         path = member.path
@@ -76,7 +103,7 @@ class Tree:
             return
         self._rules.check_path(path)
         if path.rpartition(b"/")[0] not in self._folders:
-            raise Unfit("it is not in a directory of the release")
+            raise Unfit("it is not in a directory of the archive")
         full = self._root + b"/" + path
         try:
             if member.kind == FILE:
@@ -85,22 +112,30 @@ class Tree:
                 self._files.add(path)
             elif member.kind == FOLDER:
                 self._rules.check_mode(member.mode, folder=True)
-                os.mkdir(full, 0o700)  # noqa: PTH102
+                self._make_folder(full, path)
                 self._folders[path] = member
             elif member.kind == LINK:
                 self._rules.check_link(path, member.target)
                 os.symlink(member.target, full)  # noqa: PTH211
                 self._own(full, member)
                 os.utime(full, (member.time, member.time), follow_symlinks=False)
-            else:
+            elif member.kind == HARD_LINK:
                 self._link(full, member)
+            else:
+                self._make_other(full, member)
         except FileExistsError:
             raise Unfit("it is there twice") from None
+
+    def _make_folder(self, full: bytes, path: bytes) -> None:
+        os.mkdir(full, 0o700)  # noqa: PTH102
+
+    def _make_other(self, full: bytes, member: Member) -> None:
+        raise Unfit("it is of a kind that no such archive has")
 
     def _link(self, full: bytes, member: Member) -> None:
         target = member.target.removeprefix(b"./")
         if target not in self._files:
-            raise Unfit("it is a hard link to something that is no file of the release")
+            raise Unfit("it is a hard link to something that is no file of the archive")
         os.link(self._root + b"/" + target, full, follow_symlinks=False)
         self._files.add(member.path)
 

@@ -1,35 +1,64 @@
-"""Reading the archive of a release, member by member, and strictly.
+"""Reading a tar archive, member by member, and strictly.
 
-Only what ``make`` writes is understood: POSIX headers of files, directories, symbolic and hard
-links, with the few extended records that long names need. All else ends the reading: what no
-part of this code knows cannot surprise it. Source: POSIX.1-2017, pax(1), ustar and pax formats.
+Only what we write ourselves is understood: POSIX headers of the kinds of members, with the
+extended records, that a `Dialect` has. All else ends the reading: what no part of this code
+knows cannot surprise it. Source: POSIX.1-2017, pax(1), ustar and pax formats; tar(1) of GNU,
+«Storing Sparse Files», PAX format 1.0.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import IO, Final, NamedTuple
-
-from corpus.project.releases.rules import Unfit
 
 BLOCK: Final = 512
 _ZERO = bytes(BLOCK)
-_MAX_EXTENDED = 64 << 10
 _MAX_PADDING = 1 << 20
 _NUMBERS_OF_A_HEADER = re.compile(  # mode, owner, group, size, time, checksum
     rb"([0-7]{7})\0([0-7]{7})\0([0-7]{7})\0([0-7]{11})\0([0-7]{11})\0([0-7]{6})\0 "
 )
-_RECORD = re.compile(rb"([1-9][0-9]{0,5}) ([A-Za-z]+)=")
+_RECORD = re.compile(rb"([1-9][0-9]{0,5}) ([A-Za-z][^=\n]{0,300})=")
 _NUMBER = re.compile(rb"[0-9]{1,18}", re.ASCII)
+_TIME = re.compile(rb"(-?[0-9]{1,12})(?:\.([0-9]{1,9})[0-9]*)?", re.ASCII)
 _TEXTS = (b"path", b"linkpath", b"uname", b"gname")
 _NUMBERS = (b"size", b"uid", b"gid")
+_SPARSE = b"GNU.sparse."
+_ATTRIBUTE = b"SCHILY.xattr."
+_NONE: Mapping[bytes, bytes] = MappingProxyType({})
 
-FILE, HARD_LINK, LINK, FOLDER = b"0", b"1", b"2", b"5"
+FILE, HARD_LINK, LINK, DEVICE, FOLDER, FIFO = b"0", b"1", b"2", b"3", b"5", b"6"
+
+
+class Unfit(ValueError):
+    """A member may not be in an archive, or what is read is none; the text says why."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What an archive may have. ``attributes``: extended ones, by what their names begin with.
+
+    ``whole``: everything a file system tells of a file: fractions of seconds, holes, and
+    character devices 0/0, as which an overlay marks a name that is gone. ``longest``: bytes of
+    the extended records of one member.
+    """
+
+    kinds: tuple[bytes, ...]
+    attributes: tuple[bytes, ...] = ()
+    whole: bool = False
+    longest: int = 64 << 10
+
+
+RELEASE = Dialect((FILE, HARD_LINK, LINK, FOLDER))
 
 
 class Member(NamedTuple):
-    """One member: ``kind`` is one of the four above, ``size`` the bytes that follow it."""
+    """One member: ``kind`` is one of those above, ``size`` the bytes that follow it.
+
+    ``length``: of the file, where that is sparse and its map precedes its bytes; else None.
+    """
 
     path: bytes
     kind: bytes
@@ -41,9 +70,12 @@ class Member(NamedTuple):
     group: bytes
     size: int
     time: int
+    nanoseconds: int = 0
+    length: int | None = None
+    attributes: Mapping[bytes, bytes] = _NONE
 
 
-def members(stream: IO[bytes]) -> Iterator[Member]:
+def members(stream: IO[bytes], dialect: Dialect = RELEASE) -> Iterator[Member]:
     """Yield the members of ``stream``; after each, the caller reads its bytes and padding.
 
     Raises Unfit for what is not understood, and for an archive that ends too early.
@@ -55,10 +87,12 @@ def members(stream: IO[bytes]) -> Iterator[Member]:
         if kind == b"x":
             if extended:
                 raise Unfit("two extended headers in a row")
-            extended = _extended(stream, numbers[3])
+            extended = _extended(stream, numbers[3], dialect)
             continue
-        if kind not in (FILE, HARD_LINK, LINK, FOLDER):
-            raise Unfit(f"a member of a kind that no release has: {kind!r}")
+        if kind not in dialect.kinds:
+            raise Unfit(f"a member of a kind that no such archive has: {kind!r}")
+        if kind == DEVICE and header[329:345] != b"0000000\0" * 2:
+            raise Unfit("a device")
         yield _member(header, numbers, kind, extended)
         extended = {}
     if extended:
@@ -110,7 +144,31 @@ def _member(header: bytes, numbers: list[int], kind: bytes, extended: dict[bytes
         size = int(extended.get(b"size", size))
     if size and kind != FILE:
         raise Unfit("a member that is no file and has bytes")
-    return Member(_plain(path, kind), kind, target, mode, uid, gid, user, group, size, time)
+    if not extended:
+        return Member(_plain(path, kind), kind, target, mode, uid, gid, user, group, size, time)
+    length, nanoseconds = None, 0
+    if sparse := extended.get(_SPARSE + b"realsize"):
+        path, length = extended.get(_SPARSE + b"name", path), int(sparse)
+    if told := extended.get(b"mtime"):
+        time, nanoseconds = _time(told)
+    attributes = {
+        key.removeprefix(_ATTRIBUTE).replace(b"%3D", b"=").replace(b"%25", b"%"): value
+        for key, value in extended.items()
+        if key.startswith(_ATTRIBUTE)
+    }
+    return Member(
+        _plain(path, kind), kind, target, mode, uid, gid, user, group, size, time,
+        nanoseconds, length, attributes,
+    )  # fmt: skip
+
+
+def _time(told: bytes) -> tuple[int, int]:
+    """Return seconds and nanoseconds, which are added to them."""
+    found = _TIME.fullmatch(told)
+    if not found:
+        raise Unfit("a time that is none")
+    seconds, part = int(found[1]), int((found[2] or b"").ljust(9, b"0"))
+    return (seconds - 1, 10**9 - part) if part and found[1].startswith(b"-") else (seconds, part)
 
 
 def _plain(path: bytes, kind: bytes) -> bytes:
@@ -124,9 +182,9 @@ def _text(header: bytes, at: int, width: int) -> bytes:
     return header[at : at + width].partition(b"\0")[0]
 
 
-def _extended(stream: IO[bytes], size: int) -> dict[bytes, bytes]:
+def _extended(stream: IO[bytes], size: int, dialect: Dialect) -> dict[bytes, bytes]:
     """Return the records of an extended header."""
-    if size > _MAX_EXTENDED:
+    if size > dialect.longest:
         raise Unfit("an extended header that is too long")
     data = exactly(stream, size + padding(size))[:size]
     found: dict[bytes, bytes] = {}
@@ -137,9 +195,23 @@ def _extended(stream: IO[bytes], size: int) -> dict[bytes, bytes]:
         if not head or not head.end() < end <= size or data[end - 1 : end] != b"\n":
             raise Unfit("a malformed extended header")
         key, value = head[2], data[head.end() : end - 1]
-        known = key in _TEXTS or (key in _NUMBERS and _NUMBER.fullmatch(value))
-        if not known or key in found:
-            raise Unfit(f"an extended header that no release has: {key[:40]!r}")
+        if not _known(key, value, dialect) or key in found:
+            raise Unfit(f"an extended header that no such archive has: {key[:40]!r}")
         found[key] = value
         at = end
     return found
+
+
+def _known(key: bytes, value: bytes, dialect: Dialect) -> bool:
+    if key in _TEXTS:
+        return True
+    if key in _NUMBERS:
+        return bool(_NUMBER.fullmatch(value))
+    if key.startswith(_ATTRIBUTE):
+        return key.removeprefix(_ATTRIBUTE).startswith(dialect.attributes or (b"\0",))
+    if not dialect.whole:
+        return False
+    if key == _SPARSE + b"realsize":
+        return bool(_NUMBER.fullmatch(value))
+    versions = {_SPARSE + b"major": b"1", _SPARSE + b"minor": b"0"}
+    return versions.get(key) == value or key in (b"mtime", _SPARSE + b"name")

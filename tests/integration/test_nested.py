@@ -1,0 +1,124 @@
+"""Subvolumes within subvolumes on a real btrfs: found, copied in place, read-only, removed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from corpus.hosts import beneath, nested, subvolumes
+from corpus.model.errors import Conflict
+from corpus.node.storage import packing
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a filesystem: needs root")
+
+
+@pytest.fixture
+def top(btrfs: Path) -> Iterator[Path]:
+    """Return a subvolume with others within, among them a read-only one that holds one more."""
+    made, copy = btrfs / "top", btrfs / "copy"
+    subvolumes.create(made)
+    (made / "folder").mkdir()
+    for name in ("folder/one", "folder/one/deep", "kept", "kept/within"):
+        subvolumes.create(made / name)
+        (made / name / "file").write_text(name)
+    subvolumes.set_read_only(made / "kept", True)
+    yield made
+    for path in (made, copy):
+        if path.exists():
+            subvolumes.delete(path)  # also what is read-only and holds another one
+    assert not made.exists()
+
+
+def test_they_are_found_at_any_depth_the_outer_ones_first(top: Path) -> None:
+    assert list(nested.everything(top).items()) == [
+        (b"folder/one", False),
+        (b"folder/one/deep", False),
+        (b"kept", True),
+        (b"kept/within", False),
+    ]
+
+
+def test_more_than_one_call_tells_are_found(top: Path) -> None:
+    for number in range(260):
+        subvolumes.create(top / f"n{number:03}")
+    assert len(nested.everything(top)) == 264
+
+
+def test_a_copy_has_them_in_place_and_is_apart(top: Path) -> None:
+    copy = top.with_name("copy")
+    subvolumes.snapshot(top, copy)
+    assert list((copy / "folder/one").iterdir()) == []
+    nested.fill(top, copy)
+    nested.fill(top, copy)  # what is there stays
+    assert nested.everything(copy) == nested.everything(top)
+    assert (copy / "kept/within/file").read_text() == "kept/within"
+    (copy / "folder/one/deep/file").write_text("other")
+    assert (top / "folder/one/deep/file").read_text() == "folder/one/deep"
+    with pytest.raises(OSError, match="Read-only"):
+        (copy / "kept/file").write_text("other")
+
+
+def test_what_moves_meanwhile_is_no_copy(top: Path) -> None:
+    copy = top.with_name("copy")
+    subvolumes.snapshot(top, copy)
+    (top / "folder/one").rename(top / "elsewhere")
+    with pytest.raises(Conflict, match="was moved"):
+        nested.fill(top, copy)
+
+
+def test_a_link_leads_nowhere(top: Path, btrfs: Path) -> None:
+    """A guest's root replaces, in what is copied, a directory by a link to somebody else's."""
+    copy, foreign = top.with_name("copy"), btrfs / "foreign"
+    foreign.mkdir()
+    subvolumes.create(foreign / "one")
+    subvolumes.snapshot(top, copy)
+    (copy / "folder/one").rmdir()
+    (copy / "folder").rmdir()
+    (copy / "folder").symlink_to(foreign)
+    with pytest.raises(Conflict, match="was moved"):
+        nested.fill(top, copy)
+    assert list((foreign / "one").iterdir()) == []
+    subvolumes.delete(foreign / "one")
+    foreign.rmdir()
+
+
+def test_below_a_hostile_directory_no_link_is_followed(tmp_path: Path) -> None:
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    mine.mkdir()
+    theirs.mkdir()
+    (mine / "file").write_text("mine")
+    (theirs / "etc").symlink_to(mine)
+    (theirs / "link").symlink_to(mine / "file")
+    with beneath.opened(theirs) as folder:
+        with pytest.raises(OSError, match="directory"):
+            beneath.write(folder, "etc/file", "theirs", 0o600)
+        with pytest.raises(OSError, match="upwards"):
+            beneath.write(folder, "../mine/file", "theirs", 0o600)
+        beneath.remove(folder, "etc/file")
+        assert beneath.names(folder, "etc") == []
+        beneath.write(folder, "link", "theirs", 0o600)
+        beneath.write(folder, "new/place/file", "theirs", 0o640)
+        beneath.remove(folder, "absent/file")
+    assert (mine / "file").read_text() == "mine"
+    assert (theirs / "link").read_text() == "theirs"
+    assert (theirs / "new/place/file").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_packed_volume_has_them_again(top: Path, tmp_path: Path) -> None:
+    copy, stream = top.with_name("copy"), tmp_path / "stream"
+    handle = os.open(stream, os.O_RDWR | os.O_CREAT)
+    try:
+        what = packing.pack(top, handle, lambda _: None)
+    finally:
+        os.close(handle)
+    subvolumes.create(copy)
+    packing.unpack([stream.read_bytes()], copy, what, lambda _: None)
+    assert nested.everything(copy) == nested.everything(top)
+    assert (copy / "kept/within/file").read_text() == "kept/within"
+    plain = tmp_path / "plain"  # where there are none, they become directories
+    plain.mkdir()
+    packing.unpack([stream.read_bytes()], plain, what, lambda _: None)
+    assert (plain / "kept/within/file").read_text() == "kept/within"
