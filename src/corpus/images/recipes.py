@@ -26,7 +26,7 @@ BASE_PACKAGES = (
     "zstd",
 )
 
-NODE_PACKAGES = ("btrfs-progs", "haproxy", "kmod", "lxc", "lxcfs", "uidmap")
+NODE_PACKAGES = ("btrfs-progs", "haproxy", "kmod", "lego", "lxc", "lxcfs", "openssl", "uidmap")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""``python -m corpus.node boot|halt|facts|answer|restart``: what the node's systemd units call."""
+"""``python -m corpus.node COMMAND``: what the node's systemd units call."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m corpus.node", description=__doc__)
     parser.add_argument("--settings", type=Path, default=DEFAULT_FILE)
-    commands = ["boot", "halt", "facts", "prepare", "answer", "restart"]
+    commands = ["boot", "halt", "facts", "prepare", "answer", "restart", "renew"]
     parser.add_argument("command", choices=commands)
     parser.add_argument("id", nargs="?", default="", help="of the environment to restart")
     given = parser.parse_args(arguments)
@@ -30,10 +30,11 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         # Here, so that an environment that asks does not wait for it.
         from corpus.node import boot
+        from corpus.node.certificates import acme
         from corpus.node.environments import lifecycle
 
-        if given.command == "boot":
-            outcome = boot.boot(node)
+        if given.command in ("boot", "renew"):
+            outcome = boot.boot(node) if given.command == "boot" else acme.renew(node)
             for id, what in outcome.items():
                 print(f"{id}: {what}")
             return 1 if any(what.startswith("failed") for what in outcome.values()) else 0

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from corpus.commands import systemctl
 from corpus.model.errors import CorpusError, Unsupported
+from corpus.node.certificates import store
 from corpus.node.context import Node
 from corpus.node.environments import guest, lifecycle, making
 from corpus.node.network import bridge, firewall
@@ -35,9 +35,8 @@ def prepare(node: Node) -> dict[str, Any]:
         bridge.prepare(node)
         lifecycle.prepare(node)
         firewall.apply(node)
-        service.write(node)
-        # Also when nothing was written: at boot the files are there and the service is not.
-        node.host.run(systemctl.command("reload-or-restart", [service.SERVICE]), timeout=60)
+        store.prepare(node)
+        service.start(node)
     return facts(node)
 
 
@@ -111,6 +110,7 @@ def facts(node: Node) -> dict[str, Any]:
         "subnet": settings.subnet,
         "gateway": str(settings.gateway),
         "http_port": settings.http_port,
+        "https_port": settings.https_port,
         "ssh_ports": [settings.ssh_base + 1, settings.ssh_base + settings.ssh_ports - 1],
         "environments": len(node.records.all()),
         "damaged": node.records.damaged(),

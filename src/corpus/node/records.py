@@ -27,11 +27,19 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True)
 class Route:
-    """A host name led to a port of an environment; ``hold`` is in seconds."""
+    """A host name, or ``*.`` and one, led to a port of an environment; ``hold`` is in seconds.
+
+    ``https``: ``both`` (HTTP and HTTPS), ``redirect`` (from HTTP to HTTPS), ``off`` (HTTP alone).
+    ``hsts``: for how many seconds browsers are to come by HTTPS only; 0: nothing is said.
+    ``proxy_protocol``: connections begin with the client's address (PROXY protocol, version 2).
+    """
 
     host: str
     port: int = 80
     hold: int = 60
+    https: str = "both"
+    hsts: int = 0
+    proxy_protocol: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,7 @@ class Record:
     shares: tuple[Share, ...] = ()
     stage: Stage = Stage.READY
     wanted: bool = True
+    maintenance: bool = False
     made: str = ""
 
     @property

@@ -33,7 +33,7 @@ def apply(node: Node) -> None:
         interfaces=INTERFACES,
         subnet=settings.subnet,
         guests=guests,
-        open_ports=(settings.http_port,),
+        open_ports=(settings.http_port, settings.https_port),
         gateway=str(settings.gateway),
         relay=_relay(node),
     )
