@@ -193,7 +193,7 @@ def test_one_is_obtained_over_http_once(node: Node, machine: Machine) -> None:
     assert (told["from"], told["days_left"]) == ("acme (http)", 89)
     assert nodes.front(node, "challenges.map") == "a.example acme|both|0\n"
     words = machine.lego[0].argv
-    assert words[-4:] == ("--http", "--http.port", "127.0.0.1:8402", "run")
+    assert words[-4:] == ("--http", "--http.port", "10.88.0.1:8402", "run")
     acme.obtain(node, "a.example")
     assert len(machine.lego) == 1
     assert acme.renew(node, 30) == {"n.example": "renewed"}

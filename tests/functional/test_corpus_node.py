@@ -16,10 +16,10 @@ import corpus.saltext  # noqa: E402
 
 FUNCTIONS = {
     "boot", "certificate_add", "certificate_list", "certificate_obtain", "certificate_remove",
-    "certificate_renew", "create", "destroy", "enlarge", "exec", "facts", "image_import",
-    "image_list", "inspect", "limit", "list", "maintenance", "pair", "prepare", "route",
-    "saltify_check", "saltify_key", "saltify_list", "saltify_prepare", "saltify_remove", "start",
-    "stop", "unpair", "unroute",
+    "certificate_renew", "create", "destroy", "enlarge", "exec", "facts", "front_move",
+    "image_import", "image_list", "inspect", "limit", "list", "maintenance", "pair", "prepare",
+    "route", "saltify_check", "saltify_key", "saltify_list", "saltify_prepare", "saltify_remove",
+    "start", "stop", "unpair", "unroute",
 }  # fmt: skip
 ID = "11111111-2222-4333-8444-555555555555"
 

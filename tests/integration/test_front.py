@@ -269,9 +269,9 @@ def test_a_websocket_outlives_reloads(front: Front, kind: Any) -> None:
         assert one.status in ("101", "200")
         assert one.echo(b"before") == b"before"
         before = front.worker()
-        front.route("new.front.example", 8000 + (kind is websocket.Http2), 1)
+        front.route("new.front.example", 8000 + (kind is websocket.Http2), hold=1)
         front.call("unroute", "new.front.example")
-        front.route("new.front.example", 8005, 1)
+        front.route("new.front.example", 8005, hold=1)
         assert front.worker() != before
         assert one.echo(b"after" * 1000) == b"after" * 1000
     finally:
@@ -377,7 +377,7 @@ def test_neighbours_on_the_node_are_left_alone(front: Front) -> None:
         table = node.run(["nft", "list", "table", "inet", "theirs"]).out
         pid = node.run(["systemctl", "show", "--property=MainPID", "neighbour"]).out
         front.call("prepare")
-        front.route("n.front.example", 8009, 1)
+        front.route("n.front.example", 8009, hold=1)
         front.call("unroute", "n.front.example")
         front.call("boot")
         assert node.run(["nft", "list", "table", "inet", "theirs"]).out == table

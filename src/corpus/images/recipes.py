@@ -26,6 +26,7 @@ BASE_PACKAGES = (
     "zstd",
 )
 
+ENVIRONMENT_PACKAGES = ("haproxy",)  # for those of role proxy; it is off in others
 NODE_PACKAGES = ("btrfs-progs", "haproxy", "kmod", "lego", "lxc", "lxcfs", "openssl", "uidmap")
 
 
@@ -43,7 +44,7 @@ class Recipe:
         return ("base", "salt", *extra, f"code-{self.name}")
 
 
-ENVIRONMENT = Recipe("environment")
+ENVIRONMENT = Recipe("environment", ENVIRONMENT_PACKAGES)
 NODE = Recipe("node", NODE_PACKAGES)
 RECIPES = {recipe.name: recipe for recipe in (ENVIRONMENT, NODE)}
 

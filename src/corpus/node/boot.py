@@ -12,7 +12,7 @@ from corpus.node.certificates import store
 from corpus.node.context import Node
 from corpus.node.environments import guest, lifecycle, making
 from corpus.node.network import bridge, firewall
-from corpus.node.proxy import service
+from corpus.node.proxy import front, service
 from corpus.node.records import Stage
 from corpus.node.storage import pool
 
@@ -112,6 +112,7 @@ def facts(node: Node) -> dict[str, Any]:
         "http_port": settings.http_port,
         "https_port": settings.https_port,
         "ssh_ports": [settings.ssh_base + 1, settings.ssh_base + settings.ssh_ports - 1],
+        "front": front.front(node),
         "environments": len(node.records.all()),
         "damaged": node.records.damaged(),
     }

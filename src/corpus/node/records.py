@@ -15,6 +15,14 @@ from corpus.model.mode import Platform
 from corpus.model.names import environment_id
 
 INTERFACES = "cenv"  # what the names of the environments' interfaces begin with
+PROXIES = "cpxy"  # those of environments of role proxy, which are no ports of the bridge
+
+
+class Role(StrEnum):
+    """What an environment is for. A ``PROXY`` can be the node's front, and nothing else."""
+
+    PROJECTS = "projects"
+    PROXY = "proxy"
 
 
 class Stage(StrEnum):
@@ -76,7 +84,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Record:
-    """One environment as the node remembers it. ``slot`` numbers its range of user ids."""
+    """One environment as the node remembers it. ``slot`` numbers its range of user ids.
+
+    ``front``: the node's HTTP and HTTPS ports lead to it; at most one, of role proxy.
+    """
 
     id: str
     platform: Platform
@@ -91,6 +102,8 @@ class Record:
     stage: Stage = Stage.READY
     wanted: bool = True
     maintenance: bool = False
+    role: Role = Role.PROJECTS
+    front: bool = False
     made: str = ""
 
     @property
@@ -101,7 +114,8 @@ class Record:
     @property
     def interface(self) -> str:
         """The node's end of its network cable (15 characters at most)."""
-        return f"{INTERFACES}{self.id.replace('-', '')[:11]}"
+        kind = PROXIES if self.role is Role.PROXY else INTERFACES
+        return f"{kind}{self.id.replace('-', '')[:11]}"
 
     @property
     def mac(self) -> str:
@@ -129,6 +143,7 @@ def parse(text: str, where: str) -> Record:
         given = json.loads(text)
         given["platform"] = Platform(given["platform"])
         given["stage"] = Stage(given["stage"])
+        given["role"] = Role(given["role"])
         given["limits"] = Limits(**given["limits"])
         given["routes"] = tuple(Route(**route) for route in given["routes"])
         given["pairs"] = tuple(Pair(**pair) for pair in given["pairs"])

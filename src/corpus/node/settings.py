@@ -12,6 +12,7 @@ from corpus.model.names import host_name, lab_name
 from corpus.model.size import parse_size
 
 DEFAULT_FILE = Path("/etc/corpus/node.toml")
+ACME_PORT = 8402  # of the gateway, where HTTP challenges are answered
 STORAGES = ("auto", "quota", "image", "plain")
 
 

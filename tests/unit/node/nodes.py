@@ -39,6 +39,16 @@ def proxy(host: Fake, folder: Path) -> str:
     return json.dumps([answers.get(" ".join(one.split()[:2]), "") for one in asked])
 
 
+def attached(host: Fake, argv: Sequence[str]) -> str:
+    """Answer as a command inside an environment whose proxy has what it was given last."""
+    if not any(word.endswith("admin.sock") for word in argv):
+        return ""
+    given = [call.stdin or b"" for call in host.calls if any("haproxy.cfg" in w for w in call.argv)]
+    texts = [text.decode() for text in given if b"description" in text]
+    host.files["/inside/haproxy.cfg"] = texts[-1].encode() if texts else b""
+    return proxy(host, Path("/inside"))
+
+
 def told(host: Fake) -> list[str]:
     """Return what the running proxy was told to change, all commands in order."""
     asks = [call for call in host.calls if call.argv[:2] == ("/usr/bin/python3", "-I")]

@@ -18,8 +18,7 @@ from corpus.node.certificates import changes, checking, store
 from corpus.node.certificates.store import Source
 from corpus.node.context import Node
 from corpus.node.proxy import service
-from corpus.node.proxy.config import ACME_PORT
-from corpus.node.settings import Settings
+from corpus.node.settings import ACME_PORT, Settings
 
 DAYS = 30  # left when a certificate is renewed
 _SECONDS = 600  # for the authority and for name servers
@@ -104,7 +103,7 @@ def _ensure(node: Node, source: Source, days: int) -> None:
             email=settings.acme_email,
             server=settings.acme_directory,
             challenge=source.challenge,
-            listen=f"127.0.0.1:{ACME_PORT}",
+            listen=f"{settings.gateway}:{ACME_PORT}",
             resolvers=settings.acme_resolvers,
         )
         node.host.run(command, env=_environment(settings, source.challenge), timeout=_SECONDS)

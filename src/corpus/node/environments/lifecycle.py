@@ -16,6 +16,7 @@ from corpus.node.context import Node
 from corpus.node.environments import guest, rootfs, shares, sockets
 from corpus.node.environments import limits as bounds
 from corpus.node.network import bridge
+from corpus.node.proxy import place, service
 from corpus.node.records import Limits, Record, Stage
 from corpus.node.storage import pool
 
@@ -65,6 +66,15 @@ def restart(node: Node, id: str) -> None:
         record = ready(node, id)
         if record.wanted:
             bring_up(node, record)
+            _follow(node, record)
+
+
+def _follow(node: Node, record: Record) -> None:
+    """Have a front that was away take what has changed meanwhile."""
+    if record.front:
+        with node.lock():
+            place.wait(place.inside(node, record))
+            service.apply(node)
 
 
 def state(node: Node, record: Record) -> tuple[str, int | None]:
@@ -108,6 +118,7 @@ def _want(node: Node, id: str, *, wanted: bool, timeout: int = 30) -> Record:
         record = node.change(id, lambda now: now.changed(wanted=wanted))
         if wanted:
             bring_up(node, record)
+            _follow(node, record)
         else:
             halt(node, record, timeout)
     return node.records.get(id)

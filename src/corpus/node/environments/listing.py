@@ -42,6 +42,8 @@ def _describe(node: Node, record: Record, usage: dict[str, Any]) -> dict[str, An
         "cpu": record.limits.cpu,
         "pids": record.limits.pids,
         "maintenance": record.maintenance,
+        "role": str(record.role),
+        "front": record.front,
         "routes": [vars(route) for route in record.routes],
         "share": {share.project: share.directory for share in record.shares},
         "pairs": [vars(pair) for pair in record.pairs],

@@ -23,7 +23,7 @@ from corpus.node.environments import limits as bounds
 from corpus.node.environments.lifecycle import bring_up, state, wait_for_ssh
 from corpus.node.network import addresses, firewall
 from corpus.node.proxy import routes, service
-from corpus.node.records import Limits, Record, Route, Share, Stage
+from corpus.node.records import Limits, Record, Role, Route, Share, Stage
 from corpus.node.storage import images, pool
 
 
@@ -43,6 +43,7 @@ def create(
     address: str | None = None,
     ssh_port: int | None = None,
     share: Mapping[str, str] | None = None,
+    role: str = "projects",
     wait: float = 10.0,
 ) -> dict[str, Any]:
     """Make and start an environment; return what ``inspect`` returns.
@@ -50,7 +51,8 @@ def create(
     With the ``id`` of one that is there, that one is started and returned (Conflict when
     another platform, address, port or share is asked). ``hosts`` are led to its port 80, ``keys``
     are SSH public keys of its root. ``share`` names for a project the directory of this machine
-    that its ``project/`` is (type ``dev`` alone). ``wait`` seconds for its SSH server to answer.
+    that its ``project/`` is (type ``dev`` alone). ``role``: ``projects``, or ``proxy`` for one that
+    can be the node's front. ``wait`` seconds for its SSH server to answer.
     On a failure everything made is removed again. Raises InvalidInput, Conflict, NotFound,
     Unsupported, CommandFailed.
     """
@@ -59,15 +61,18 @@ def create(
     led = routes.parse_routes(hosts)
     public = rootfs.public_keys(keys)
     shared = shares.parse(node.settings, platform, share or {})
+    kind = _role(role, led)
     with _alone(node, id):
         there = node.records.find(id)
         if there and there.stage is Stage.READY:
-            _same(there, platform, address, ssh_port, shared)
+            _same(there, platform, address, ssh_port, shared, kind)
             bring_up(node, there)
         else:
             if there:
                 _remove(node, there)
-            record = _allocate(node, id, platform, given, image, address, ssh_port, led, shared)
+            record = _allocate(
+                node, id, platform, given, image, address, ssh_port, led, shared, kind
+            )
             try:
                 _make(node, record, public)
             except BaseException:
@@ -76,6 +81,14 @@ def create(
     if wait:
         wait_for_ssh(node, id, wait)
     return listing.inspect(node, id)
+
+
+def _role(role: str, led: Sequence[Route]) -> Role:
+    if role not in tuple(Role):
+        raise InvalidInput(f"not a role: {role!r:.20}", mend=f"use {' or '.join(Role)}")
+    if led and role == Role.PROXY:
+        raise InvalidInput("no host name leads to a proxy", mend="leave hosts out")
+    return Role(role)
 
 
 @contextmanager
@@ -95,9 +108,11 @@ def _same(
     address: str | None,
     ssh_port: int | None,
     shared: tuple[Share, ...],
+    role: Role,
 ) -> None:
     asked = {
         "platform": parse_platform(platform),
+        "role": role,
         "address": address,
         "ssh_port": ssh_port,
         "shares": shared or None,
@@ -120,6 +135,7 @@ def _allocate(
     ssh_port: int | None,
     led: tuple[Route, ...],
     shared: tuple[Share, ...],
+    role: Role,
 ) -> Record:
     """Write the record of an environment that is to be made: from here on its own are taken."""
     kind, chosen = parse_platform(platform), images.find(node, image)
@@ -140,6 +156,7 @@ def _allocate(
             limits=given,
             routes=led,
             shares=shared,
+            role=role,
             stage=Stage.CREATING,
             made=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
@@ -184,7 +201,9 @@ def _remove(node: Node, record: Record) -> None:
     settings, volumes = node.settings, pool.volumes(node)
     with node.lock():
         record = node.records.get(record.id)
-        node.records.save(record.changed(stage=Stage.DESTROYING, routes=()))
+        node.records.save(record.changed(stage=Stage.DESTROYING, routes=(), front=False))
+        if record.front:
+            firewall.apply(node)  # the front is on the node from here on
         if record.routes:
             service.apply(node)
     if state(node, record)[0] != "STOPPED":

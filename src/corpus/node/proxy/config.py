@@ -9,10 +9,9 @@ from pathlib import PurePath
 from corpus.commands.haproxy import SOCKET
 from corpus.node.network.doors import Door
 from corpus.node.records import Record, Route
-from corpus.node.settings import Settings
+from corpus.node.settings import ACME_PORT, Settings
 
 ACME = "acme"  # the backend of lego(1), which answers HTTP challenges while it runs
-ACME_PORT = 8402
 _TRY_EVERY = 0.05  # seconds; also the longest a request waits once its service is back
 _AT_ONCE = 512  # connections to one backend, and so tries at a time while it is down
 _AT_A_DOOR = 32  # connections that one environment may have to the SSH server of another
@@ -152,7 +151,7 @@ if {{ ssl_fc }} {{ {hsts} -m int gt 0 }}
     use_backend %[var(txn.to),field(1,|)]
 
 backend {ACME}
-    server lego 127.0.0.1:{ACME_PORT}
+    server lego {settings.gateway}:{ACME_PORT}
 """
 
 

@@ -8,8 +8,9 @@ from contextlib import suppress
 from corpus.model.errors import Conflict, CorpusError, InvalidInput, NotFound
 from corpus.model.names import host_pattern
 from corpus.node.context import Node
+from corpus.node.network import firewall
 from corpus.node.proxy import service
-from corpus.node.records import Record, Route, Stage
+from corpus.node.records import Record, Role, Route, Stage
 
 HTTPS = ("both", "redirect", "off")
 _LONGEST_HOLD = 600
@@ -78,6 +79,8 @@ def route(node: Node, id: str, new: Route, *, test: bool = False) -> list[str]:
         record = node.records.get(id)
         if record.stage is Stage.DESTROYING:
             raise NotFound(f"environment {id} is being destroyed")
+        if record.role is Role.PROXY:
+            raise InvalidInput(f"no host name leads to {record.name}, which is a proxy")
         check_free(node.records.all(), [new], record.id)
         others = tuple(old for old in record.routes if old.host != new.host)
         same = new in record.routes
@@ -120,9 +123,16 @@ def _commit(node: Node, old: Record, new: Record) -> None:
     if new != old:
         node.records.save(new)
     try:
-        service.apply(node)
+        _follow(node)
     except CorpusError:
         node.records.save(old)
         with suppress(CorpusError):
-            service.apply(node)
+            _follow(node)
         raise
+
+
+def _follow(node: Node) -> None:
+    """Have the front follow the records, and the firewall where environments are proxies."""
+    if any(record.role is Role.PROXY for record in node.records.all()):
+        firewall.apply(node)
+    service.apply(node)

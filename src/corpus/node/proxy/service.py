@@ -22,9 +22,9 @@ from corpus.node.context import Node
 from corpus.node.network.doors import doors
 from corpus.node.proxy import live, maps, pages
 from corpus.node.proxy.config import config
-from corpus.node.proxy.place import SERVICE, Place, place_of
+from corpus.node.proxy.place import SERVICE, Place, places
 
-__all__ = ["SERVICE", "apply", "start"]
+__all__ = ["SERVICE", "apply", "start", "start_at"]
 
 _APPLIED = "applied.json"
 _CONFIG = "haproxy.cfg"
@@ -32,42 +32,46 @@ _CERTIFICATES = "certificates/"
 
 
 def apply(node: Node) -> None:
-    """Have the proxy do what the records say. Hold the node's lock.
+    """Have the front do what the records say, wherever it runs. Hold the node's lock.
 
     Where only maps or the content of certificates differ, the running worker takes them. Else a
     new one is started: the old one goes on with the connections that it has, for an hour at
     most; listening sockets are handed over, so that none is refused meanwhile.
     Raises CorpusError, with nothing changed when the configuration is refused.
     """
-    place = place_of(node)
+    for place in places(node):
+        _apply(node, place)
+
+
+def start(node: Node) -> None:
+    """Write everything from the records and have the front run on the node. Hold its lock."""
+    start_at(node, places(node)[0])
+
+
+def start_at(node: Node, place: Place) -> None:
+    """Write everything from the records and have the front run at ``place``."""
+    wanted = _wanted(node, place)
+    gone = _applied(place).keys() - wanted.keys()
+    _note(place, dict.fromkeys(gone, ""))
+    _take(place, wanted)
+    _settle(place, wanted, gone)
+
+
+def _apply(node: Node, place: Place) -> None:
     wanted, applied = _wanted(node, place), _applied(place)
     changed = {name for name, text in wanted.items() if applied.get(name) != _digest(text)}
     gone = applied.keys() - wanted.keys()
     if not changed and not gone:
         return
     _note(place, {name: digest for name, digest in applied.items() if name not in changed})
-    replaceable = {name for name in changed if name in maps.NAMES}
+    texts = {name: wanted[name].decode() for name in sorted(changed & set(maps.NAMES))}
     renewed = {name for name in changed & applied.keys() if name.startswith(_CERTIFICATES)}
-    live_only = not gone and changed == replaceable | renewed
-    if not (live_only and live.swap(
-        place,
-        _description(wanted),
-        {name: wanted[name].decode() for name in sorted(replaceable)},
-        {name: wanted[name] for name in sorted(renewed)},
-    )):  # fmt: skip
-        _take(place, wanted)
-    else:
+    pems = {name: wanted[name] for name in sorted(renewed)}
+    small = not gone and changed == texts.keys() | pems.keys()
+    if small and live.swap(place, _description(wanted), texts, pems):
         _write(place, wanted, changed)
-    _settle(place, wanted, gone)
-
-
-def start(node: Node) -> None:
-    """Write everything from the records and have the proxy run with it. Hold the node's lock."""
-    place = place_of(node)
-    wanted = _wanted(node, place)
-    gone = _applied(place).keys() - wanted.keys()
-    _note(place, dict.fromkeys(gone, ""))
-    _take(place, wanted)
+    else:
+        _take(place, wanted)
     _settle(place, wanted, gone)
 
 
@@ -101,7 +105,7 @@ def _wanted(node: Node, place: Place) -> dict[str, bytes]:
         "503.http": pages.maintenance().encode(),
         "certificates.list": listed.encode(),
     }
-    parts = (settings, place.folder, routes, doors(records))
+    parts = (settings, place.folder, routes, doors(records) if place.doors else ())
     fixed = _digest(config(*parts).encode() + b"".join(texts.values()))
     texts[_CONFIG] = config(*parts, description=fixed).encode()
     challenged = [one.host for one in found if one.challenge == "http"]

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from corpus.node.certificates import acme, changes
-from corpus.node.proxy import routes
+from corpus.node.proxy import front, routes
 from corpus.saltext.node_calls import edge, node_of
 
 __virtualname__ = "corpus_node"
@@ -59,6 +59,16 @@ def maintenance(id: str, on: bool, test: bool = False) -> bool | dict[str, Any]:
     CLI Example: ``salt-call --local corpus_node.maintenance ID on=True``
     """
     changed = routes.maintenance(node_of(__opts__), id, on, test=test)
+    return {"test": True, "changes": changed} if test else bool(changed)
+
+
+@edge
+def front_move(to: str, test: bool = False) -> bool | dict[str, Any]:
+    """Lead the node's HTTP and HTTPS to an environment of role proxy, or back to the ``node``.
+
+    CLI Example: ``salt-call --local corpus_node.front_move ID``
+    """
+    changed = front.move(node_of(__opts__), to, test=test)
     return {"test": True, "changes": changed} if test else bool(changed)
 
 
