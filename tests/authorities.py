@@ -107,7 +107,7 @@ def _pdns(folder: Path, root: Path, address: str) -> list[str]:
         "module-dir": root / _LIBRARIES / "pdns", "launch": "gsqlite3",
         "gsqlite3-database": folder / "pdns.sqlite3", "local-address": address, "local-port": 53,
         "api": "yes", "api-key": KEY, "webserver": "yes", "webserver-address": address,
-        "webserver-port": 8081, "webserver-allow-from": f"{network}.0/24",
+        "webserver-port": 8081, "webserver-allow-from": f"{network}.0/24,127.0.0.0/8",
         "security-poll-suffix": "", "negquery-cache-ttl": 0, "query-cache-ttl": 0, "cache-ttl": 0,
     }  # fmt: skip
     given = [f"--{name}={value}" for name, value in options.items()]

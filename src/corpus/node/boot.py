@@ -37,6 +37,7 @@ def prepare(node: Node) -> dict[str, Any]:
         firewall.apply(node)
         store.prepare(node)
         service.start(node)
+        service.apply(node)  # where the front was moved to, too
     return facts(node)
 
 

@@ -10,7 +10,7 @@ import pytest
 from corpus.hosts.fake import Fake
 from corpus.model.errors import CommandFailed, Conflict, InvalidInput
 from corpus.node.context import Node
-from corpus.node.environments import guest, making
+from corpus.node.environments import guest, lifecycle, making
 from corpus.node.network import firewall
 from corpus.node.proxy import front, routes
 from unit.node import nodes
@@ -119,3 +119,14 @@ def test_a_front_that_is_destroyed_is_the_nodes_again(node: Node, host: Fake) ->
     making.destroy(node, nodes.OTHER)
     assert front.front(node) == "node"
     assert "dnat ip to 10.88.0.11" not in rules(node)
+
+
+def test_while_it_is_stopped_the_node_is_the_front(node: Node, host: Fake) -> None:
+    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
+    front.move(node, nodes.OTHER)
+    lifecycle.stop(node, nodes.OTHER)
+    assert "dnat ip to 10.88.0.11" not in rules(node)
+    commands = [command[0] for command in host.commands]
+    assert commands.index("lxc-stop") > max(n for n, word in enumerate(commands) if word == "nft")
+    lifecycle.start(node, nodes.OTHER)
+    assert "dnat ip to 10.88.0.11:443" in rules(node)

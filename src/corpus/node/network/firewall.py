@@ -58,7 +58,8 @@ def _front(node: Node, records: list[Record]) -> nft_front.FrontRules:
         table=settings.bridge,
         gateway=str(settings.gateway),
         proxies=[nft_front.Proxy(record.interface, record.address) for record in proxies],
-        active=next((record.address for record in proxies if record.front), None),
+        # One that is stopped is no front: the node's own takes over.
+        active=next((one.address for one in proxies if one.front and one.wanted), None),
         ports=(settings.http_port, settings.https_port),
         routed=[(record.address, route.port) for record in records for route in record.routes],
         answers=ACME_PORT,
