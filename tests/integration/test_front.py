@@ -9,8 +9,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import socket
-import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,157 +18,16 @@ import pytest
 
 import authorities
 import websocket
-from corpus.hosts.container import Container
 from corpus.hosts.local import Local
-from corpus.lab import salt, tenant
-from corpus.lab.machine import Lab
 from corpus.model.errors import CorpusError
+from fronts import PORT, PROXIED, Front
+from fronts import front as front
 from labs import lab as lab
 from load import Load
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a lab is made by root alone")
 
-PORT, PROXIED = 8000, 8001
 SETTINGS = "/etc/corpus/node.toml"
-# Tells what it was asked with, upgrades to a websocket that echoes; at the other port, whose
-# connections begin with a PROXY header, it tells the address in that.
-SERVER = """
-import base64, hashlib, http.server, json, socket, struct, threading
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        if self.headers.get("Upgrade", "").lower() == "websocket":
-            return self.echo()
-        self.answer(json.dumps(dict(self.headers.items())).encode())
-    def do_POST(self):
-        self.answer(self.rfile.read(int(self.headers["Content-Length"])))
-    def echo(self):
-        key = self.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-        self.send_response(101)
-        self.send_header("Upgrade", "websocket")
-        self.send_header("Connection", "Upgrade")
-        accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
-        self.send_header("Sec-WebSocket-Accept", accept)
-        self.end_headers()
-        self.close_connection = True
-        while data := self.connection.recv(65536):
-            self.connection.sendall(data)
-    def answer(self, text):
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-    def log_message(self, *_):
-        pass
-class Server(http.server.ThreadingHTTPServer):
-    request_queue_size = 512
-def proxied():
-    server = socket.create_server(("0.0.0.0", 8001))
-    while True:
-        line, _ = server.accept()
-        head = line.recv(16, socket.MSG_WAITALL)
-        rest = line.recv(struct.unpack("!H", head[14:16])[0], socket.MSG_WAITALL)
-        line.recv(65536)
-        text = (head[:12].hex() + " " + socket.inet_ntoa(rest[:4])).encode()
-        line.sendall(b"HTTP/1.0 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(text) + text)
-        line.close()
-threading.Thread(target=proxied, daemon=True).start()
-Server(("0.0.0.0", 8000), Handler).serve_forever()
-"""
-UNIT = "[Service]\nExecStart=/usr/bin/python3 /srv/server.py\n"
-
-
-class Front:
-    """The node's front as a visitor sees it, and the environment behind it."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.lab, self.node = lab, lab.node()
-        self.address = str(lab.settings.node_address)
-        self.client = str(lab.settings.gateway)
-        self.id = ""
-
-    def call(self, function: str, *args: Any, **kwargs: Any) -> Any:
-        return salt.call(self.node, f"corpus_node.{function}", *args, **kwargs)
-
-    def route(self, host: str, port: int = PORT, **options: Any) -> Any:
-        return self.call("route", self.id, host, port, **options)
-
-    def get(
-        self, host: str, *, tls: bool = False, trusted: str = "", path: str = "/", **headers: str
-    ) -> tuple[http.client.HTTPResponse, str]:
-        """Ask; over TLS whoever answers is fine, or who is signed by ``trusted``."""
-        line: http.client.HTTPConnection
-        if tls:
-            line = http.client.HTTPSConnection(host, timeout=20, context=_context(trusted))
-            raw = socket.create_connection((self.address, 443), 20)
-            line.sock = _context(trusted).wrap_socket(raw, server_hostname=host)
-        else:
-            line = http.client.HTTPConnection(self.address, timeout=20)
-        line.request("GET", path, headers={"Host": host, **headers})
-        answer = line.getresponse()
-        text = answer.read().decode()
-        line.close()
-        return answer, text
-
-    def status(self, host: str, **options: Any) -> int:
-        return self.get(host, **options)[0].status
-
-    def worker(self) -> str:
-        """Return the process that takes new connections."""
-        script = "import socket; s = socket.socket(socket.AF_UNIX);"
-        script += "s.connect('/run/corpus-proxy/admin.sock'); s.sendall(b'show info\\n');"
-        script += "print(s.makefile().read())"
-        out = self.node.run(["python3", "-c", script]).out
-        return next(line for line in out.splitlines() if line.startswith("Pid:"))
-
-    def served(self, host: str) -> str:
-        """Return the serial number of the certificate that a visitor of ``host`` gets."""
-        shown = Local().run(
-            ["openssl", "s_client", "-connect", f"{self.address}:443", "-servername", host],
-            stdin="", check=False,
-        ).out  # fmt: skip
-        return Local().run(["openssl", "x509", "-noout", "-serial"], stdin=shown).out.strip()
-
-    def bring(self, folder: Path, host: str) -> tuple[str, str]:
-        """Make a certificate for ``host``; return the files on the node."""
-        names = [f"/root/{host}.{end}" for end in ("crt", "key")]
-        files = [folder / Path(name).name for name in names]
-        Local().run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                     "ec_paramgen_curve:P-256", "-nodes", "-out", str(files[0]), "-keyout",
-                     str(files[1]), "-subj", f"/CN={host}", "-days", "9",
-                     "-addext", f"subjectAltName=DNS:{host}"])  # fmt: skip
-        for name, file in zip(names, files, strict=True):
-            self.node.run(["dd", "status=none", f"of={name}"], stdin=file.read_text())
-        return names[0], names[1]
-
-
-def _context(trusted: str = "") -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if trusted:
-        context.load_verify_locations(cadata=trusted)
-    else:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
-
-
-@pytest.fixture(scope="module")
-def front(lab: Lab) -> Iterator[Front]:
-    tenant.prepare(lab)
-    one = Front(lab)
-    one.id = one.call("create", size="512M")["id"]
-    inside = Container(one.id, one.node, tenant.LXCPATH)
-    for path, text in (("/srv/server.py", SERVER), ("/etc/systemd/system/app.service", UNIT)):
-        inside.run(["dd", "status=none", f"of={path}"], stdin=text)
-    inside.run(["systemctl", "daemon-reload"])
-    inside.run(["systemctl", "start", "app"])
-    one.route("a.front.example")
-    yield one
-    for certificate in one.call("certificate_list"):
-        one.call("certificate_remove", certificate["host"])
-    one.call("destroy", one.id)
-    assert one.call("certificate_list") == []
-    left = one.node.run(["sh", "-c", f"grep -rl {one.id} /etc/corpus"], check=False).out
-    assert left == ""
 
 
 def test_https_is_there_without_any_certificate(front: Front) -> None:
@@ -409,93 +266,3 @@ def test_a_killed_change_is_done_by_the_next_call(front: Front) -> None:
             front.route("k.front.example", PORT)
             assert front.status("k.front.example") == 200
     front.call("unroute", "k.front.example")
-
-
-# -- the front in an environment of its own
-
-
-@pytest.fixture(scope="module")
-def proxy(front: Front) -> Iterator[Container]:
-    made = front.call("create", role="proxy", size="512M")
-    yield Container(made["id"], front.node, tenant.LXCPATH)
-    front.call("destroy", made["id"])
-    assert front.call("facts")["front"] == "node"
-    tables = front.node.run(["nft", "list", "tables"]).out
-    assert "corpus0-front" not in tables
-
-
-def _reaches(host: Container, address: str, port: int) -> bool:
-    script = f"import socket; socket.create_connection(({address!r}, {port}), 1)"
-    return host.run(["python3", "-c", script], check=False).code == 0
-
-
-def test_the_front_moves_and_nothing_is_refused(front: Front, proxy: Container) -> None:
-    """There and back under load, with websockets that stay; addresses of visitors are kept."""
-    first = websocket.Http1(front.address, 443, "a.front.example")
-    load = Load(front.lab.http_port, "a.front.example", rate=50).start()
-    try:
-        time.sleep(0.3)
-        assert front.call("front_move", proxy.name) is True
-        assert front.call("facts")["front"] == proxy.name
-        second = websocket.Http2(front.address, 443, "a.front.example")
-        assert second.echo(b"inside") == b"inside"
-        shown = proxy.run(["ss", "-Htn", "state", "established", "sport", "=", ":443"]).out
-        assert front.client in shown
-        for tls in (False, True):
-            got = json.loads(front.get("a.front.example", tls=tls)[1])
-            assert got["X-Forwarded-For"] == front.client
-        front.route("moved.front.example")  # by its running worker
-        front.route("other.front.example", PROXIED, proxy_protocol=True)  # by a reload
-        assert front.status("moved.front.example", tls=True) == 200
-        assert front.get("other.front.example")[1].split()[1] == front.client
-        front.call("maintenance", front.id, True)
-        assert front.status("moved.front.example") == 503
-        front.call("maintenance", front.id, False)
-        assert front.call("front_move", "node") is True
-        assert front.status("moved.front.example") == 200
-        assert first.echo(b"first") == b"first"
-        assert second.echo(b"second") == b"second"
-        first.close()
-        second.close()
-    finally:
-        load.finish()
-    assert [text for text in load.failures if "503" not in text] == []
-    assert front.call("front_move", "node") is False
-
-
-def test_a_proxy_reaches_what_is_routed_and_nothing_else(front: Front, proxy: Container) -> None:
-    guest = Container(front.id, front.node, tenant.LXCPATH)
-    address = front.call("inspect", front.id)["address"]
-    own = front.call("inspect", proxy.name)["address"]
-    assert _reaches(proxy, address, PORT)
-    for place, port in ((address, 22), (address, 9), ("10.88.0.1", 80), ("10.88.0.1", 22),
-                        (front.address, 22), (front.client, 22)):  # fmt: skip
-        assert not _reaches(proxy, place, port), (place, port)
-    assert not _reaches(guest, own, 22)
-    front.call("front_move", proxy.name)
-    assert _reaches(guest, "10.88.0.1", 80)
-    assert not _reaches(guest, own, 22)
-    stolen = "10.88.9.9"
-    proxy.run(["ip", "address", "add", f"{stolen}/32", "dev", "eth0"])
-    script = f"import socket; socket.create_connection(({address!r}, {PORT}), 1, ({stolen!r}, 0))"
-    assert proxy.run(["python3", "-c", script], check=False).code != 0
-    shown = proxy.run(["find", "/etc/corpus/proxy/certificates", "-type", "f", "-printf", "%m %U "])
-    assert set(shown.out.split()) == {"600", "0"}
-
-
-def test_a_front_that_was_away_takes_what_has_changed(front: Front, proxy: Container) -> None:
-    front.call("stop", proxy.name)
-    front.route("away.front.example")
-    assert front.status("away.front.example") == 200  # by the node, which has taken over
-    front.call("start", proxy.name)
-    assert front.status("away.front.example") == 200
-    proxy.run(["systemctl", "reboot"], check=False)
-    deadline = time.monotonic() + 40
-    while True:
-        try:
-            assert front.status("away.front.example") == 200
-            break
-        except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-    front.call("front_move", "node")
