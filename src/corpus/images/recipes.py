@@ -1,7 +1,7 @@
 """Which layers an image has, and what each is made from.
 
-Both images stand on the same base and the same Salt; a node's packages come above them, so
-that what takes long is made once.
+Both images stand on the same base and the same Salt; what either needs beyond comes above them,
+so that what takes long is made once.
 """
 
 from __future__ import annotations
