@@ -143,7 +143,7 @@ def parse(text: str, where: str) -> Record:
         given = json.loads(text)
         given["platform"] = Platform(given["platform"])
         given["stage"] = Stage(given["stage"])
-        given["role"] = Role(given["role"])
+        given["role"] = Role(given.get("role", Role.PROJECTS))
         given["limits"] = Limits(**given["limits"])
         given["routes"] = tuple(Route(**route) for route in given["routes"])
         given["pairs"] = tuple(Pair(**pair) for pair in given["pairs"])
