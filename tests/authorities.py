@@ -101,13 +101,12 @@ def _pdns(folder: Path, root: Path, address: str) -> list[str]:
     with sqlite3.connect(folder / "pdns.sqlite3") as database:
         database.executescript(schema.read_text())
     database.close()
-    network = address.rpartition(".")[0]
     options = {
         "config-dir": folder, "socket-dir": folder, "daemon": "no", "guardian": "no",
         "module-dir": root / _LIBRARIES / "pdns", "launch": "gsqlite3",
         "gsqlite3-database": folder / "pdns.sqlite3", "local-address": address, "local-port": 53,
         "api": "yes", "api-key": KEY, "webserver": "yes", "webserver-address": address,
-        "webserver-port": 8081, "webserver-allow-from": f"{network}.0/24,127.0.0.0/8",
+        "webserver-port": 8081, "webserver-allow-from": "0.0.0.0/0",
         "security-poll-suffix": "", "negquery-cache-ttl": 0, "query-cache-ttl": 0, "cache-ttl": 0,
     }  # fmt: skip
     given = [f"--{name}={value}" for name, value in options.items()]
