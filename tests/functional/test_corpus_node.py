@@ -15,11 +15,13 @@ from salt.exceptions import CommandExecutionError  # noqa: E402
 import corpus.saltext  # noqa: E402
 
 FUNCTIONS = {
-    "autostart", "boot", "clone", "create", "destroy", "enlarge", "exec", "export", "facts",
-    "freeze", "image_import", "image_list", "import", "inspect", "limit", "list", "pair",
-    "pool_grow", "pool_health", "pool_scrub", "prepare", "rename", "restart", "restore", "route",
-    "saltify_check", "saltify_key", "saltify_list", "saltify_prepare", "saltify_remove",
-    "snapshot", "snapshot_delete", "snapshots", "start", "stop", "thaw", "unpair", "unroute",
+    "autostart", "boot", "certificate_add", "certificate_list", "certificate_obtain",
+    "certificate_remove", "certificate_renew", "clone", "create", "destroy", "enlarge", "exec",
+    "export", "facts", "freeze", "front_move", "image_import", "image_list", "import", "inspect",
+    "limit", "list", "maintenance", "pair", "pool_grow", "pool_health", "pool_scrub", "prepare",
+    "rename", "restart", "restore", "route", "saltify_check", "saltify_key", "saltify_list",
+    "saltify_prepare", "saltify_remove", "snapshot", "snapshot_delete", "snapshots", "start",
+    "stop", "thaw", "unpair", "unroute",
 }  # fmt: skip
 ID = "11111111-2222-4333-8444-555555555555"
 

@@ -65,7 +65,7 @@ def test_made_twice_it_is_the_same(
     image_cache: Path, image: Image, own: Settings, tmp_path: Path
 ) -> None:
     """The layers of Salt and of our code; CORPUS_TEST_FROM_NOTHING=1 fetches all anew."""
-    kept = () if FROM_NOTHING else ("base",)
+    kept = () if FROM_NOTHING else ("base", "environment")
     cache = scratch(image_cache, tmp_path / "cache", image, *kept)
     if FROM_NOTHING:
         shutil.rmtree(cache / "wheels")
@@ -93,7 +93,7 @@ def test_a_change_of_our_code_remakes_the_last_layer(
     edited = checkout.copied(tmp_path / "edited")
     (edited.root / "src/corpus/model/added.py").write_text("ADDED = 1\n")
     monkeypatch.setattr(source, "here", lambda: Checkout(edited.root))
-    cache = scratch(image_cache, tmp_path / "cache", image, "base", "salt")
+    cache = scratch(image_cache, tmp_path / "cache", image, "base", "salt", "environment")
     changed = builder.build(ENVIRONMENT, own, cache, report=quiet)
     before, after = digests(image), digests(changed)
     assert {name for name in after if after[name] != before[name]} == {"code-environment"}
@@ -129,7 +129,7 @@ def test_settings_reach_the_inside(
         apt_proxies=given.apt_proxies,
         pip=given.pip,
     )
-    cache = scratch(image_cache, tmp_path / "cache", image, "base", "salt")
+    cache = scratch(image_cache, tmp_path / "cache", image, "base", "salt", "environment")
     made = builder.build(ENVIRONMENT, given, cache, report=quiet)
     assert digests(made)["salt"] == digests(image)["salt"]
     top = tmp_path / "top"
@@ -188,7 +188,7 @@ def test_an_import_shares_what_is_there(
 ) -> None:
     node = builder.build(NODE, own, image_cache, tmp_path / "node", report=quiet)
     first = store.import_image(image.directory, pool, subvolumes=True)
-    assert first.name == f"{image.digest[:12]}-3"
+    assert first.name == f"{image.digest[:12]}-4"
     start = time.monotonic()
     second = store.import_image(node.directory, pool, subvolumes=True)
     shared = time.monotonic() - start

@@ -24,13 +24,15 @@ class Rules:
     """The network that the rules guard.
 
     ``interfaces`` is what the guests' interface names begin with (not every kernel can match
-    the bridge itself); ``open_ports`` are the node's own, for its guests. ``relay`` is the
+    the bridge itself), ``proxies`` those of environments whose rules are nft_front's;
+    ``open_ports`` are the node's own, for its guests. ``relay`` is the
     address and port of the mail server that guests reach at the ``gateway``, and at it alone.
     """
 
     table: str
     bridge: str
     interfaces: str
+    proxies: str
     subnet: str
     gateway: str
     guests: Sequence[Guest]
@@ -106,6 +108,7 @@ table inet {rules.table} {{
         iifname != {rules.bridge} oifname != {rules.bridge} accept
         ct state established,related accept
         iifname {rules.bridge} oifname {rules.bridge} drop
+        iifname "{rules.proxies}*" oifname {rules.bridge} accept
         {passed}
         iifname {rules.bridge} accept
         ct status dnat accept

@@ -31,9 +31,9 @@ class Container(Host):
         """Write a file inside; a temporary one beside it takes its place once it is whole."""
         partial = path.with_name(f".{path.name}.partial")
         self.run(["mkdir", "-p", str(path.parent)])
-        # dd, not install: an unprivileged guest may not open /dev/stdin, a pipe from outside.
+        # dd, not install alone: an unprivileged guest may not open /dev/stdin, a pipe of others.
+        self.run(["install", "-m", f"{mode:o}", "/dev/null", str(partial)])
         self.run(["dd", "status=none", f"of={partial}"], stdin=data)
-        self.run(["chmod", f"{mode:o}", str(partial)])
         self.run(["mv", "-f", str(partial), str(path)])
 
     def get(self, path: PurePath) -> bytes:

@@ -1,7 +1,7 @@
 """Which layers an image has, and what each is made from.
 
-Both images stand on the same base and the same Salt; a node's packages come above them, so
-that what takes long is made once.
+Both images stand on the same base and the same Salt; what either needs beyond comes above them,
+so that what takes long is made once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ BASE_PACKAGES = (
     "zstd",
 )
 
-NODE_PACKAGES = ("btrfs-progs", "haproxy", "kmod", "lxc", "lxcfs", "uidmap")
+ENVIRONMENT_PACKAGES = ("haproxy",)  # for those of role proxy; it is off in others
+NODE_PACKAGES = ("btrfs-progs", "haproxy", "kmod", "lego", "lxc", "lxcfs", "openssl", "uidmap")
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Recipe:
         return ("base", "salt", *extra, f"code-{self.name}")
 
 
-ENVIRONMENT = Recipe("environment")
+ENVIRONMENT = Recipe("environment", ENVIRONMENT_PACKAGES)
 NODE = Recipe("node", NODE_PACKAGES)
 RECIPES = {recipe.name: recipe for recipe in (ENVIRONMENT, NODE)}
 

@@ -50,6 +50,18 @@ def host_name(name: object) -> str:
     return lower
 
 
+def host_pattern(name: object) -> str:
+    """Return a DNS name, or ``*.`` and one for all names below it; raises InvalidName."""
+    if not isinstance(name, str) or not name.startswith("*."):
+        return host_name(name)
+    below = host_name(name[2:])
+    if "." not in below:
+        raise InvalidName(
+            f"not a host name: {ascii(name)[:60]}", mend="leave two labels: *.example.org"
+        )
+    return f"*.{below}"
+
+
 def environment_id(text: object) -> str:
     """Return the canonical UUID of an environment; raises InvalidInput."""
     try:

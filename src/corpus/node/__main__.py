@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m corpus.node", description=__doc__)
     parser.add_argument("--settings", type=Path, default=DEFAULT_FILE)
-    commands = ["boot", "halt", "facts", "prepare", "answer", "restart", "console"]
+    commands = ["boot", "halt", "facts", "prepare", "answer", "restart", "renew", "console"]
     parser.add_argument("command", choices=commands)
     parser.add_argument("id", nargs="?", default="", help="of the environment")
     parser.add_argument("--user", default="root", help="whose shell a console is")
@@ -34,10 +34,11 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         # Here, so that an environment that asks does not wait for it.
         from corpus.node import boot
+        from corpus.node.certificates import acme
         from corpus.node.environments import console, lifecycle
 
-        if given.command == "boot":
-            outcome = boot.boot(node)
+        if given.command in ("boot", "renew"):
+            outcome = boot.boot(node) if given.command == "boot" else acme.renew(node)
             for id, what in outcome.items():
                 print(f"{id}: {what}")
             return 1 if any(what.startswith("failed") for what in outcome.values()) else 0

@@ -8,12 +8,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from corpus.commands import systemctl
 from corpus.model.errors import CorpusError, Unsupported
+from corpus.node.certificates import store
 from corpus.node.context import Node
 from corpus.node.environments import exporting, guest, lifecycle, making, snapshots
 from corpus.node.network import bridge, firewall
-from corpus.node.proxy import service
+from corpus.node.proxy import front, service
 from corpus.node.records import Record, Stage
 from corpus.node.storage import pool
 
@@ -37,9 +37,9 @@ def prepare(node: Node) -> dict[str, Any]:
         bridge.prepare(node)
         lifecycle.prepare(node)
         firewall.apply(node)
-        service.write(node)
-        # Also when nothing was written: at boot the files are there and the service is not.
-        node.host.run(systemctl.command("reload-or-restart", [service.SERVICE]), timeout=60)
+        store.prepare(node)
+        service.start(node)
+        service.apply(node)  # where the front was moved to, too
     return facts(node)
 
 
@@ -140,7 +140,9 @@ def facts(node: Node) -> dict[str, Any]:
         "subnet": settings.subnet,
         "gateway": str(settings.gateway),
         "http_port": settings.http_port,
+        "https_port": settings.https_port,
         "ssh_ports": [settings.ssh_base + 1, settings.ssh_base + settings.ssh_ports - 1],
+        "front": front.front(node),
         "environments": len(node.records.all()),
         "damaged": node.records.damaged(),
     }

@@ -15,6 +15,14 @@ from corpus.model.mode import Platform
 from corpus.model.names import environment_id
 
 INTERFACES = "cenv"  # what the names of the environments' interfaces begin with
+PROXIES = "cpxy"  # those of environments of role proxy, which are no ports of the bridge
+
+
+class Role(StrEnum):
+    """What an environment is for. A ``PROXY`` can be the node's front, and nothing else."""
+
+    PROJECTS = "projects"
+    PROXY = "proxy"
 
 
 class Stage(StrEnum):
@@ -33,11 +41,19 @@ def group_of(id: str) -> str:
 
 @dataclass(frozen=True)
 class Route:
-    """A host name led to a port of an environment; ``hold`` is in seconds."""
+    """A host name, or ``*.`` and one, led to a port of an environment; ``hold`` is in seconds.
+
+    ``https``: ``both`` (HTTP and HTTPS), ``redirect`` (from HTTP to HTTPS), ``off`` (HTTP alone).
+    ``hsts``: for how many seconds browsers are to come by HTTPS only; 0: nothing is said.
+    ``proxy_protocol``: connections begin with the client's address (PROXY protocol, version 2).
+    """
 
     host: str
     port: int = 80
     hold: int = 60
+    https: str = "both"
+    hsts: int = 0
+    proxy_protocol: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +94,7 @@ class Record:
 
     It is started at boot when it is ``wanted``, as start and stop say, and ``autostart`` is on:
     those of a lower ``order`` first, those of the same one together.
+    ``front``: the node's HTTP and HTTPS ports lead to it; at most one, of role proxy.
     """
 
     id: str
@@ -94,6 +111,9 @@ class Record:
     wanted: bool = True
     autostart: bool = True
     order: int = 0
+    maintenance: bool = False
+    role: Role = Role.PROJECTS
+    front: bool = False
     made: str = ""
 
     @property
@@ -109,7 +129,8 @@ class Record:
     @property
     def interface(self) -> str:
         """The node's end of its network cable (15 characters at most)."""
-        return f"{INTERFACES}{self.id.replace('-', '')[:11]}"
+        kind = PROXIES if self.role is Role.PROXY else INTERFACES
+        return f"{kind}{self.id.replace('-', '')[:11]}"
 
     @property
     def mac(self) -> str:
@@ -137,6 +158,7 @@ def parse(text: str, where: str) -> Record:
         given = json.loads(text)
         given["platform"] = Platform(given["platform"])
         given["stage"] = Stage(given["stage"])
+        given["role"] = Role(given.get("role", Role.PROJECTS))
         given["limits"] = Limits(**given["limits"])
         given["routes"] = tuple(Route(**route) for route in given["routes"])
         given["pairs"] = tuple(Pair(**pair) for pair in given["pairs"])

@@ -12,6 +12,7 @@ from corpus.model.names import host_name, lab_name
 from corpus.model.size import parse_size
 
 DEFAULT_FILE = Path("/etc/corpus/node.toml")
+ACME_PORT = 8402  # of the gateway, where HTTP challenges are answered
 STORAGES = ("auto", "quota", "image", "plain")
 
 
@@ -27,7 +28,16 @@ class Settings:
     ``subnet``        their addresses; the first one is the node's own
     ``ssh_base``      SSH ports on the node are ``ssh_base + 1`` … ``ssh_base + ssh_ports - 1``
     ``http_port``     where the proxy listens
+    ``https_port``    where it listens for TLS
     ``proxy``         directory of the proxy's configuration
+    ``certificates``  directory of the certificates with their keys, and of the ACME account
+    ``domain``        the node's own name: ``*.domain`` gets a certificate by DNS
+    ``acme_email``    whom the certificate authority may write to; empty: nothing is obtained
+    ``acme_directory`` URL of the certificate authority (RFC 8555)
+    ``acme_ca``       file with the authority's own CA, where the system does not trust it
+    ``acme_resolvers`` ``host:port`` of name servers for DNS challenges (default: the node's)
+    ``pdns_url``      URL of the PowerDNS server's API that the DNS challenges are set with
+    ``pdns_key``      file (mode 0600) with that API's key
     ``idmap_base``    first user id of the first environment; each has 65,536 of its own
     ``idmap_slots``   how many environments the node can hold
     ``external``      interface that leads out (default: that of the default route)
@@ -47,7 +57,16 @@ class Settings:
     ssh_base: int = 22000
     ssh_ports: int = 100
     http_port: int = 80
+    https_port: int = 443
     proxy: Path = Path("/etc/corpus/proxy")
+    certificates: Path = Path("/etc/corpus/certificates")
+    domain: str = ""
+    acme_email: str = ""
+    acme_directory: str = "https://acme-v02.api.letsencrypt.org/directory"
+    acme_ca: str = ""
+    acme_resolvers: tuple[str, ...] = ()
+    pdns_url: str = ""
+    pdns_key: Path = Path("/etc/corpus/pdns.key")
     idmap_base: int = 1_000_000
     idmap_slots: int = 1000
     external: str = ""
@@ -72,8 +91,16 @@ class Settings:
             IPv4Network(self.subnet)
         except ValueError as error:
             raise InvalidInput(f"not a subnet: {error}") from None
-        if not 0 < self.http_port < 65536:
-            raise InvalidInput(f"not a port: {self.http_port}")
+        for port in (self.http_port, self.https_port):
+            if not 0 < port < 65536:
+                raise InvalidInput(f"not a port: {port}")
+        if self.http_port == self.https_port:
+            raise InvalidInput(f"http_port and https_port are both {self.http_port}")
+        if self.domain:
+            host_name(self.domain)
+        for url in filter(None, (self.acme_directory, self.pdns_url)):
+            if not url.startswith(("https://", "http://")):
+                raise InvalidInput(f"not a URL: {url!r:.80}", mend="begin with https://")
         if not 1024 <= self.ssh_base <= 65535 - self.ssh_ports or self.ssh_ports < 2:
             raise InvalidInput("the SSH ports must lie between 1024 and 65535")
         _check_relay(self.relay)
@@ -142,9 +169,10 @@ def load(path: Path = DEFAULT_FILE) -> Settings:
             raise InvalidInput(
                 f"no such setting: {name}", str(path), f"use one of {', '.join(known)}"
             )
-    if "nameservers" in given:
-        given["nameservers"] = tuple(given["nameservers"])
-    for name in ("prefix", "proxy", "asks"):
+    for name in ("nameservers", "acme_resolvers"):
+        if name in given:
+            given[name] = tuple(given[name])
+    for name in ("prefix", "proxy", "asks", "certificates", "pdns_key"):
         if name in given:
             given[name] = Path(given[name])
     try:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from corpus.commands import nft
 
 GUEST = nft.Guest("cenv11111111222", "02:c0:0a:58:00:0a", "10.88.0.10", 22001)
-RULES = nft.Rules("corpus0", "corpus0", "cenv", "10.88.0.0/16", "10.88.0.1", [GUEST], (80,))
+RULES = nft.Rules("corpus0", "corpus0", "cenv", "cpxy", "10.88.0.0/16", "10.88.0.1", [GUEST], (80,))
 OTHER = nft.Guest("cenv99999999222", "02:c0:0a:58:00:0b", "10.88.0.11", 22002)
 
 

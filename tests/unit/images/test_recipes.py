@@ -5,7 +5,7 @@ from corpus.model.errors import NotFound
 
 
 def test_both_images_stand_on_the_same_layers() -> None:
-    assert recipes.ENVIRONMENT.layers == ("base", "salt", "code-environment")
+    assert recipes.ENVIRONMENT.layers == ("base", "salt", "environment", "code-environment")
     assert recipes.NODE.layers == ("base", "salt", "node", "code-node")
 
 

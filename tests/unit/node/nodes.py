@@ -7,7 +7,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from corpus.commands import haproxy
 from corpus.hosts.fake import Fake
+from corpus.node.certificates import store
 from corpus.node.context import Node
 from corpus.node.settings import Settings
 from corpus.node.storage import images
@@ -41,10 +43,41 @@ def _copy(argv: Sequence[str]) -> str:
     return ""
 
 
-def make(folder: Path, **changes: object) -> tuple[Node, Fake]:
+def proxy(host: Fake, folder: Path) -> str:
+    """Answer as a worker of the proxy that has the configuration which lies in ``folder``."""
+    text = host.files.get(str(folder / "haproxy.cfg"), b"").decode()
+    answers = {
+        "show info": f"Name: HAProxy\ndescription: {haproxy.configured_description(text)}",
+        "prepare map": "New version created: 1",
+        "commit ssl": "Success!",
+    }
+    asked = json.loads(host.calls[-1].stdin or b"[]")
+    return json.dumps([answers.get(" ".join(one.split()[:2]), "") for one in asked])
+
+
+def attached(host: Fake, argv: Sequence[str]) -> str:
+    """Answer as a command inside an environment whose proxy has what it was given last."""
+    if not any(word.endswith("admin.sock") for word in argv):
+        return ""
+    given = [call.stdin or b"" for call in host.calls if any("haproxy.cfg" in w for w in call.argv)]
+    texts = [text.decode() for text in given if b"description" in text]
+    host.files["/inside/haproxy.cfg"] = texts[-1].encode() if texts else b""
+    return proxy(host, Path("/inside"))
+
+
+def told(host: Fake) -> list[str]:
+    """Return what the running proxy was told to change, all commands in order."""
+    asks = [call for call in host.calls if call.argv[:2] == ("/usr/bin/python3", "-I")]
+    return [
+        one for call in asks for one in json.loads(call.stdin or b"[]")
+        if not one.startswith(("show", "prepare"))
+    ]  # fmt: skip
+
+
+def make(folder: Path, host: Fake | None = None, **changes: object) -> tuple[Node, Fake]:
     """Return a prepared node under ``folder`` with one image, and its host."""
     values = {"prefix": folder / "corpus", "proxy": folder / "proxy", "storage": "plain"}
-    values["asks"] = folder / "asks"
+    values |= {name: folder / name for name in ("asks", "certificates", "pdns_key")}
     settings = Settings(**{**values, **changes})  # type: ignore[arg-type]
     for path in (
         settings.images,
@@ -54,13 +87,16 @@ def make(folder: Path, **changes: object) -> tuple[Node, Fake]:
         settings.asks,
     ):
         path.mkdir(parents=True, exist_ok=True)
-    host = Fake()
+    host = host or Fake()
     host.answer("cp", _copy)
     host.answer("df", "1B-blocks Avail\n 107374182400 53687091200\n")
     host.answer("ip -4 -json", "[]")
     host.answer("lxc-info", lambda argv: _info(host, argv))
+    host.answer("/usr/bin/python3 -I", lambda _: proxy(host, settings.proxy))
+    host.answer("openssl req", "-----BEGIN CERTIFICATE-----\nbase64\n-----END CERTIFICATE-----\n")
     host.files["/etc/resolv.conf"] = b"# mine\nnameserver 10.9.9.9\n"
     node = Node(settings, host)
+    store.prepare(node)
     images.adopt(node, "environment", "ab" * 32, settings.pool / "source")
     host.calls.clear()
     return node, host
@@ -69,6 +105,11 @@ def make(folder: Path, **changes: object) -> tuple[Node, Fake]:
 def reload(folder: Path) -> tuple[Node, Fake]:
     """Return the same node after a restart of the machine: no guest runs."""
     return make(folder)
+
+
+def front(node: Node, name: str) -> str:
+    """Return a file of the front."""
+    return node.host.get(node.settings.proxy / name).decode()
 
 
 def left(node: Node) -> list[str]:

@@ -26,7 +26,6 @@ def test_boot_starts_what_is_wanted_and_removes_what_is_half_made(tmp_path: Path
         making.create(node, id=id, hosts=[f"{id[:3]}.example"], wait=0)
     lifecycle.stop(node, nodes.OTHER)
     node.records.save(node.records.get(third).changed(stage=Stage.CREATING))
-    shutil.rmtree(node.settings.proxy)
     shutil.rmtree(node.settings.lxcpath)
 
     node, host = nodes.reload(tmp_path)
@@ -36,9 +35,9 @@ def test_boot_starts_what_is_wanted_and_removes_what_is_half_made(tmp_path: Path
     assert outcome[third].startswith("removed")
     assert [r.id for r in node.records.all()] == [nodes.ID, nodes.OTHER]
     assert len(nodes.ran(host, "lxc-start")) == 1
-    assert (node.settings.proxy / "hosts.map").read_text().splitlines() == [
-        f"111.example {nodes.ID}-80",
-        f"999.example {nodes.OTHER}-80",
+    assert nodes.front(node, "hosts.map").splitlines() == [
+        f"111.example {nodes.ID}-80|both|0",
+        f"999.example {nodes.OTHER}-80|both|0",
     ]
     assert (node.settings.lxcpath / nodes.ID / "config").exists()
     assert ("systemctl", "corpus-proxy.service") in {

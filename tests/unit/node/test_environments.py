@@ -13,7 +13,7 @@ from corpus.hosts.local import Local
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput, NotFound
 from corpus.node.context import Node
 from corpus.node.environments import guest, lifecycle, listing, making
-from corpus.node.records import Stage
+from corpus.node.records import Route, Stage
 from unit.node import nodes
 
 
@@ -35,7 +35,7 @@ def test_create_makes_a_running_environment_of_what_was_asked(node: Node) -> Non
     assert made["state"] == "running"
     assert (made["address"], made["ssh_port"]) == ("10.88.0.10", 22001)
     assert (made["size"], made["memory"], made["cpu"], made["pids"]) == (1 << 30, 1 << 28, 0.5, 200)
-    assert made["routes"] == [{"host": "a.example", "port": 80, "hold": 60}]
+    assert made["routes"] == [vars(Route("a.example"))]
     assert nodes.record_json(node, nodes.ID)["stage"] == "ready"
 
 
@@ -82,11 +82,8 @@ def test_a_failure_leaves_nothing_and_the_next_create_works(node: Node, word: st
     with pytest.raises(CorpusError, match=r"it broke|no network"):
         making.create(node, id=nodes.ID, hosts=["a.example"], wait=0)
     assert nodes.left(node) == []
-    assert (
-        "a.example" not in (node.settings.proxy / "hosts.map").read_text()
-        if (node.settings.proxy / "hosts.map").exists()
-        else True
-    )
+    files = _host(node).files
+    assert b"a.example" not in files.get(str(node.settings.proxy / "hosts.map"), b"")
     assert making.create(node, id=nodes.ID, hosts=["a.example"], wait=0)["state"] == "running"
 
 
@@ -118,7 +115,7 @@ def test_destroy_removes_all_of_it_and_may_be_called_again(node: Node) -> None:
     making.create(node, id=nodes.ID, hosts=["a.example"], wait=0)
     assert making.destroy(node, nodes.ID) is True
     assert nodes.left(node) == []
-    assert (node.settings.proxy / "hosts.map").read_text() == ""
+    assert nodes.front(node, "hosts.map") == ""
     assert making.destroy(node, nodes.ID) is False
 
 

@@ -69,7 +69,7 @@ def guests(node: Node) -> Guests:
 
 def door(node: Node) -> list[str]:
     """What the proxy listens on, for whom, and where it leads."""
-    text = (node.settings.proxy / "haproxy.cfg").read_text()
+    text = nodes.front(node, "haproxy.cfg")
     pattern = r"bind (10\S+)\n(?:.*\n){2}.*src (\S+) }\n(?:.*\n){2}.*server guest (\S+:22)\n"
     return [word for found in re.findall(pattern, text) for word in found]
 

@@ -149,7 +149,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, node: Node, module: Any, name: st
 
     def called(*given: Any, **more: Any) -> Any:
         found = real(*given, **more)
-        routes.route(node, nodes.ID, "new.example.org")
+        routes.route(node, nodes.ID, routes.parse_route("new.example.org"))
         return found
 
     monkeypatch.setattr(module, name, called)

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from corpus.node.records import Limits, Record, Share
+from corpus.node.records import Limits, Record, Role, Share
 from corpus.node.settings import Settings
 from corpus.node.storage.volumes import ROOTFS, SRV
 
@@ -110,6 +110,24 @@ def restart_hook(settings: Settings) -> Path:
     return settings.lxcpath / "restart"
 
 
+def _attached(settings: Settings, record: Record) -> list[str]:
+    """Return how the guest's cable ends: as an isolated port of the bridge, or routed.
+
+    Routed, the node answers for its address on the bridge (proxy ARP): so neighbours find it.
+    """
+    if record.role is Role.PROXY:
+        return [
+            "lxc.net.0.veth.mode = router",
+            "lxc.net.0.l2proxy = 1",
+            f"lxc.net.0.ipv4.address = {record.address}/32",
+            f"lxc.net.0.script.up = {settings.lxcpath / 'routed'}",
+        ]
+    return [
+        f"lxc.net.0.ipv4.address = {record.address}/{settings.network.prefixlen}",
+        f"lxc.net.0.script.up = {settings.lxcpath / 'isolate'}",
+    ]
+
+
 def config(settings: Settings, record: Record, mtu: int) -> str:
     """Return the configuration of a guest, derived from its record; ``mtu`` in bytes.
 
@@ -144,10 +162,9 @@ def config(settings: Settings, record: Record, mtu: int) -> str:
         f"lxc.net.0.hwaddr = {record.mac}",
         "lxc.net.0.name = eth0",
         f"lxc.net.0.mtu = {mtu}",
-        f"lxc.net.0.ipv4.address = {record.address}/{settings.network.prefixlen}",
+        *_attached(settings, record),
         f"lxc.net.0.ipv4.gateway = {settings.gateway}",
         "lxc.net.0.flags = up",
-        f"lxc.net.0.script.up = {settings.lxcpath / 'isolate'}",
         f"lxc.hook.post-stop = {restart_hook(settings)}",
         *(f"lxc.{key} = {value}" for key, value in limits(record.limits).items()),
     ]

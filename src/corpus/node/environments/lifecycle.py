@@ -17,7 +17,8 @@ from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInp
 from corpus.node.context import Node
 from corpus.node.environments import guest, rootfs, shares, sockets
 from corpus.node.environments import limits as bounds
-from corpus.node.network import bridge
+from corpus.node.network import bridge, firewall
+from corpus.node.proxy import place, service
 from corpus.node.records import Limits, Record, Stage
 from corpus.node.storage import pool
 
@@ -75,6 +76,16 @@ def come_back(node: Node, id: str) -> None:
         record = ready(node, id)
         if record.wanted:
             bring_up(node, record)
+            _follow(node, record)
+
+
+def _follow(node: Node, record: Record) -> None:
+    """Have a front that was away take what has changed meanwhile, and be the front again."""
+    if record.front:
+        with node.lock():
+            place.wait(place.inside(node, record))
+            service.apply(node)
+            firewall.apply(node)
 
 
 def state(node: Node, record: Record) -> tuple[str, int | None]:
@@ -229,7 +240,11 @@ def _want(node: Node, id: str, *, wanted: bool, timeout: int = 30) -> Record:
         record = node.change(id, lambda now: now.changed(wanted=wanted))
         if wanted:
             bring_up(node, record)
+            _follow(node, record)
         else:
+            if record.front:
+                with node.lock():
+                    firewall.apply(node)
             halt(node, record, timeout)
     return node.records.get(id)
 

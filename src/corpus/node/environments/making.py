@@ -26,7 +26,7 @@ from corpus.node.environments import limits as bounds
 from corpus.node.environments.lifecycle import bring_up, let_go, state, wait_for_ssh
 from corpus.node.network import addresses, firewall
 from corpus.node.proxy import routes, service
-from corpus.node.records import Limits, Pair, Record, Route, Share, Stage
+from corpus.node.records import Limits, Pair, Record, Role, Route, Share, Stage
 from corpus.node.settings import Settings
 from corpus.node.storage import images, pool
 
@@ -47,6 +47,7 @@ def create(
     address: str | None = None,
     ssh_port: int | None = None,
     share: Mapping[str, str] | None = None,
+    role: str = "projects",
     wait: float = 10.0,
 ) -> dict[str, Any]:
     """Make and start an environment; return what ``inspect`` returns.
@@ -54,7 +55,8 @@ def create(
     With the ``id`` of one that is there, that one is started and returned (Conflict when
     another platform, address, port or share is asked). ``hosts`` are led to its port 80, ``keys``
     are SSH public keys of its root. ``share`` names for a project the directory of this machine
-    that its ``project/`` is (type ``dev`` alone). ``wait`` seconds for its SSH server to answer.
+    that its ``project/`` is (type ``dev`` alone). ``role``: ``projects``, or ``proxy`` for one that
+    can be the node's front. ``wait`` seconds for its SSH server to answer.
     On a failure everything made is removed again. Raises InvalidInput, Conflict, NotFound,
     Unsupported, CommandFailed.
     """
@@ -63,25 +65,34 @@ def create(
     led = routes.parse_routes(hosts)
     public = rootfs.public_keys(keys)
     shared = shares.parse(node.settings, platform, share or {})
+    kind = _role(role, led)
     with alone(node, id):
         there = node.records.find(id)
         if there and there.stage is Stage.RESTORING:
             there = snapshots.finish(node, there)
         if there and there.stage is Stage.READY:
-            _same(there, platform, address, ssh_port, shared)
+            _same(there, platform, address, ssh_port, shared, kind)
             bring_up(node, there)
         else:
             if there:
                 remove(node, there)
             wanted = Wanted(
                 parse_platform(platform), images.find(node, image).id, given, address, ssh_port,
-                led, shares=shared,
+                led, shares=shared, role=kind,
             )  # fmt: skip
             with allocated(node, id, wanted) as record:
                 finish(node, record, lambda: _fill(node, record, public))
     if wait:
         wait_for_ssh(node, id, wait)
     return listing.inspect(node, id)
+
+
+def _role(role: str, led: Sequence[Route]) -> Role:
+    if role not in tuple(Role):
+        raise InvalidInput(f"not a role: {role!r:.20}", mend=f"use {' or '.join(Role)}")
+    if led and role == Role.PROXY:
+        raise InvalidInput("no host name leads to a proxy", mend="leave hosts out")
+    return Role(role)
 
 
 @contextmanager
@@ -101,9 +112,11 @@ def _same(
     address: str | None,
     ssh_port: int | None,
     shared: tuple[Share, ...],
+    role: Role,
 ) -> None:
     asked = {
         "platform": parse_platform(platform),
+        "role": role,
         "address": address,
         "ssh_port": ssh_port,
         "shares": shared or None,
@@ -128,6 +141,7 @@ class Wanted:
     routes: tuple[Route, ...] = ()
     pairs: tuple[Pair, ...] = ()
     shares: tuple[Share, ...] = ()
+    role: Role = Role.PROJECTS
 
 
 @contextmanager
@@ -163,6 +177,7 @@ def _allocate(node: Node, id: str, wanted: Wanted) -> Record:
             routes=wanted.routes,
             pairs=wanted.pairs,
             shares=wanted.shares,
+            role=wanted.role,
             stage=Stage.CREATING,
             made=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
@@ -227,7 +242,9 @@ def remove(node: Node, record: Record) -> None:
     settings, volumes = node.settings, pool.volumes(node)
     with node.lock():
         record = node.records.get(record.id)
-        node.records.save(record.changed(stage=Stage.DESTROYING, routes=()))
+        node.records.save(record.changed(stage=Stage.DESTROYING, routes=(), front=False))
+        if record.front:
+            firewall.apply(node)  # the front is on the node from here on
         if record.routes:
             service.apply(node)
     if (found := state(node, record)[0]) != "STOPPED":

@@ -13,6 +13,12 @@ exec bridge link set dev "$6" isolated on
 """
 
 
+# The cable of an environment of role proxy ends in the node itself, which passes packets on.
+_ROUTED = b"""#!/bin/sh
+echo 1 > "/proc/sys/net/ipv4/conf/$6/forwarding"
+"""
+
+
 def prepare(node: Node) -> None:
     """Make the bridge and let packets pass it; everything here may be called again."""
     settings, host = node.settings, node.host
@@ -30,6 +36,7 @@ def prepare(node: Node) -> None:
     for key in keys:
         host.run(ip.sysctl(key, 1))
     write_atomic(settings.lxcpath / "isolate", _ISOLATE, 0o755)
+    write_atomic(settings.lxcpath / "routed", _ROUTED, 0o755)
 
 
 def mtu(node: Node) -> int:

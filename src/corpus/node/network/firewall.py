@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from corpus.commands import ip, nft
+from corpus.commands import ip, nft, nft_front
 from corpus.model.errors import CommandFailed, Unsupported
 from corpus.node.context import Node
 from corpus.node.network.doors import doors
-from corpus.node.records import INTERFACES
+from corpus.node.records import INTERFACES, PROXIES, Record, Role
+from corpus.node.settings import ACME_PORT
 
 _RESOLVE = 3  # seconds to look up the name of the mail relay
 
@@ -31,20 +32,38 @@ def apply(node: Node) -> None:
         table=settings.bridge,
         bridge=settings.bridge,
         interfaces=INTERFACES,
+        proxies=PROXIES,
         subnet=settings.subnet,
         guests=guests,
-        open_ports=(settings.http_port,),
+        open_ports=(settings.http_port, settings.https_port),
         gateway=str(settings.gateway),
         relay=_relay(node),
     )
     try:
-        node.host.run(nft.load(), stdin=nft.ruleset(rules))
+        node.host.run(
+            nft.load(), stdin=nft.ruleset(rules) + nft_front.ruleset(_front(node, records))
+        )
     except CommandFailed as error:
         raise Unsupported(
             f"the firewall's rules do not load: {error}",
             mend="the kernel needs nf_tables with NAT, fib and bridge support; there is no "
             "fallback: without it environments would see each other",
         ) from None
+
+
+def _front(node: Node, records: list[Record]) -> nft_front.FrontRules:
+    settings = node.settings
+    proxies = [record for record in records if record.role is Role.PROXY]
+    return nft_front.FrontRules(
+        table=settings.bridge,
+        gateway=str(settings.gateway),
+        proxies=[nft_front.Proxy(record.interface, record.address) for record in proxies],
+        # One that is stopped is no front: the node's own takes over.
+        active=next((one.address for one in proxies if one.front and one.wanted), None),
+        ports=(settings.http_port, settings.https_port),
+        routed=[(record.address, route.port) for record in records for route in record.routes],
+        answers=ACME_PORT,
+    )
 
 
 def _relay(node: Node) -> tuple[str, int] | None:

@@ -87,6 +87,7 @@ def create(
     address: str | None = None,
     ssh_port: int | None = None,
     share: str | dict[str, Any] | None = None,
+    role: str = "projects",
     wait: float = 10.0,
 ) -> dict[str, Any]:
     """Make and start an environment; with the ``id`` of one that is there, start that.
@@ -94,6 +95,7 @@ def create(
     ``hosts``: host names led to its port 80. ``keys``: SSH public keys of its root. ``wait``:
     seconds for its SSH server to answer, 0 not to wait. ``share``: directories of this machine
     that are project directories of a ``dev`` environment, as ``demo=/home/ann/demo``.
+    ``role``: ``proxy`` for one that can be the node's front.
 
     CLI Example: ``salt-call --local corpus_node.create platform=staging size=5G memory=512M``
     """
@@ -112,6 +114,7 @@ def create(
         address=address,
         ssh_port=ssh_port,
         share=pairs(share),
+        role=role,
         wait=wait,
     )
 

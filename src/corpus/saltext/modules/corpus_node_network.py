@@ -1,12 +1,10 @@
-"""Execution functions of a compute node: where host names lead, who may fetch from whom."""
+"""Execution functions of a compute node: who may fetch from whom."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from corpus.node import pairing
-from corpus.node.proxy import routes
 from corpus.saltext.node_calls import edge, node_of
 
 __virtualname__ = "corpus_node"
@@ -17,24 +15,6 @@ __opts__: dict[str, Any]
 def __virtual__() -> str:
     """Load under the name ``corpus_node``, beside the module of that name."""
     return __virtualname__
-
-
-@edge
-def route(id: str, host: str, port: int = 80, hold: int = 60) -> dict[str, Any]:
-    """Lead a host name to an environment; requests are held up to ``hold`` seconds.
-
-    CLI Example: ``salt-call --local corpus_node.route ID guestbook.localhost port=8000``
-    """
-    return asdict(routes.route(node_of(__opts__), id, host, port, hold))
-
-
-@edge
-def unroute(host: str) -> bool:
-    """Lead a host name nowhere; False when it led nowhere already.
-
-    CLI Example: ``salt-call --local corpus_node.unroute guestbook.localhost``
-    """
-    return routes.unroute(node_of(__opts__), host)
 
 
 @edge

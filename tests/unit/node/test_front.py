@@ -1,0 +1,132 @@
+"""The front in an environment of role proxy: made ready first, led to afterwards, caged always."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from corpus.hosts.fake import Fake
+from corpus.model.errors import CommandFailed, Conflict, InvalidInput
+from corpus.node.context import Node
+from corpus.node.environments import guest, lifecycle, making
+from corpus.node.network import firewall
+from corpus.node.proxy import front, routes
+from unit.node import nodes
+
+
+@pytest.fixture
+def host() -> Fake:
+    return Fake()
+
+
+@pytest.fixture
+def node(tmp_path: Path, host: Fake) -> Node:
+    node, _ = nodes.make(tmp_path, host)
+    making.create(node, id=nodes.ID, hosts=["a.example"], wait=0)
+    making.create(node, id=nodes.OTHER, role="proxy", wait=0)
+    return node
+
+
+def rules(node: Node) -> str:
+    """The rules that were loaded last."""
+    assert isinstance(node.host, Fake)
+    loads = [call for call in node.host.calls if call.argv == ("nft", "-f", "-")]
+    return (loads[-1].stdin or b"").decode()
+
+
+def test_an_environment_of_projects_is_no_front(node: Node) -> None:
+    with pytest.raises(InvalidInput, match="is no proxy"):
+        front.move(node, nodes.ID)
+    with pytest.raises(InvalidInput, match="which is a proxy"):
+        routes.route(node, nodes.OTHER, routes.parse_route("b.example"))
+    with pytest.raises(InvalidInput, match="no host name leads to a proxy"):
+        making.create(node, role="proxy", hosts=["b.example"], wait=0)
+    with pytest.raises(InvalidInput, match="not a role"):
+        making.create(node, role="king", wait=0)
+
+
+def test_one_that_does_not_run_is_no_front(node: Node, host: Fake) -> None:
+    host.answer("lxc-info", "State: STOPPED\n")
+    with pytest.raises(Conflict, match="does not run"):
+        front.move(node, nodes.OTHER)
+    assert front.front(node) == "node"
+
+
+def test_its_cable_is_routed_and_the_others_are_ports_of_the_bridge(node: Node) -> None:
+    proxy, other = (guest.config(node.settings, node.records.get(id), 1500)
+                    for id in (nodes.OTHER, nodes.ID))  # fmt: skip
+    assert "lxc.net.0.veth.mode = router\nlxc.net.0.l2proxy = 1\n" in proxy
+    assert "lxc.net.0.ipv4.address = 10.88.0.11/32\n" in proxy
+    assert "lxc.net.0.veth.pair = cpxy99999999222\n" in proxy
+    assert "isolate" not in proxy
+    assert "veth.mode" not in other
+    assert "lxc.net.0.veth.pair = cenv11111111222\n" in other
+
+
+def test_it_reaches_what_is_routed_and_nothing_else(node: Node) -> None:
+    routes.route(node, nodes.ID, routes.parse_route("b.example", 8000))
+    text = rules(node)
+    cage = text.partition("table inet corpus0-front {")[2]
+    assert "elements = { 10.88.0.10 . 80, 10.88.0.10 . 8000 }" in cage
+    assert 'elements = { "cpxy99999999222" . 10.88.0.11 }' in cage
+    assert "dnat ip to" not in cage
+    allowed = cage.index("iifname @ours ip daddr . tcp dport @routed4 accept")
+    assert allowed < cage.index("iifname @ours drop")
+
+
+def test_without_a_proxy_there_is_no_table_of_it(node: Node) -> None:
+    making.destroy(node, nodes.OTHER)
+    firewall.apply(node)
+    assert "table inet corpus0-front {" not in rules(node)
+    assert "delete table inet corpus0-front\n" in rules(node)
+
+
+def test_ports_are_led_there_once_it_is_ready(node: Node, host: Fake) -> None:
+    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
+    before = len(nodes.ran(host, "nft"))
+    said = front.move(node, nodes.OTHER, test=True)
+    assert said == ["the front moves from node to staging-99999999"]
+    assert len(nodes.ran(host, "nft")) == before
+    assert front.move(node, nodes.OTHER) == said
+    assert front.front(node) == nodes.OTHER
+    commands = [" ".join(command) for command in host.commands]
+    reloads = [n for n, text in enumerate(commands) if "reload-or-restart" in text]
+    assert "lxc-attach" in commands[reloads[-1]]
+    assert reloads[-1] < max(n for n, text in enumerate(commands) if text == "nft -f -")
+    led = re.findall(r"tcp dport (\d+) dnat ip to (\S+)", rules(node).partition("-front {")[2])
+    assert led == [("80", "10.88.0.11:80"), ("443", "10.88.0.11:443")]
+    assert front.move(node, nodes.OTHER) == []
+    front.move(node, "node")
+    assert "dnat ip to" not in rules(node).partition("-front {")[2]
+    assert front.front(node) == "node"
+
+
+def test_one_that_does_not_take_it_leaves_the_front_where_it_was(node: Node, host: Fake) -> None:
+    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
+    before = len(nodes.ran(host, "nft"))
+    host.prepare_failure("haproxy", err="broken")
+    with pytest.raises(CommandFailed, match="broken"):
+        front.move(node, nodes.OTHER)
+    assert front.front(node) == "node"
+    assert len(nodes.ran(host, "nft")) == before
+
+
+def test_a_front_that_is_destroyed_is_the_nodes_again(node: Node, host: Fake) -> None:
+    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
+    front.move(node, nodes.OTHER)
+    making.destroy(node, nodes.OTHER)
+    assert front.front(node) == "node"
+    assert "dnat ip to 10.88.0.11" not in rules(node)
+
+
+def test_while_it_is_stopped_the_node_is_the_front(node: Node, host: Fake) -> None:
+    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
+    front.move(node, nodes.OTHER)
+    lifecycle.stop(node, nodes.OTHER)
+    assert "dnat ip to 10.88.0.11" not in rules(node)
+    commands = [command[0] for command in host.commands]
+    assert commands.index("lxc-stop") > max(n for n, word in enumerate(commands) if word == "nft")
+    lifecycle.start(node, nodes.OTHER)
+    assert "dnat ip to 10.88.0.11:443" in rules(node)
