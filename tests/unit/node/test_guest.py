@@ -130,7 +130,10 @@ def test_settings_come_from_a_file(tmp_path: Path) -> None:
     ["x = 1", "bridge = 'far-too-long-name'", "storage = 'zfs'", "ssh_base = 80", "= 3",
      "pool_size = 'big'", "subnet = '10.88.0.0/33'", "ssh_base = 'x'", "http_port = 0",
      "size_limit = 'x'", "minimum_free = '-1'", "relay = 'mail'", "relay = 'mail:0'",
-     "relay = 'a b:25'", "relay = ':25'", "relay = '1.2.3.4:25; drop'"],
+     "relay = 'a b:25'", "relay = ':25'", "relay = '1.2.3.4:25; drop'",
+     "open_base = 80", "open_ports = 0", "open_base = 65000", "connections = 0",
+     "closed_networks = ['fe80::/10']", "open_networks = ['x']", "default_memory = '0%'",
+     "default_memory = '101%'", "default_pids = -1"],
 )  # fmt: skip
 def test_wrong_settings_are_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "node.toml"

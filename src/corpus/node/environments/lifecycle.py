@@ -41,8 +41,11 @@ def bring_up(node: Node, record: Record) -> None:
     shares.offer(node, record)
     log = folder / "log"
     log.unlink(missing_ok=True)
+    argv = lxc.start(node.settings.lxcpath, record.id, log)
+    if node.host.run(lxc.unlimited(["true"]), check=False).code == 0:
+        argv = lxc.unlimited(argv)
     try:
-        node.host.run(lxc.start(node.settings.lxcpath, record.id, log), timeout=60)
+        node.host.run(argv, timeout=60)
     except CommandFailed as error:
         reasons = lxc.parse_reasons(log.read_text(errors="replace")) if log.exists() else []
         output = "\n".join(reasons) or error.output

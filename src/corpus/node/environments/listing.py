@@ -43,6 +43,7 @@ def _describe(node: Node, record: Record, usage: dict[str, Any]) -> dict[str, An
         "memory": record.limits.memory,
         "cpu": record.limits.cpu,
         "pids": record.limits.pids,
+        "ports": [vars(opening) for opening in record.openings],
         "routes": [vars(route) for route in record.routes],
         "share": {share.project: share.directory for share in record.shares},
         "pairs": [vars(pair) for pair in record.pairs],
