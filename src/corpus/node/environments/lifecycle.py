@@ -15,7 +15,7 @@ from corpus.hosts.container import Container
 from corpus.hosts.files import write_atomic
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput
 from corpus.node.context import Node
-from corpus.node.environments import guest, rootfs, shares, sockets
+from corpus.node.environments import guest, rootfs, seccomp, shares, sockets
 from corpus.node.environments import limits as bounds
 from corpus.node.network import bridge
 from corpus.node.records import Limits, Record, Stage
@@ -65,7 +65,8 @@ _LAST = 1000  # the highest order of a start at boot
 
 
 def prepare(node: Node) -> None:
-    """Have what LXC calls when a guest reboots itself."""
+    """Have what guests run with, and what LXC calls when one reboots itself."""
+    seccomp.write(node.settings)
     write_atomic(guest.restart_hook(node.settings), _HOOK, 0o755)
 
 
