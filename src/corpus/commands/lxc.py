@@ -64,8 +64,8 @@ def unlimited(argv: Sequence[str]) -> list[str]:
     """Return ``argv`` run without the limits that all guests would share.
 
     The kernel counts these for the user namespaces of one owner together, against what their
-    makers had (user_namespaces(7)): one guest could use up what all others have. Needs
-    CAP_SYS_RESOURCE.
+    makers had (user_namespaces(7)): one guest could use up what all others have. Each guest's
+    memory, which they are, is its limit then. Needs CAP_SYS_RESOURCE.
     """
     limits = ("memlock", "msgqueue", "nproc", "sigpending")
     return ["prlimit", *(f"--{limit}=unlimited" for limit in limits), *argv]

@@ -10,7 +10,7 @@ from typing import Any
 
 from corpus.commands import systemctl
 from corpus.model.errors import CorpusError, Unsupported
-from corpus.node import shared
+from corpus.node import kernel_limits
 from corpus.node.context import Node
 from corpus.node.environments import exporting, guest, lifecycle, making, snapshots
 from corpus.node.network import bridge, firewall
@@ -35,7 +35,7 @@ def prepare(node: Node) -> dict[str, Any]:
     _subordinate_ids(node)
     with node.lock():
         pool.prepare(node)
-        shared.raise_limits(node)
+        kernel_limits.raise_limits(node)
         bridge.prepare(node)
         lifecycle.prepare(node)
         firewall.apply(node)

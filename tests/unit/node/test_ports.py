@@ -122,6 +122,14 @@ def test_close_takes_it_back_once(node: Node) -> None:
     assert "23000" not in rules(node)
 
 
+def test_a_close_that_died_before_the_rules_ends_right_the_next_time(node: Node) -> None:
+    ports.open_(node, nodes.ID, 5432)
+    node.records.save(node.records.get(nodes.ID).changed(openings=()))
+    assert "23000" in rules(node)
+    assert ports.close(node, nodes.ID, 5432) is False
+    assert "23000" not in rules(node)
+
+
 def test_a_dry_run_checks_and_changes_nothing(node: Node) -> None:
     said = ports.open_(node, nodes.ID, 5432, to=["192.0.2.0/24"], test=True)
     assert said == {

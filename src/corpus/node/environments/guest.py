@@ -15,8 +15,6 @@ IDS = 65536
 TARGETS = ("project", "run")  # where a shared directory is mounted, in the project's
 LXCFS = Path("/var/lib/lxcfs")
 _PERIOD = 100_000  # microseconds
-# What a process of the guest may have of these, as on any Debian (getrlimit(2)); see lxc.unlimited.
-_RLIMITS = {"memlock": 8 << 20, "msgqueue": 819200, "sigpending": 16384}
 
 
 def home(settings: Settings, id: str) -> Path:
@@ -154,7 +152,6 @@ def config(settings: Settings, record: Record, mtu: int) -> str:
         "lxc.net.0.flags = up",
         f"lxc.net.0.script.up = {settings.lxcpath / 'isolate'} {record.mac}",
         f"lxc.hook.post-stop = {restart_hook(settings)}",
-        *(f"lxc.prlimit.{name} = {value}" for name, value in _RLIMITS.items()),
         *(f"lxc.{key} = {value}" for key, value in limits(record.limits).items()),
     ]
     return "\n".join(lines) + "\n"

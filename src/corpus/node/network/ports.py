@@ -85,6 +85,7 @@ def close(
         if test:
             return _changes([_said("close", record, old)] if old else [])
         if old is None:
+            firewall.apply(node)  # a former call may have died between record and rules
             return False
         kept = tuple(opening for opening in record.openings if opening != old)
         _commit(node, record, record.changed(openings=kept))
