@@ -78,8 +78,9 @@ def node(lab: Lab) -> Host:
 
 @pytest.fixture(scope="module")
 def loud(node: Host) -> Iterator[Guest]:
-    """Return an environment that has the limits of one that was made without."""
-    one = Guest(node, salt.call(node, "corpus_node.create", size="512M", memory="400M"))
+    """Return an environment whose processes all fit into its memory, so that bombs end in time."""
+    made = salt.call(node, "corpus_node.create", size="512M", memory="600M", pids=600)
+    one = Guest(node, made)
     yield one
     salt.call(node, "corpus_node.destroy", one.id)
 
