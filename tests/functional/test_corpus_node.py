@@ -16,12 +16,12 @@ import corpus.saltext  # noqa: E402
 
 FUNCTIONS = {
     "autostart", "boot", "certificate_add", "certificate_list", "certificate_obtain",
-    "certificate_remove", "certificate_renew", "clone", "create", "destroy", "enlarge", "exec",
-    "export", "facts", "freeze", "front_move", "image_import", "image_list", "import", "inspect",
-    "limit", "list", "maintenance", "pair", "pool_grow", "pool_health", "pool_scrub", "prepare",
-    "rename", "restart", "restore", "route", "saltify_check", "saltify_key", "saltify_list",
-    "saltify_prepare", "saltify_remove", "snapshot", "snapshot_delete", "snapshots", "start",
-    "stop", "thaw", "unpair", "unroute",
+    "certificate_remove", "certificate_renew", "clone", "close", "create", "destroy", "enlarge",
+    "exec", "export", "facts", "freeze", "front_move", "image_import", "image_list", "import",
+    "inspect", "limit", "list", "maintenance", "open", "pair", "pool_grow", "pool_health",
+    "pool_scrub", "ports", "prepare", "rename", "restart", "restore", "route", "saltify_check",
+    "saltify_key", "saltify_list", "saltify_prepare", "saltify_remove", "snapshot",
+    "snapshot_delete", "snapshots", "start", "stop", "thaw", "unpair", "unroute",
 }  # fmt: skip
 ID = "11111111-2222-4333-8444-555555555555"
 
@@ -58,6 +58,7 @@ def test_an_empty_node_lists_nothing(loaded: Any) -> None:
     assert loaded["corpus_node.image_list"]() == []
     assert loaded["corpus_node.destroy"](ID) is False
     assert loaded["corpus_node.unroute"]("a.example") is False
+    assert loaded["corpus_node.ports"]() == []
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,8 @@ def test_an_empty_node_lists_nothing(loaded: Any) -> None:
         ("pool_grow", {"size": "much"}, 2, "not a size"),
         ("pool_scrub", {"test": True}, 3, "no pool yet"),
         ("pool_health", {}, 3, "no pool yet"),
+        ("open", {"id": ID, "port": 80, "to": "everybody"}, 2, "not an IPv4 network"),
+        ("close", {"id": ID, "port": 80}, 3, "no environment"),
     ],
 )
 def test_an_error_of_ours_keeps_message_and_exit_code(

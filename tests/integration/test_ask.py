@@ -293,6 +293,7 @@ def test_a_relay_beyond_the_node_is_reached_at_the_gateway_alone(
     beyond = str(lab.settings.gateway)
     assert "220" not in other.connect("10.88.0.1", 25)
     with (
+        settings(node, f'open_networks = ["{beyond}"]'),  # it is the node's router, too
         listening(beyond, b"220 relay\r\n") as port,
         listening(beyond, b"220 another service\r\n") as another,
     ):

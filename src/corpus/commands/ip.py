@@ -70,6 +70,11 @@ def parse_default_devices(text: str) -> list[str]:
     return [route["dev"] for route in json.loads(text or "[]") if "dev" in route]
 
 
+def parse_default_gateways(text: str) -> list[str]:
+    """Return the routers of the default routes, best first."""
+    return [route["gateway"] for route in json.loads(text or "[]") if "gateway" in route]
+
+
 def addresses() -> list[str]:
     """Return the command that prints this machine's IPv4 addresses as JSON."""
     return ["ip", "-4", "-json", "address", "show"]
@@ -89,13 +94,13 @@ def sysctl(key: str, value: int) -> list[str]:
     return ["sysctl", "--quiet", "--write", f"{key}={value}"]
 
 
-def listeners(*, processes: bool = True) -> list[str]:
-    """Return the command that prints the listening TCP sockets, with their ``processes``.
+def listeners(protocol: str = "tcp", *, processes: bool = True) -> list[str]:
+    """Return the command that prints the listening sockets (tcp, udp), with their ``processes``.
 
     Those are sought among all of the machine: it takes the longer the more run.
     """
     with_names = ["--processes"] if processes else []
-    return ["ss", "--no-header", "--listening", "--tcp", "--numeric", *with_names]
+    return ["ss", "--no-header", "--listening", f"--{protocol}", "--numeric", *with_names]
 
 
 def parse_listeners(text: str) -> dict[int, str]:

@@ -60,6 +60,17 @@ def start(lxcpath: PurePath, name: str, log: PurePath) -> list[str]:
     ]
 
 
+def unlimited(argv: Sequence[str]) -> list[str]:
+    """Return ``argv`` run without the limits that all guests would share.
+
+    The kernel counts these for the user namespaces of one owner together, against what their
+    makers had (user_namespaces(7)): one guest could use up what all others have. Each guest's
+    memory, which they are, is its limit then. Needs CAP_SYS_RESOURCE.
+    """
+    limits = ("memlock", "msgqueue", "nproc", "sigpending")
+    return ["prlimit", *(f"--{limit}=unlimited" for limit in limits), *argv]
+
+
 def stop(lxcpath: PurePath, name: str, *, timeout: int = 20, kill: bool = False) -> list[str]:
     """Return the command that stops a container cleanly within ``timeout`` seconds, or at once."""
     how = ["--kill"] if kill else [f"--timeout={timeout}"]

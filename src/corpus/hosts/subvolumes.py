@@ -1,7 +1,7 @@
 """Btrfs subvolumes by ioctl, so that a guest needs no btrfs-progs.
 
-Source: the kernel's include/uapi/linux/btrfs.h (BTRFS_IOC_SNAP_CREATE_V2 0x50009417,
-SUBVOL_CREATE 0x5000940e, SNAP_DESTROY 0x5000940f, QUOTA_CTL 0xc0109428,
+Source: the kernel's include/uapi/linux/btrfs.h (BTRFS_IOC_SNAP_CREATE 0x50009401, SNAP_CREATE_V2
+0x50009417, SUBVOL_CREATE 0x5000940e, SNAP_DESTROY 0x5000940f, QUOTA_CTL 0xc0109428,
 GET_SUBVOL_ROOTREF 0xd000943d, SUBVOL_GETFLAGS 0x80089419, SUBVOL_SETFLAGS 0x4008941a).
 """
 
@@ -19,6 +19,7 @@ from corpus.model.errors import Unsupported
 
 _SUBVOL_CREATE = 0x5000940E
 _SNAP_DESTROY = 0x5000940F
+_SNAP_CREATE = 0x50009401
 _SNAP_CREATE_V2 = 0x50009417
 _GET_SUBVOL_ROOTREF = 0xD000943D
 _QUOTA_CTL = 0xC0109428
@@ -81,19 +82,23 @@ def create(path: Path) -> None:
 def snapshot(source: Path, target: Path, group: str | None = None) -> None:
     """Make ``target`` a writable snapshot of the subvolume ``source``: no bytes are copied.
 
-    It is accounted to the quota group ``group``, such as ``2/77``.
+    It is accounted to the quota group ``group``, such as ``2/77``; by default to those of where
+    ``target`` lies. That is the first form of the request: guests may not use the second, which
+    names groups.
     """
     handle = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    name = os.fsencode(target.name)
     try:
-        flags = size = address = 0
-        if group is not None:
-            level, _, number = group.partition("/")
-            # struct btrfs_qgroup_inherit: one group, no limits
-            inherit = struct.pack("<10Q", 0, 1, *[0] * 7, int(level) << 48 | int(number))
-            buffer = ctypes.create_string_buffer(inherit, len(inherit))
-            flags, size, address = _INHERIT, len(inherit), ctypes.addressof(buffer)
-        name = os.fsencode(target.name)
-        argument = struct.pack("<qQQQQ16x4040s", handle, 0, flags, size, address, name)
+        if group is None:
+            argument = struct.pack("<q4088s", handle, name)
+            _call(target.parent, _SNAP_CREATE, bytearray(argument))
+            return
+        level, _, number = group.partition("/")
+        # struct btrfs_qgroup_inherit: one group, no limits
+        inherit = struct.pack("<10Q", 0, 1, *[0] * 7, int(level) << 48 | int(number))
+        buffer = ctypes.create_string_buffer(inherit, len(inherit))
+        place = (len(inherit), ctypes.addressof(buffer))
+        argument = struct.pack("<qQQQQ16x4040s", handle, 0, _INHERIT, *place, name)
         _call(target.parent, _SNAP_CREATE_V2, bytearray(argument))
     finally:
         os.close(handle)

@@ -9,6 +9,7 @@ from corpus.model.errors import InvalidInput
 
 UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = re.compile(r"(\d{1,15})(?:\.(\d{1,3}))?\s*([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
+_SHARE = re.compile(r"(\d{1,3})\s*%", re.ASCII)
 
 
 def parse_size(text: str | int) -> int:
@@ -31,6 +32,16 @@ def parse_size(text: str | int) -> int:
             f"a size of {size} bytes is out of range", mend="give more than 0 and less than 1024P"
         )
     return size
+
+
+def parse_share(text: str, whole: int) -> int:
+    """Return the bytes of a size, or of a share of ``whole`` such as ``50%``; InvalidInput."""
+    found = _SHARE.fullmatch(text.strip())
+    if not found:
+        return parse_size(text)
+    if not 0 < int(found[1]) <= 100:
+        raise InvalidInput(f"not a share: {text!r:.60}", mend="write 1% to 100%, or a size")
+    return whole * int(found[1]) // 100
 
 
 def format_size(size: int) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.model.errors import CorpusError, Unsupported
+from corpus.node import kernel_limits
 from corpus.node.certificates import store
 from corpus.node.context import Node
 from corpus.node.environments import exporting, guest, lifecycle, making, snapshots
@@ -34,6 +35,7 @@ def prepare(node: Node) -> dict[str, Any]:
     _subordinate_ids(node)
     with node.lock():
         pool.prepare(node)
+        kernel_limits.raise_limits(node)
         bridge.prepare(node)
         lifecycle.prepare(node)
         firewall.apply(node)

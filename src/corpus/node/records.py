@@ -74,6 +74,16 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Opening:
+    """A port of the node led to ``port`` of an environment, for the networks ``sources``."""
+
+    protocol: str
+    port: int
+    node_port: int
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Limits:
     """What an environment may use: bytes of disk and memory, CPUs, processes. None: no limit.
 
@@ -107,6 +117,7 @@ class Record:
     routes: tuple[Route, ...] = ()
     pairs: tuple[Pair, ...] = ()
     shares: tuple[Share, ...] = ()
+    openings: tuple[Opening, ...] = ()
     stage: Stage = Stage.READY
     wanted: bool = True
     autostart: bool = True
@@ -163,6 +174,10 @@ def parse(text: str, where: str) -> Record:
         given["routes"] = tuple(Route(**route) for route in given["routes"])
         given["pairs"] = tuple(Pair(**pair) for pair in given["pairs"])
         given["shares"] = tuple(Share(**share) for share in given["shares"])
+        given["openings"] = tuple(
+            Opening(**{**opening, "sources": tuple(opening["sources"])})
+            for opening in given["openings"]
+        )
         return Record(**given)
     except (ValueError, KeyError, TypeError) as error:
         raise CorpusError(

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from corpus.model.errors import InvalidInput
 from corpus.model.names import host_name, lab_name
-from corpus.model.size import parse_size
+from corpus.model.networks import parse_network
+from corpus.model.size import parse_share, parse_size
 
 DEFAULT_FILE = Path("/etc/corpus/node.toml")
 ACME_PORT = 8402  # of the gateway, where HTTP challenges are answered
@@ -29,6 +30,11 @@ class Settings:
     ``ssh_base``      SSH ports on the node are ``ssh_base + 1`` … ``ssh_base + ssh_ports - 1``
     ``http_port``     where the proxy listens
     ``https_port``    where it listens for TLS
+    ``open_base``     first port of the node that ``open`` gives where none is asked
+    ``open_ports``    how many there are
+    ``closed_networks``  what environments do not reach, besides the node and its router
+    ``open_networks``    what of the closed they reach all the same
+    ``connections``   how many of its own an environment may have through the node at a time
     ``proxy``         directory of the proxy's configuration
     ``certificates``  directory of the certificates with their keys, and of the ACME account
     ``domain``        the node's own name: ``*.domain`` gets a certificate by DNS
@@ -43,6 +49,8 @@ class Settings:
     ``external``      interface that leads out (default: that of the default route)
     ``nameservers``   written into new environments (default: the node's own)
     ``size_limit``    what an environment may grow to by itself, where it has no limit of its own
+    ``default_memory``  of environments that are made without: a size, or a share such as ``50%``
+    ``default_pids``  processes of environments that are made without; 0: no limit
     ``minimum_free``  what the pool keeps free when an environment is enlarged
     ``relay``         ``host:port`` of the mail relay, which environments reach as gateway:25
     ``asks``          directory of the sockets at which environments ask
@@ -58,6 +66,11 @@ class Settings:
     ssh_ports: int = 100
     http_port: int = 80
     https_port: int = 443
+    open_base: int = 23000
+    open_ports: int = 1000
+    closed_networks: tuple[str, ...] = ()
+    open_networks: tuple[str, ...] = ()
+    connections: int = 8192
     proxy: Path = Path("/etc/corpus/proxy")
     certificates: Path = Path("/etc/corpus/certificates")
     domain: str = ""
@@ -72,6 +85,8 @@ class Settings:
     external: str = ""
     nameservers: tuple[str, ...] = ()
     size_limit: str = "20G"
+    default_memory: str = "50%"
+    default_pids: int = 2048
     minimum_free: str = "2G"
     relay: str = ""
     asks: Path = Path("/run/corpus-ask")
@@ -87,6 +102,10 @@ class Settings:
             raise InvalidInput(
                 f"not a block device: {self.pool_device!r:.80}", mend="write /dev/disk/by-id/NAME"
             )
+        if self.default_memory:
+            parse_share(self.default_memory, 0)
+        if self.default_pids < 0:
+            raise InvalidInput(f"not a number of processes: {self.default_pids}")
         try:
             IPv4Network(self.subnet)
         except ValueError as error:
@@ -103,6 +122,7 @@ class Settings:
                 raise InvalidInput(f"not a URL: {url!r:.80}", mend="begin with https://")
         if not 1024 <= self.ssh_base <= 65535 - self.ssh_ports or self.ssh_ports < 2:
             raise InvalidInput("the SSH ports must lie between 1024 and 65535")
+        _check_openings(self)
         _check_relay(self.relay)
 
     @property
@@ -147,6 +167,16 @@ class Settings:
         return (host, int(port)) if host else None
 
 
+def _check_openings(settings: Settings) -> None:
+    first, after = settings.open_base, settings.open_base + settings.open_ports
+    if not 1024 <= first < after <= 65536:
+        raise InvalidInput("the ports to open must lie between 1024 and 65535")
+    if settings.connections < 1:
+        raise InvalidInput(f"not a number of connections: {settings.connections}")
+    for network in (*settings.closed_networks, *settings.open_networks):
+        parse_network(network)
+
+
 def _check_relay(text: str) -> None:
     host, colon, port = text.rpartition(":")
     if text and not (colon and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
@@ -169,8 +199,8 @@ def load(path: Path = DEFAULT_FILE) -> Settings:
             raise InvalidInput(
                 f"no such setting: {name}", str(path), f"use one of {', '.join(known)}"
             )
-    for name in ("nameservers", "acme_resolvers"):
-        if name in given:
+    for name in ("nameservers", "acme_resolvers", "closed_networks", "open_networks"):
+        if isinstance(given.get(name), list):
             given[name] = tuple(given[name])
     for name in ("prefix", "proxy", "asks", "certificates", "pdns_key"):
         if name in given:

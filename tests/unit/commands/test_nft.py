@@ -48,3 +48,27 @@ def test_guests_reach_the_mail_relay_at_the_gateway_and_nothing_else_of_it() -> 
     assert f"{ours} 192.0.2.25 ct status dnat accept; {ours} 192.0.2.25 drop\n" in text
     assert f"{ours} 192.0.2.25 tcp dport 587 ct status dnat accept\n" in text
     assert text.index(f"{ours} 192.0.2.25 drop") < text.index("iifname corpus0 accept")
+
+
+def test_an_opened_port_leads_to_its_guest_for_the_networks_alone() -> None:
+    opening = nft.Opening("udp", 23000, "10.88.0.10", 53, ("192.0.2.0/24", "198.51.100.1/32"))
+    text = nft.ruleset(replace(RULES, openings=[opening]))
+    udp = text.partition("map udp4 {")[2].partition("}\n    }")[0]
+    assert "23000 . 192.0.2.0/24 : 10.88.0.10 . 53" in udp
+    assert "23000 . 198.51.100.1/32 : 10.88.0.10 . 53" in udp
+    assert "23000" not in text.partition("map tcp4 {")[2].partition("}")[0]
+
+
+def test_guests_have_no_ipv6_no_source_routes_and_no_interface_past_the_bridge() -> None:
+    early = nft.ruleset(RULES).partition("chain early {")[2].partition("}")[0]
+    for rule in (
+        'iifname "cenv*" drop',
+        "iifname corpus0 meta nfproto != ipv4 drop",
+        "iifname corpus0 ip option lsrr exists drop",
+    ):
+        assert rule in early
+
+
+def test_a_guest_has_so_many_connections_at_the_most() -> None:
+    text = nft.ruleset(replace(RULES, connections=77))
+    assert text.count("add @connections4 { ip saddr ct count over 77 } drop") == 2

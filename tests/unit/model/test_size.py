@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.model.errors import InvalidInput
-from corpus.model.size import format_size, parse_size
+from corpus.model.size import format_size, parse_share, parse_size
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,11 @@ def test_what_is_shown_can_be_read_back_within_its_last_digit(size: int) -> None
 @given(st.integers(min_value=1, max_value=1023), st.sampled_from(["K", "M", "G", "T"]))
 def test_whole_units_come_back_exactly(number: int, unit: str) -> None:
     assert format_size(parse_size(f"{number}{unit}")) == f"{number}{unit}"
+
+
+def test_a_share_is_of_the_whole_and_a_size_is_itself() -> None:
+    assert parse_share("25%", 4 << 30) == 1 << 30
+    assert parse_share("512M", 4 << 30) == 512 << 20
+    for wrong in ("0%", "101%", "%", "x"):
+        with pytest.raises(InvalidInput):
+            parse_share(wrong, 4 << 30)

@@ -30,8 +30,9 @@ _STATES = {
 def _info(host: Fake, argv: Sequence[str]) -> str:
     name = next(word for word in argv if word.startswith("--name="))
     for command in reversed(host.commands[:-1]):
-        if name in command and command[0] in _STATES:
-            return f"State: {_STATES[command[0]]}\n"
+        word = "lxc-start" if "lxc-start" in command else command[0]  # prlimit may be before it
+        if name in command and word in _STATES:
+            return f"State: {_STATES[word]}\n"
     return "State: STOPPED\n"
 
 
@@ -123,8 +124,12 @@ def left(node: Node) -> list[str]:
 
 
 def ran(host: Fake, word: str) -> list[tuple[str, ...]]:
-    """Return the commands whose first word is ``word``."""
-    return [command for command in host.commands if command[0] == word]
+    """Return the commands whose first word is ``word``, prlimit's before it apart."""
+    return [
+        command
+        for command in host.commands
+        if command[0] == word or (command[0] == "prlimit" and word in command)
+    ]
 
 
 def record_json(node: Node, id: str) -> dict[str, object]:

@@ -147,3 +147,12 @@ def test_a_name_server_that_is_away_keeps_nothing_from_starting(tmp_path: Path) 
     host.answer("getent", late)
     firewall.apply(node)
     assert b"tcp dport 25" not in (host.calls[-1].stdin or b"")
+
+
+def test_what_the_kernel_has_once_for_all_is_raised_and_never_lowered(tmp_path: Path) -> None:
+    node, host = nodes.make(tmp_path)
+    host.files["/proc/sys/fs/inotify/max_user_instances"] = b"128\n"
+    host.files["/proc/sys/fs/inotify/max_user_watches"] = b"2000000000\n"
+    boot.prepare(node)
+    raised = [c[-1] for c in nodes.ran(host, "sysctl") if "inotify" in c[-1]]
+    assert raised == ["fs/inotify/max_user_instances=16777216"]

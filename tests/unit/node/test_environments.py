@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -250,7 +251,7 @@ def test_the_reason_of_a_failed_start_is_told(node: Node) -> None:
     original = _host(node).execute
 
     def execute(command: Command) -> Result:
-        if command.argv[0] == "lxc-start":
+        if "lxc-start" in command.argv:
             fail(command.argv)
         return original(command)
 
@@ -258,3 +259,23 @@ def test_the_reason_of_a_failed_start_is_told(node: Node) -> None:
     with pytest.raises(CommandFailed, match="No such device - no bridge") as caught:
         making.create(node, id=nodes.ID, wait=0)
     assert "fine" not in str(caught.value)
+
+
+def test_what_is_made_without_limits_has_those_of_the_node(tmp_path: Path) -> None:
+    node, _ = nodes.make(tmp_path, default_memory="1G", default_pids=300)
+    made = making.create(node, id=nodes.ID, wait=0)
+    assert (made["memory"], made["pids"]) == (1 << 30, 300)
+    half = making.create(nodes.make(tmp_path / "half")[0], id=nodes.ID, wait=0)["memory"]
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert half == whole // 2
+    free = nodes.make(tmp_path / "free", default_memory="", default_pids=0)[0]
+    made = making.create(free, id=nodes.ID, wait=0)
+    assert (made["memory"], made["pids"]) == (None, None)
+
+
+def test_limits_that_all_would_share_are_raised_where_that_is_allowed(node: Node) -> None:
+    making.create(node, id=nodes.ID, wait=0)
+    assert nodes.ran(_host(node), "lxc-start")[0][0] == "prlimit"
+    _host(node).prepare_failure("true", err="Operation not permitted")
+    making.create(node, id=nodes.OTHER, wait=0)
+    assert nodes.ran(_host(node), "lxc-start")[1][0] == "lxc-start"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from corpus.model.errors import InvalidInput
 from corpus.model.mode import Platform
 from corpus.node import settings
-from corpus.node.environments import guest
+from corpus.node.environments import guest, seccomp
 from corpus.node.records import Limits, Pair, Record, Route, dump, parse
 from corpus.node.settings import Settings
 
@@ -34,6 +34,16 @@ def test_a_guest_is_unprivileged_with_ids_of_its_own_and_idmapped_mounts() -> No
         and "/srv srv none bind,create=dir,idmap=container" in line
         for line in lines
     )
+
+
+def test_no_guest_says_which_quota_groups_its_subvolumes_have() -> None:
+    lines = guest.config(Settings(), RECORD, 1400).splitlines()
+    assert "lxc.seccomp.profile = /var/lib/corpus/lxc/seccomp" in lines
+    assert "lxc.seccomp.allow_nesting = 1" in lines
+    text = seccomp.profile()
+    for request in ("0x50009417", "0x50009418"):
+        assert f"ioctl errno 1 [1,{request},SCMP_CMP_MASKED_EQ,0xffffffff]\n" in text
+    assert "open_by_handle_at errno 1\n" in text
 
 
 def test_a_guest_sees_the_directory_of_its_socket_and_cannot_write_there() -> None:
@@ -130,7 +140,10 @@ def test_settings_come_from_a_file(tmp_path: Path) -> None:
     ["x = 1", "bridge = 'far-too-long-name'", "storage = 'zfs'", "ssh_base = 80", "= 3",
      "pool_size = 'big'", "subnet = '10.88.0.0/33'", "ssh_base = 'x'", "http_port = 0",
      "size_limit = 'x'", "minimum_free = '-1'", "relay = 'mail'", "relay = 'mail:0'",
-     "relay = 'a b:25'", "relay = ':25'", "relay = '1.2.3.4:25; drop'"],
+     "relay = 'a b:25'", "relay = ':25'", "relay = '1.2.3.4:25; drop'",
+     "open_base = 80", "open_ports = 0", "open_base = 65000", "connections = 0",
+     "closed_networks = ['fe80::/10']", "open_networks = ['x']", "default_memory = '0%'",
+     "default_memory = '101%'", "default_pids = -1"],
 )  # fmt: skip
 def test_wrong_settings_are_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "node.toml"

@@ -38,9 +38,10 @@ def mark(node: Node) -> None:
 
 def words(node: Node) -> list[str]:
     """The LXC commands since the mark that changed something."""
-    said = [command[0] for command in _host(node).commands]
-    after = said[len(said) - said[::-1].index("mark") :]
-    return [word for word in after if word.startswith("lxc-") and word != "lxc-info"]
+    said = [list(command) for command in _host(node).commands]
+    after = said[len(said) - said[::-1].index(["mark"]) :]
+    found = [word for command in after for word in command if word.startswith("lxc-")]
+    return [word for word in found if word != "lxc-info"]
 
 
 def test_restart_stops_and_starts_also_what_is_stopped(node: Node) -> None:

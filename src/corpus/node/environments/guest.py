@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from corpus.node.environments import seccomp
 from corpus.node.records import Limits, Record, Role, Share
 from corpus.node.settings import Settings
 from corpus.node.storage.volumes import ROOTFS, SRV
@@ -124,7 +125,7 @@ def _attached(settings: Settings, record: Record) -> list[str]:
         ]
     return [
         f"lxc.net.0.ipv4.address = {record.address}/{settings.network.prefixlen}",
-        f"lxc.net.0.script.up = {settings.lxcpath / 'isolate'}",
+        f"lxc.net.0.script.up = {settings.lxcpath / 'isolate'} {record.mac}",
     ]
 
 
@@ -154,6 +155,8 @@ def config(settings: Settings, record: Record, mtu: int) -> str:
         "lxc.mount.auto =",
         "lxc.mount.auto = cgroup:mixed:force proc:mixed sys:ro",
         *own_figures(),
+        f"lxc.seccomp.profile = {seccomp.path(settings)}",
+        "lxc.seccomp.allow_nesting = 1",  # else a guest of a lab's node has none
         "lxc.signal.halt = SIGRTMIN+3",
         "lxc.tty.max = 0",
         "lxc.net.0.type = veth",

@@ -15,7 +15,7 @@ from corpus.hosts.container import Container
 from corpus.hosts.files import write_atomic
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput
 from corpus.node.context import Node
-from corpus.node.environments import guest, rootfs, shares, sockets
+from corpus.node.environments import guest, rootfs, seccomp, shares, sockets
 from corpus.node.environments import limits as bounds
 from corpus.node.network import bridge, firewall
 from corpus.node.proxy import place, service
@@ -42,8 +42,11 @@ def bring_up(node: Node, record: Record) -> None:
     shares.offer(node, record)
     log = folder / "log"
     log.unlink(missing_ok=True)
+    argv = lxc.start(node.settings.lxcpath, record.id, log)
+    if node.host.run(lxc.unlimited(["true"]), check=False).code == 0:
+        argv = lxc.unlimited(argv)
     try:
-        node.host.run(lxc.start(node.settings.lxcpath, record.id, log), timeout=60)
+        node.host.run(argv, timeout=60)
     except CommandFailed as error:
         reasons = lxc.parse_reasons(log.read_text(errors="replace")) if log.exists() else []
         output = "\n".join(reasons) or error.output
@@ -63,7 +66,8 @@ _LAST = 1000  # the highest order of a start at boot
 
 
 def prepare(node: Node) -> None:
-    """Have what LXC calls when a guest reboots itself."""
+    """Have what guests run with, and what LXC calls when one reboots itself."""
+    seccomp.write(node.settings)
     write_atomic(guest.restart_hook(node.settings), _HOOK, 0o755)
 
 

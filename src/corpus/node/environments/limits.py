@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from corpus.model.errors import InvalidInput
-from corpus.model.size import format_size, parse_size
+from corpus.model.size import format_size, parse_share, parse_size
 from corpus.node.records import Limits
+from corpus.node.settings import Settings
 
 _LEAST_SIZE = 64 << 20
 _LEAST_MEMORY = 32 << 20
@@ -36,6 +39,18 @@ def parse(
             mend="give a larger size_limit too, or a smaller size",
         )
     return Limits(bytes_, ram, _cpus(cpu), None if pids is None else int(pids), most)
+
+
+def defaults(
+    settings: Settings, memory: str | int | None, pids: int | None
+) -> tuple[str | int | None, int | None]:
+    """Return memory and processes of a new environment: what is given, or what the node says."""
+    if memory is None and settings.default_memory:
+        whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        memory = parse_share(settings.default_memory, whole)
+    if pids is None and settings.default_pids:
+        pids = settings.default_pids
+    return memory, pids
 
 
 def _at_least(what: str, value: int, least: int) -> None:

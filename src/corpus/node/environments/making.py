@@ -61,6 +61,7 @@ def create(
     Unsupported, CommandFailed.
     """
     id = str(uuid4()) if id is None else environment_id(id)
+    memory, pids = bounds.defaults(node.settings, memory, pids)
     given = bounds.parse(size, memory, cpu, pids, size_limit)
     led = routes.parse_routes(hosts)
     public = rootfs.public_keys(keys)

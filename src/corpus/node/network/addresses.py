@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import IPv4Address
 from pathlib import PurePath
 
@@ -14,13 +15,30 @@ _RESOLV = PurePath("/etc/resolv.conf")
 _FIRST_GUEST = 10  # the addresses below are kept for the node's own services
 
 
+def taken_ports(
+    node: Node, records: Sequence[Record], protocol: str, *, named: bool
+) -> dict[int, str]:
+    """Return who has each port of the node: SSH, opened ports, processes that listen.
+
+    Those by name only when ``named``, where it is told.
+    """
+    taken: dict[int, str] = {}
+    for record in records:
+        if protocol == "tcp":
+            taken[record.ssh_port] = f"environment {record.id}"
+        for opening in record.openings:
+            if opening.protocol == protocol:
+                taken[opening.node_port] = f"environment {record.id}"
+    listing = node.host.run(ip.listeners(protocol, processes=named))
+    for port, name in ip.parse_listeners(listing.out).items():
+        taken.setdefault(port, f"{name}, which listens on this node")
+    return taken
+
+
 def free_port(node: Node, records: list[Record], asked: int | None) -> int:
     """Return an SSH port that nobody has: ``asked``, or the lowest. Raises Conflict."""
     settings = node.settings
-    taken = {record.ssh_port: f"environment {record.id}" for record in records}
-    listing = node.host.run(ip.listeners(processes=asked is not None))  # by name where it is told
-    for port, name in ip.parse_listeners(listing.out).items():
-        taken.setdefault(port, f"{name}, which listens on this node")
+    taken = taken_ports(node, records, "tcp", named=asked is not None)
     if asked is not None:
         if not 0 < asked < 65536:
             raise InvalidInput(f"not a port: {asked}", mend="use 1 to 65535")

@@ -7,10 +7,19 @@ from corpus.commands.network import parse_links, set_mtu
 from corpus.hosts.files import write_atomic
 from corpus.node.context import Node
 
-# LXC calls it with: container, "net", "up", type, bridge, interface.
+# LXC calls it with: the guest's hardware address, container, "net", "up", type, bridge, interface.
+# The bridge learns nothing from a guest: frames to the addresses of 802.1D pass it by its rules,
+# and would teach it that a neighbour is here. For such frames the node's own end is deaf, too.
 _ISOLATE = b"""#!/bin/sh
-exec bridge link set dev "$6" isolated on
+set -e
+bridge link set dev "$7" isolated on learning off flood off mcast_flood off
+bridge fdb replace "$1" dev "$7" master static
+ip link set dev "$7" arp off
+ipv6=/proc/sys/net/ipv6/conf/$7/disable_ipv6
+[ ! -e "$ipv6" ] || echo 1 >"$ipv6"
 """
+# A router that is asked no other way than by its address, and tells no other way.
+_OFF = ("accept_source_route", "accept_redirects", "send_redirects")
 
 
 # The cable of an environment of role proxy ends in the node itself, which passes packets on.
@@ -35,6 +44,10 @@ def prepare(node: Node) -> None:
     keys += [f"net/ipv4/conf/{device}/forwarding" for device in [bridge, *_external(node)]]
     for key in keys:
         host.run(ip.sysctl(key, 1))
+    for name in _OFF:
+        host.run(ip.sysctl(f"net/ipv4/conf/{bridge}/{name}", 0))
+    # Without IPv6 in the kernel there is nothing to switch off.
+    host.run(ip.sysctl(f"net/ipv6/conf/{bridge}/disable_ipv6", 1), check=False)
     write_atomic(settings.lxcpath / "isolate", _ISOLATE, 0o755)
     write_atomic(settings.lxcpath / "routed", _ROUTED, 0o755)
 

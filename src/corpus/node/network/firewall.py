@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from ipaddress import IPv4Address
 
 from corpus.commands import ip, nft, nft_front
 from corpus.model.errors import CommandFailed, Unsupported
+from corpus.model.networks import collapse
 from corpus.node.context import Node
+from corpus.node.network.addresses import nameservers
 from corpus.node.network.doors import doors
 from corpus.node.records import INTERFACES, PROXIES, Record, Role
 from corpus.node.settings import ACME_PORT
 
+# Where clouds tell a machine its secrets (RFC 3927).
+_LINK_LOCAL = "169.254.0.0/16"
 _RESOLVE = 3  # seconds to look up the name of the mail relay
 
 
@@ -36,8 +41,17 @@ def apply(node: Node) -> None:
         subnet=settings.subnet,
         guests=guests,
         open_ports=(settings.http_port, settings.https_port),
+        openings=[
+            nft.Opening(one.protocol, one.node_port, record.address, one.port, one.sources)
+            for record in records
+            for one in record.openings
+        ],
         gateway=str(settings.gateway),
         relay=_relay(node),
+        nameservers=_asked(node),
+        closed=collapse([_LINK_LOCAL, *_routers(node), *settings.closed_networks]),
+        reachable=collapse(settings.open_networks),
+        connections=settings.connections,
     )
     try:
         node.host.run(
@@ -64,6 +78,20 @@ def _front(node: Node, records: list[Record]) -> nft_front.FrontRules:
         routed=[(record.address, route.port) for record in records for route in record.routes],
         answers=ACME_PORT,
     )
+
+
+def _routers(node: Node) -> list[str]:
+    """Return the node's ways out: packets pass them, and have no business with them."""
+    return ip.parse_default_gateways(node.host.run(ip.default_routes()).out)
+
+
+def _asked(node: Node) -> list[str]:
+    """Return the name servers that have an IPv4 address, each once."""
+    found = []
+    for server in nameservers(node):
+        with suppress(ValueError):
+            found.append(str(IPv4Address(server)))
+    return list(dict.fromkeys(found))
 
 
 def _relay(node: Node) -> tuple[str, int] | None:

@@ -1,0 +1,163 @@
+"""Ports of the node that lead to environments: opened, closed, listed.
+
+Client addresses are kept. Connections that are established go on when rules change, also when
+their port is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from corpus.model.errors import Conflict, CorpusError, InvalidInput, NotFound
+from corpus.model.networks import ALL, collapse
+from corpus.node.context import Node
+from corpus.node.network import firewall
+from corpus.node.network.addresses import taken_ports
+from corpus.node.records import Opening, Record, Stage
+
+_PROTOCOLS = ("tcp", "udp")
+
+
+def parse(
+    port: int | str, protocol: str, to: Sequence[str], node_port: int | str | None
+) -> Opening:
+    """Return a checked opening, its ``node_port`` 0 when none is asked. Raises InvalidInput."""
+    if protocol not in _PROTOCOLS:
+        raise InvalidInput(f"not a protocol: {str(protocol)!r:.20}", mend="use tcp or udp")
+    if not to:
+        raise InvalidInput("opened to nobody", mend="give networks, or all")
+    sources = tuple(collapse(ALL if source == "all" else source for source in to))
+    asked = 0 if node_port is None else _number(node_port)
+    return Opening(protocol, _number(port), asked, sources)
+
+
+def _number(port: int | str) -> int:
+    try:
+        number = 0 if isinstance(port, bool) else int(port)
+    except (TypeError, ValueError):
+        number = 0
+    if not 0 < number < 65536:
+        raise InvalidInput(f"not a port: {port!r:.20}", mend="use 1 to 65535")
+    return number
+
+
+def open_(
+    node: Node,
+    id: str,
+    port: int | str,
+    *,
+    protocol: str = "tcp",
+    to: Sequence[str] = ("all",),
+    node_port: int | str | None = None,
+    test: bool = False,
+) -> dict[str, Any]:
+    """Lead a port of the node to an environment's, for the networks ``to``; return which.
+
+    Where that port is open already, the networks are replaced, and its port of the node stays
+    unless another is asked. With ``test`` nothing is changed and the changes are returned.
+    Raises NotFound, InvalidInput, Conflict.
+    """
+    asked = parse(port, protocol, to, node_port)
+    with node.lock():
+        record = node.records.get(id)
+        if record.stage is Stage.DESTROYING:
+            raise NotFound(f"environment {record.id} is being destroyed")
+        old = _find(record, asked)
+        new = replace(asked, node_port=_node_port(node, record, asked, old))
+        if test:
+            return _changes([] if new == old else [_said("open", record, new)])
+        others = tuple(opening for opening in record.openings if opening != old)
+        _commit(node, record, record.changed(openings=(*others, new)))
+    return _shown(record, new)
+
+
+def close(
+    node: Node, id: str, port: int | str, *, protocol: str = "tcp", test: bool = False
+) -> bool | dict[str, Any]:
+    """Lead nothing to a port of an environment any more; False when nothing was led there."""
+    asked = parse(port, protocol, ("all",), None)
+    with node.lock():
+        record = node.records.get(id)
+        old = _find(record, asked)
+        if test:
+            return _changes([_said("close", record, old)] if old else [])
+        if old is None:
+            firewall.apply(node)  # a former call may have died between record and rules
+            return False
+        kept = tuple(opening for opening in record.openings if opening != old)
+        _commit(node, record, record.changed(openings=kept))
+    return True
+
+
+def ports(node: Node, id: str | None = None) -> list[dict[str, Any]]:
+    """Return what is open, of one environment or of all, by the port of the node."""
+    records = node.records.all() if id is None else [node.records.get(id)]
+    found = [(record, opening) for record in records for opening in record.openings]
+    found.sort(key=lambda pair: (pair[1].node_port, pair[1].protocol))
+    return [_shown(record, opening) for record, opening in found]
+
+
+def _find(record: Record, asked: Opening) -> Opening | None:
+    same = (asked.protocol, asked.port)
+    return next((one for one in record.openings if (one.protocol, one.port) == same), None)
+
+
+def _node_port(node: Node, record: Record, asked: Opening, old: Opening | None) -> int:
+    if old and asked.node_port in (0, old.node_port):
+        return old.node_port
+    settings, protocol = node.settings, asked.protocol
+    taken = taken_ports(node, node.records.all(), protocol, named=asked.node_port != 0)
+    if protocol == "tcp":
+        own = range(settings.ssh_base, settings.ssh_base + settings.ssh_ports)
+        taken |= dict.fromkeys((p for p in own if p not in taken), "SSH of environments to come")
+        taken.setdefault(settings.http_port, "the proxy")
+    if asked.node_port:
+        if asked.node_port in taken:
+            raise Conflict(
+                f"the {protocol} port {asked.node_port} is taken by {taken[asked.node_port]}",
+                mend="choose another, or leave node_port out",
+            )
+        return asked.node_port
+    first, count = settings.open_base, settings.open_ports
+    for port in range(first, first + count):
+        if port not in taken:
+            return port
+    raise Conflict(
+        f"all {count} {protocol} ports from {first} are taken",
+        mend="close one, ask for a node_port, or raise open_ports in /etc/corpus/node.toml",
+    )
+
+
+def _commit(node: Node, old: Record, new: Record) -> None:
+    if new != old:
+        node.records.save(new)
+    try:
+        firewall.apply(node)
+    except CorpusError:
+        node.records.save(old)
+        with suppress(CorpusError):
+            firewall.apply(node)
+        raise
+
+
+def _shown(record: Record, opening: Opening) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "protocol": opening.protocol,
+        "port": opening.port,
+        "node_port": opening.node_port,
+        "to": list(opening.sources),
+    }
+
+
+def _said(what: str, record: Record, opening: Opening) -> str:
+    place = f"{opening.protocol} port {opening.node_port} of the node"
+    whom = f" for {', '.join(opening.sources)}" if what == "open" else ""
+    return f"{what} {place}, to port {opening.port} of {record.name}{whom}"
+
+
+def _changes(changes: list[str]) -> dict[str, Any]:
+    return {"test": True, "changes": changes}
