@@ -104,6 +104,8 @@ class Site:
 def site(lab: Lab) -> Iterator[Site]:
     tenant.prepare(lab)
     node = lab.node()
+    if salt.call(node, "corpus_node.facts")["storage"] != "quota":
+        pytest.skip("this kernel accounts no projects")
     made = salt.call(
         node, "corpus_node.create", size="768M", size_limit="1G", memory="512M", cpu=1, pids=300
     )
