@@ -71,7 +71,7 @@ def test_room_is_asked_of_the_node_and_its_answer_is_final(new_site: NewSite) ->
     salt.call(node, "corpus_node.limit", id, size_limit="6G")
     push = site.push_tree("at last")
     assert push.code == 0, push.text
-    assert "5G asked of the node: the environment now has 5.5G" in push.text
+    assert "5G asked of the node: the project may now use 5.5G" in push.text
     assert site.version == "2"
     assert inspect(site)["size"] == SIZE + 5 * GIB
     assert site.leftovers() == []

@@ -19,9 +19,10 @@ FUNCTIONS = {
     "certificate_remove", "certificate_renew", "clone", "close", "create", "destroy", "enlarge",
     "exec", "export", "facts", "freeze", "front_move", "image_import", "image_list", "import",
     "inspect", "limit", "list", "maintenance", "open", "pair", "pool_grow", "pool_health",
-    "pool_scrub", "ports", "prepare", "rename", "restart", "restore", "route", "saltify_check",
-    "saltify_key", "saltify_list", "saltify_prepare", "saltify_remove", "snapshot",
-    "snapshot_delete", "snapshots", "start", "stop", "thaw", "unpair", "unroute",
+    "pool_scrub", "ports", "prepare", "project_limit", "rename", "restart", "restore", "route",
+    "saltify_check", "saltify_key", "saltify_list", "saltify_prepare", "saltify_remove",
+    "snapshot", "snapshot_delete", "snapshots", "start", "stop", "thaw", "trim", "unpair",
+    "unroute", "usage",
 }  # fmt: skip
 ID = "11111111-2222-4333-8444-555555555555"
 

@@ -35,7 +35,7 @@ import json, sys
 from pathlib import Path
 from corpus.node import boot
 from corpus.node.context import this_node
-from corpus.node.environments import lifecycle, listing, making, room
+from corpus.node.environments import lifecycle, limiting, listing, making, room
 from corpus.node.storage import images, pool
 node = this_node(Path("{settings}"))
 print(json.dumps({expression}, default=str))
@@ -154,22 +154,22 @@ def test_sizes_are_enforced_and_change_while_it_runs(node: Second, site: dict[st
     if node.kind == "plain":
         assert site["used"] is None
         with pytest.raises(CommandFailed, match="sizes are not enforced"):
-            node.call(f"room.enlarge(node, {site['id']!r}, '1G').id")
+            node.call(f"room.enlarge(node, {site['id']!r}, '1G').record.id")
         return
     assert 0 <= site["used"] < 50 * MIB
     assert node.write(site, 200) == 0
     assert node.write(site, 200, "more") != 0
     node.inside(site).run(["rm", "/srv/more"])
-    node.call(f"lifecycle.limit(node, {site['id']!r}, size='600M').id")
+    node.call(f"limiting.limit(node, {site['id']!r}, size='600M').record.id")
     assert node.write(site, 200, "more") == 0
-    node.call(f"room.enlarge(node, {site['id']!r}, '700M').id")
+    node.call(f"room.enlarge(node, {site['id']!r}, '700M').record.id")
     with pytest.raises(CommandFailed, match="are used already"):
-        node.call(f"lifecycle.limit(node, {site['id']!r}, size='300M').id")
+        node.call(f"limiting.limit(node, {site['id']!r}, size='300M').record.id")
     node.inside(site).run(["sh", "-c", "rm /srv/more && sync"])
     deadline = time.monotonic() + 30
     while node.call(f"listing.inspect(node, {site['id']!r})")["used"] > 250 * MIB:
         assert time.monotonic() < deadline
-    node.call(f"lifecycle.limit(node, {site['id']!r}, size='300M').id")
+    node.call(f"limiting.limit(node, {site['id']!r}, size='300M').record.id")
     assert node.write(site, 200, "more") != 0
     node.inside(site).run(["rm", "/srv/more"])
 

@@ -54,6 +54,14 @@ def group_create(pool: PurePath, group: str) -> list[str]:
     return ["btrfs", "qgroup", "create", group, str(pool)]
 
 
+def group_assign(pool: PurePath, group: str, parent: str) -> list[str]:
+    """Return the command that puts a quota group into another one of a higher level.
+
+    Simple quotas count from then on: the group must be empty, and nothing is to be counted anew.
+    """
+    return ["btrfs", "qgroup", "assign", "--no-rescan", group, parent, str(pool)]
+
+
 def group_limit(pool: PurePath, group: str, size: int | None) -> list[str]:
     """Return the command that limits a quota group to ``size`` bytes; None: no limit."""
     return ["btrfs", "qgroup", "limit", "none" if size is None else str(size), group, str(pool)]

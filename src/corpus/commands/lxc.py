@@ -99,9 +99,13 @@ def parse_info(text: str) -> tuple[str, int | None]:
     return fields.get("State", "STOPPED").strip(), int(pid) if pid.isdigit() else None
 
 
-def cgroup(lxcpath: PurePath, name: str, key: str, value: str) -> list[str]:
-    """Return the command that sets a control group value of a running container."""
-    return ["lxc-cgroup", f"--lxcpath={lxcpath}", f"--name={name}", key, value]
+def cgroup(lxcpath: PurePath, name: str, key: str, value: str | None = None) -> list[str]:
+    """Return the command that sets a control group value of a running container, or prints it.
+
+    It does not translate names between the versions of control groups.
+    """
+    words = [key] if value is None else [key, value]
+    return ["lxc-cgroup", f"--lxcpath={lxcpath}", f"--name={name}", "--", *words]
 
 
 def parse_reasons(log: str) -> list[str]:

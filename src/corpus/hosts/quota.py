@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -46,6 +48,20 @@ def usage(pool: Path, group: str, sysfs: Path = Path("/sys/fs/btrfs")) -> Usage 
         return Usage(used, _number(folder / "max_referenced") if limited else None)
     except OSError:
         return None
+
+
+def written(pool: Path, ids: Iterable[int], sysfs: Path = Path("/sys/fs/btrfs")) -> dict[int, int]:
+    """Return the bytes that each of these subvolumes has written, where they are still held.
+
+    Held by itself or by a copy of it; those that have no group are left out. Raises OSError
+    where ``pool`` is no btrfs.
+    """
+    folder, found = sysfs / filesystem(pool) / "qgroups", {}
+    for id in ids:
+        with suppress(OSError):
+            place = folder / f"0_{id}"
+            found[id] = _number(place / "referenced") + _number(place / "rsv_data")
+    return found
 
 
 def _number(path: Path) -> int:

@@ -1,8 +1,9 @@
 """Btrfs subvolumes by ioctl, so that a guest needs no btrfs-progs.
 
-Source: the kernel's include/uapi/linux/btrfs.h (BTRFS_IOC_SNAP_CREATE 0x50009401, SNAP_CREATE_V2
-0x50009417, SUBVOL_CREATE 0x5000940e, SNAP_DESTROY 0x5000940f, QUOTA_CTL 0xc0109428,
-GET_SUBVOL_ROOTREF 0xd000943d, SUBVOL_GETFLAGS 0x80089419, SUBVOL_SETFLAGS 0x4008941a).
+Source: the kernel's include/uapi/linux/btrfs.h (BTRFS_IOC_SNAP_CREATE 0x50009401,
+SUBVOL_CREATE 0x5000940e, SNAP_DESTROY 0x5000940f, SNAP_CREATE_V2 0x50009417,
+SUBVOL_CREATE_V2 0x50009418, QUOTA_CTL 0xc0109428, GET_SUBVOL_ROOTREF 0xd000943d,
+SUBVOL_GETFLAGS 0x80089419, SUBVOL_SETFLAGS 0x4008941a).
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ import fcntl
 import os
 import stat
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from corpus.model.errors import Unsupported
 
+_SNAP_CREATE = 0x50009401
 _SUBVOL_CREATE = 0x5000940E
+_SUBVOL_CREATE_V2 = 0x50009418
 _SNAP_DESTROY = 0x5000940F
 _SNAP_CREATE = 0x50009401
 _SNAP_CREATE_V2 = 0x50009417
@@ -26,7 +31,7 @@ _QUOTA_CTL = 0xC0109428
 _QUOTA_ENABLE_SIMPLE = 4
 _SUBVOL_GETFLAGS = 0x80089419
 _SUBVOL_SETFLAGS = 0x4008941A
-_READ_ONLY, _INHERIT = 2, 4  # flags of a subvolume, and of SNAP_CREATE_V2
+_READ_ONLY, _INHERIT = 2, 4  # flags of a subvolume, and of the calls that name quota groups
 _SUBVOLUME_INODE = 256
 _HOLE_INODE = 2
 
@@ -79,27 +84,38 @@ def create(path: Path) -> None:
         raise
 
 
+@contextmanager
+def _inheriting(source: int, name: str, group: str) -> Iterator[bytearray]:
+    """Yield the argument of the calls that name a quota group; it points to memory kept so long."""
+    level, _, number = group.partition("/")
+    # struct btrfs_qgroup_inherit: one group, no limits
+    inherit = struct.pack("<10Q", 0, 1, *[0] * 7, int(level) << 48 | int(number))
+    buffer = ctypes.create_string_buffer(inherit, len(inherit))
+    place = ctypes.addressof(buffer)
+    argument = (source, 0, _INHERIT, len(inherit), place, os.fsencode(name))
+    yield bytearray(struct.pack("<qQQQQ16x4040s", *argument))
+
+
+def create_in(folder: int, name: str, group: str) -> None:
+    """Make an empty subvolume in the open directory ``folder``, accounted to ``group`` alone."""
+    with _inheriting(0, name, group) as argument:
+        fcntl.ioctl(folder, _SUBVOL_CREATE_V2, argument)
+
+
 def snapshot(source: Path, target: Path, group: str | None = None) -> None:
     """Make ``target`` a writable snapshot of the subvolume ``source``: no bytes are copied.
 
-    It is accounted to the quota group ``group``, such as ``2/77``; by default to those of where
-    ``target`` lies. That is the first form of the request: guests may not use the second, which
-    names groups.
+    It is accounted to the quota group ``group``, such as ``2/77``, by default as its place is: by
+    the older of two calls, since guests may not make the newer one (corpus.commands.seccomp).
     """
     handle = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    name = os.fsencode(target.name)
     try:
         if group is None:
-            argument = struct.pack("<q4088s", handle, name)
+            argument = struct.pack("<q4088s", handle, os.fsencode(target.name))
             _call(target.parent, _SNAP_CREATE, bytearray(argument))
             return
-        level, _, number = group.partition("/")
-        # struct btrfs_qgroup_inherit: one group, no limits
-        inherit = struct.pack("<10Q", 0, 1, *[0] * 7, int(level) << 48 | int(number))
-        buffer = ctypes.create_string_buffer(inherit, len(inherit))
-        place = (len(inherit), ctypes.addressof(buffer))
-        argument = struct.pack("<qQQQQ16x4040s", handle, 0, _INHERIT, *place, name)
-        _call(target.parent, _SNAP_CREATE_V2, bytearray(argument))
+        with _inheriting(handle, target.name, group) as naming:
+            _call(target.parent, _SNAP_CREATE_V2, naming)
     finally:
         os.close(handle)
 

@@ -7,6 +7,7 @@
     │   └── InvalidName         2   a project, host or environment name
     ├── NotFound                3   no such project, environment, image, deployment
     ├── Conflict                4   already taken, already there, moved meanwhile
+    │   └── StillUsed           4   more is used than what is asked would hold
     ├── Unsupported             5   the kernel or a package lacks what is asked
     ├── CommandFailed           6   a process ended non-zero, or ran past its time
     ├── DeploymentRefused       10  nothing was touched, the live version never stopped
@@ -74,6 +75,10 @@ class Conflict(CorpusError):
     """The thing is taken, exists already, or has changed meanwhile."""
 
     exit_code = 4
+
+
+class StillUsed(Conflict):
+    """More is used than the smaller size would hold."""
 
 
 class Unsupported(CorpusError):

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from corpus.model.errors import Conflict, CorpusError, InvalidInput, NotFound, Unsupported
+from corpus.model.names import project_name
 from corpus.node.context import Node
-from corpus.node.environments import guest
-from corpus.node.environments.room import make_room, room
+from corpus.node.environments import guest, projects
+from corpus.node.environments.room import make_room, room, tighter
 from corpus.node.records import Record
 
 _LONGEST = 1024  # bytes of a question
@@ -89,11 +90,18 @@ def _question(line: socket.socket) -> dict[str, Any]:
 
 
 def _told(node: Node, record: Record, question: dict[str, Any]) -> dict[str, Any]:
-    if question == {"ask": "usage"}:
-        return vars(room(node, record))
-    if question.keys() == {"ask", "bytes"} and question["ask"] == "enlarge":
+    ask, keys = question.get("ask"), question.keys() - {"ask", "project"}
+    project = project_name(question["project"]) if "project" in question else ""
+    if ask == "usage" and not keys:
+        return vars(tighter(node, record, project) if project else room(node, record))
+    if ask == "enlarge" and keys == {"bytes"}:
         needed = question["bytes"]
         if type(needed) is not int or not 0 < needed < _LARGEST:
             raise InvalidInput("bytes is a number above 0 and below 2^60")
-        return {"size": make_room(node, record.id, needed).limits.size}
-    raise InvalidInput('ask {"ask": "usage"} or {"ask": "enlarge", "bytes": NUMBER}')
+        return {"size": make_room(node, record.id, needed, project).size}
+    if ask == "project" and project and not keys:
+        return {"made": projects.make(node, record.id, project)}
+    raise InvalidInput(
+        'ask {"ask": "usage"}, {"ask": "enlarge", "bytes": NUMBER}, each with or without '
+        '"project": NAME, or {"ask": "project", "project": NAME}'
+    )

@@ -24,8 +24,6 @@ from corpus.node.network.doors import doors
 from corpus.node.proxy import service
 from corpus.node.records import Pair, Record
 
-_SECONDS = 60.0
-
 
 def pair(node: Node, staging: str, prod: str, project: str) -> dict[str, Any]:
     """Let ``prod`` fetch the releases and commits of ``project`` from ``staging``.
@@ -41,9 +39,9 @@ def pair(node: Node, staging: str, prod: str, project: str) -> dict[str, Any]:
         port=source.ssh_port,
     )
     reader = replace(_identity(node, target, name), address=None, port=None)
-    _call(node, source, "mc_project.pair", name, f"peer={json.dumps(reader.as_dict())}")
+    lifecycle.salted(node, source, "mc_project.pair", name, f"peer={json.dumps(reader.as_dict())}")
     _change(node, target.id, lambda pairs: {*pairs, Pair(name, source.id)})
-    _call(node, target, "mc_project.pair", name, f"peer={json.dumps(offer.as_dict())}")
+    lifecycle.salted(node, target, "mc_project.pair", name, f"peer={json.dumps(offer.as_dict())}")
     return {"staging": offer.as_dict(), "prod": reader.as_dict()}
 
 
@@ -52,7 +50,7 @@ def unpair(node: Node, staging: str, prod: str, project: str) -> bool:
     name = project_name(project)
     source, target = _record(node, staging, Platform.STAGING), _record(node, prod, Platform.PROD)
     told = [
-        _call(node, here, "mc_project.unpair", name, f"environment={there.id}")
+        lifecycle.salted(node, here, "mc_project.unpair", name, f"environment={there.id}")
         for here, there in ((source, target), (target, source))
     ]
     gone = _change(node, target.id, lambda pairs: pairs - {Pair(name, source.id)})
@@ -111,7 +109,7 @@ def _open(node: Node) -> None:
 
 def _identity(node: Node, record: Record, project: str) -> Peer:
     """Return what an environment says of itself. Raises InvalidInput when it says another."""
-    found = peer.parse(_call(node, record, "mc_project.identity", project))
+    found = peer.parse(lifecycle.salted(node, record, "mc_project.identity", project))
     said = (found.environment, found.platform, found.project)
     if said != (record.id, record.platform, project):
         raise InvalidInput(
@@ -120,17 +118,3 @@ def _identity(node: Node, record: Record, project: str) -> Peer:
             mend="compare its /etc/corpus/environment.json with the node's record",
         )
     return found
-
-
-def _call(node: Node, record: Record, *words: str) -> Any:
-    """Return what a function of Salt returns inside an environment. Raises CorpusError."""
-    argv = ["salt-call", "--local", "--out=json", "--retcode-passthrough", "--log-level=quiet"]
-    done = lifecycle.execute(node, record.id, [*argv, *words], timeout=_SECONDS)
-    try:
-        answer = json.loads(done.out)["local"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        answer = None
-    if done.code != 0 or answer is None:
-        said = answer if isinstance(answer, str) else done.err or done.out
-        raise CorpusError(f"{words[0]} failed\n{said.strip()[:2000]}", where=record.name)
-    return answer

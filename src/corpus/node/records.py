@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
@@ -84,6 +85,19 @@ class Opening:
 
 
 @dataclass(frozen=True)
+class Allotment:
+    """A project whose directory is accounted by itself, and how many bytes that may have.
+
+    ``size`` None: no limit but the environment's. ``size_limit`` is what ``size`` may be raised to
+    by a deployment; None: what the environment may grow to.
+    """
+
+    project: str
+    size: int | None = None
+    size_limit: int | None = None
+
+
+@dataclass(frozen=True)
 class Limits:
     """What an environment may use: bytes of disk and memory, CPUs, processes. None: no limit.
 
@@ -118,6 +132,7 @@ class Record:
     pairs: tuple[Pair, ...] = ()
     shares: tuple[Share, ...] = ()
     openings: tuple[Opening, ...] = ()
+    projects: tuple[Allotment, ...] = ()
     stage: Stage = Stage.READY
     wanted: bool = True
     autostart: bool = True
@@ -153,6 +168,20 @@ class Record:
         """The quota group that accounts all that the environment stores: 48 bits of its id."""
         return group_of(self.id)
 
+    def project_group(self, project: str) -> str:
+        """The quota group, within ``group``, of all that a project's directory holds."""
+        digest = hashlib.sha256(f"{self.id}/{project}".encode()).digest()
+        return f"1/{int.from_bytes(digest[:6])}"
+
+    def allotment(self, project: str) -> Allotment | None:
+        """Return what a project is allowed, or None where it is not accounted by itself."""
+        return next((one for one in self.projects if one.project == project), None)
+
+    def allotted(self, one: Allotment) -> Record:
+        """Return the record with another allotment for that project, or one more."""
+        rest = [other for other in self.projects if other.project != one.project]
+        return replace(self, projects=tuple(sorted([*rest, one], key=lambda one: one.project)))
+
     def changed(self, **values: Any) -> Record:
         """Return the record with other values."""
         return replace(self, **values)
@@ -178,6 +207,7 @@ def parse(text: str, where: str) -> Record:
             Opening(**{**opening, "sources": tuple(opening["sources"])})
             for opening in given["openings"]
         )
+        given["projects"] = tuple(Allotment(**one) for one in given["projects"])
         return Record(**given)
     except (ValueError, KeyError, TypeError) as error:
         raise CorpusError(

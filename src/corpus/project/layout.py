@@ -11,7 +11,7 @@ from pathlib import Path
 from corpus.commands import accounts, git
 from corpus.hosts.files import write_atomic
 from corpus.model.errors import Conflict, InvalidInput
-from corpus.project import binding, repository, reserve, services, trees
+from corpus.project import binding, repository, reserve, room, services, trees
 from corpus.project.place import RELEASES, Project
 
 HOOK = Path(__file__).with_name("githook.py")
@@ -35,7 +35,8 @@ class Folder:
     """A directory of the layout with the permissions and the account that it must have.
 
     ``group``: another one than the account's own. ``copied``: it is copied whole by the cheapest
-    way and belongs to the project, so that mode and owner are given once.
+    way and belongs to the project, so that mode and owner are given once. ``volume``: it is a
+    subvolume where it can be, so that what it holds is accounted apart.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class Folder:
     owner: str | None
     copied: bool = False
     group: str | None = None
+    volume: bool = False
 
 
 def public_key(text: str) -> str:
@@ -64,7 +66,8 @@ def initialise(project: Project, keys: Sequence[str] = ()) -> list[str]:
     Raises InvalidInput, Conflict.
     """
     accepted = [public_key(key) for key in keys]
-    made = have_accounts(project)
+    made = [f"volume {project.paths.root}"] if _volume(project) else []
+    made += have_accounts(project)
     made += [str(folder.path) for folder in folders(project) if put_right(project, folder)]
     made += repositories(project)
     made += link(project)
@@ -72,6 +75,11 @@ def initialise(project: Project, keys: Sequence[str] = ()) -> list[str]:
         _authorise(project, accepted)
     reserve.keep(project)
     return made
+
+
+def _volume(project: Project) -> bool:
+    """Have the project's directory be a volume of its own where it can; tell when it was made."""
+    return not project.paths.root.exists() and room.own_volume(project)
 
 
 def have_accounts(project: Project) -> list[str]:
@@ -123,7 +131,7 @@ def folders(project: Project) -> list[Folder]:
         Folder(paths.build, 0o755, "root"),
         Folder(paths.build / "cache", 0o755, "root"),
         Folder(paths.deploy, 0o700, "root"),
-        Folder(paths.releases, 0o750, "root", group=RELEASES),
+        Folder(paths.releases, 0o750, "root", group=RELEASES, volume=True),
         Folder(paths.archives, 0o700, "root"),
         Folder(paths.data, 0o750, project.application, copied=True),
         Folder(paths.run, 0o755, "root", copied=True),
@@ -135,7 +143,7 @@ def folders(project: Project) -> list[Folder]:
 def put_right(project: Project, folder: Folder) -> bool:
     """Make the directory when it is absent, which is returned, and give it what it must have."""
     made = not folder.path.is_dir()
-    if made and folder.copied:
+    if made and (folder.copied or folder.volume):
         trees.make(folder.path, folder.mode)
     elif made:
         folder.path.mkdir(parents=True, mode=folder.mode)

@@ -41,11 +41,11 @@ def ensure(project: Project, needed: int, tell: Callable[[str], None]) -> None:
     if found >= needed:
         return
     if size is not None and trees.free_bytes(project.paths.root) >= needed:
-        told = _ask(project, {"ask": "enlarge", "bytes": needed}, deadline)
-        larger = _size(project, told, "size")
+        asked = {"ask": "enlarge", "bytes": needed, "project": project.name}
+        larger = _size(project, _ask(project, asked, deadline), "size")
         if larger > size:
             grown, now = format_size(larger - size), format_size(larger)
-            tell(f"{grown} asked of the node: the environment now has {now}")
+            tell(f"{grown} asked of the node: the project may now use {now}")
         found, _ = _known(project, deadline)
     if found < needed:
         raise DeploymentRefused(
@@ -55,12 +55,30 @@ def ensure(project: Project, needed: int, tell: Callable[[str], None]) -> None:
         )
 
 
+def own_volume(project: Project) -> bool:
+    """Have the node make the project's directory a volume that it accounts by itself.
+
+    False where there is no node, where it does not answer or has no quotas, and where the
+    directory is there already as a plain one: then that is made, or used, as it is.
+    """
+    if not project.place.node_socket.parent.is_dir():
+        return False
+    try:
+        asked = {"ask": "project", "project": project.name}
+        return _ask(project, asked, time.monotonic() + SECONDS).get("made") is True
+    except DeploymentRefused:
+        return False
+
+
 def _known(project: Project, deadline: float) -> tuple[int, int | None]:
-    """Return the free bytes, and the environment's size where a node enforces one."""
+    """Return the free bytes, and the size that bounds them where a node enforces one.
+
+    That of the environment or of the project, whichever leaves less.
+    """
     local = trees.free_bytes(project.paths.root)
     if not project.place.node_socket.parent.is_dir():
         return local, None
-    told = _ask(project, {"ask": "usage"}, deadline)
+    told = _ask(project, {"ask": "usage", "project": project.name}, deadline)
     if told.get("used", 0) is None:  # the node enforces no sizes
         return local, None
     size, used = _size(project, told, "size"), _size(project, told, "used")

@@ -145,8 +145,9 @@ def dump(work: Work) -> None:
     """Let the project dump its databases into the archive."""
     archive = work.project.paths.archive(work.id)
     trees.remove(archive.dumps)
-    archive.dumps.mkdir(parents=True, mode=0o700)
+    archive.root.mkdir(parents=True, exist_ok=True)
     if work.runner.has("backup"):
+        trees.make(archive.dumps, 0o700)
         work.phase("backup")
         kernel.sync(archive.dumps)  # before anything migrates: a power cut empties new files
 

@@ -18,8 +18,9 @@ lxc-start X 2026.5 ERROR    lxc_start - ../src/lxc/tools/lxc_start.c:main:306 - 
 
 def test_a_control_group_value() -> None:
     assert lxc.cgroup(PurePath("/l"), "x", "memory.max", "1") == [
-        "lxc-cgroup", "--lxcpath=/l", "--name=x", "memory.max", "1",
+        "lxc-cgroup", "--lxcpath=/l", "--name=x", "--", "memory.max", "1",
     ]  # fmt: skip
+    assert lxc.cgroup(PurePath("/l"), "x", "memory.stat")[-2:] == ["--", "memory.stat"]
 
 
 def test_info_of_a_running_and_of_no_container() -> None:

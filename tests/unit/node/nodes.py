@@ -78,6 +78,7 @@ def told(host: Fake) -> list[str]:
 def make(folder: Path, host: Fake | None = None, **changes: object) -> tuple[Node, Fake]:
     """Return a prepared node under ``folder`` with one image, and its host."""
     values = {"prefix": folder / "corpus", "proxy": folder / "proxy", "storage": "plain"}
+    values |= {"default_memory": "", "default_pids": 0}
     values |= {name: folder / name for name in ("asks", "certificates", "pdns_key")}
     settings = Settings(**{**values, **changes})  # type: ignore[arg-type]
     for path in (

@@ -226,16 +226,6 @@ def test_a_guest_that_reboots_itself_is_started_by_the_node(node: Node) -> None:
     assert nodes.ran(host, "lxc-start") == []
 
 
-def test_limits_change_while_it_runs_in_either_layout(node: Node) -> None:
-    making.create(node, id=nodes.ID, memory="256M", wait=0)
-    _host(node).prepare_failure("memory.max")
-    lifecycle.limit(node, nodes.ID, memory="512M", pids=100)
-    keys = [command[-2:] for command in nodes.ran(_host(node), "lxc-cgroup")]
-    assert ("memory.limit_in_bytes", str(512 << 20)) in keys
-    assert ("pids.max", "100") in keys
-    assert listing.inspect(node, nodes.ID)["memory"] == 512 << 20
-
-
 def test_the_reason_of_a_failed_start_is_told(node: Node) -> None:
     log = node.settings.lxcpath / nodes.ID / "log"
 
@@ -265,7 +255,8 @@ def test_what_is_made_without_limits_has_those_of_the_node(tmp_path: Path) -> No
     node, _ = nodes.make(tmp_path, default_memory="1G", default_pids=300)
     made = making.create(node, id=nodes.ID, wait=0)
     assert (made["memory"], made["pids"]) == (1 << 30, 300)
-    half = making.create(nodes.make(tmp_path / "half")[0], id=nodes.ID, wait=0)["memory"]
+    shared = nodes.make(tmp_path / "half", default_memory="50%")[0]
+    half = making.create(shared, id=nodes.ID, wait=0)["memory"]
     whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert half == whole // 2
     free = nodes.make(tmp_path / "free", default_memory="", default_pids=0)[0]

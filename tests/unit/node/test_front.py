@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from corpus.commands.cgroups import Layout
 from corpus.hosts.fake import Fake
 from corpus.model.errors import CommandFailed, Conflict, InvalidInput
 from corpus.node.context import Node
@@ -55,7 +56,7 @@ def test_one_that_does_not_run_is_no_front(node: Node, host: Fake) -> None:
 
 
 def test_its_cable_is_routed_and_the_others_are_ports_of_the_bridge(node: Node) -> None:
-    proxy, other = (guest.config(node.settings, node.records.get(id), 1500)
+    proxy, other = (guest.config(node.settings, node.records.get(id), 1500, Layout(1, 1, 1))
                     for id in (nodes.OTHER, nodes.ID))  # fmt: skip
     assert "lxc.net.0.veth.mode = router\nlxc.net.0.l2proxy = 1\n" in proxy
     assert "lxc.net.0.ipv4.address = 10.88.0.11/32\n" in proxy

@@ -10,21 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corpus.commands.cgroups import Layout
 from corpus.model.errors import InvalidInput
 from corpus.model.mode import Platform
 from corpus.node import settings
-from corpus.node.environments import guest, seccomp
+from corpus.node.environments import guest
 from corpus.node.records import Limits, Pair, Record, Route, dump, parse
 from corpus.node.settings import Settings
 
 ID = "11111111-2222-4333-8444-555555555555"
+V1 = Layout(1, 1, 1)
 RECORD = Record(
     ID, Platform.PROD, "abababababab", "10.88.0.12", 22003, 2, Limits(1 << 30, 1 << 28, 0.5, 200)
 )
 
 
 def test_a_guest_is_unprivileged_with_ids_of_its_own_and_idmapped_mounts() -> None:
-    lines = guest.config(Settings(), RECORD, 1400).splitlines()
+    lines = guest.config(Settings(), RECORD, 1400, V1).splitlines()
     assert "lxc.idmap = u 0 1131072 65536" in lines
     assert "lxc.idmap = g 0 1131072 65536" in lines
     assert "lxc.rootfs.options = idmap=container" in lines
@@ -36,21 +38,11 @@ def test_a_guest_is_unprivileged_with_ids_of_its_own_and_idmapped_mounts() -> No
     )
 
 
-def test_no_guest_says_which_quota_groups_its_subvolumes_have() -> None:
-    lines = guest.config(Settings(), RECORD, 1400).splitlines()
-    assert "lxc.seccomp.profile = /var/lib/corpus/lxc/seccomp" in lines
-    assert "lxc.seccomp.allow_nesting = 1" in lines
-    text = seccomp.profile()
-    for request in ("0x50009417", "0x50009418"):
-        assert f"ioctl errno 1 [1,{request},SCMP_CMP_MASKED_EQ,0xffffffff]\n" in text
-    assert "open_by_handle_at errno 1\n" in text
-
-
 def test_a_guest_sees_the_directory_of_its_socket_and_cannot_write_there() -> None:
     assert (
         f"lxc.mount.entry = /run/corpus-ask/{ID} dev/corpus none "
         "bind,ro,nosuid,nodev,noexec,create=dir 0 0"
-    ) in guest.config(Settings(), RECORD, 1400).splitlines()
+    ) in guest.config(Settings(), RECORD, 1400, V1).splitlines()
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -82,7 +74,7 @@ def test_a_guest_starts_without_an_lxcfs_that_has_died(
 
 
 def test_of_lxcfs_hooks_none_is_left_and_ours_stays() -> None:
-    lines = guest.config(Settings(), RECORD, 1400).splitlines()
+    lines = guest.config(Settings(), RECORD, 1400, V1).splitlines()
     hooks = [line for line in lines if line.startswith("lxc.hook.")]
     assert hooks == [
         "lxc.hook.mount =",
@@ -91,18 +83,43 @@ def test_of_lxcfs_hooks_none_is_left_and_ours_stays() -> None:
     ]
 
 
-def test_limits_are_written_for_both_layouts() -> None:
-    text = guest.config(Settings(), RECORD, 1400)
-    for line in (
-        "cgroup.memory.limit_in_bytes = 268435456",
-        "cgroup2.memory.max = 268435456",
-        "cgroup.pids.max = 200",
-        "cgroup2.pids.max = 200",
-        "cgroup.cpu.cfs_quota_us = 50000",
-        "cgroup2.cpu.max = 50000 100000",
-    ):
-        assert f"lxc.{line}\n" in text
-    bare = guest.config(Settings(), RECORD.changed(limits=Limits(1 << 30)), 1400)
+@pytest.mark.parametrize(
+    ("found", "wanted"),
+    [
+        (
+            Layout(1, 1, 1, swap=True),
+            ["cgroup.memory.limit_in_bytes = 268435456",
+             "cgroup.memory.memsw.limit_in_bytes = 268435456",
+             "cgroup.pids.max = 200", "cgroup.cpu.cfs_quota_us = 50000"],
+        ),
+        (
+            Layout(2, 2, 2, swap=True),
+            ["cgroup2.memory.max = 268435456", "cgroup2.memory.swap.max = 0",
+             "cgroup2.pids.max = 200", "cgroup2.cpu.max = 50000 100000"],
+        ),
+        (
+            Layout(1, 2, 1),
+            ["cgroup.memory.limit_in_bytes = 268435456", "cgroup.pids.max = 200",
+             "cgroup2.cpu.max = 50000 100000"],
+        ),
+    ],
+)  # fmt: skip
+def test_limits_are_written_for_the_layout_that_there_is(found: Layout, wanted: list[str]) -> None:
+    lines = guest.config(Settings(), RECORD, 1400, found).splitlines()
+    assert [line for line in lines if "cgroup" in line and "mount" not in line] == [
+        f"lxc.{line}" for line in wanted
+    ]
+
+
+def test_a_guest_has_our_list_of_refused_calls_also_in_a_node_that_has_one() -> None:
+    lines = guest.config(Settings(), RECORD, 1400, V1).splitlines()
+    included = max(n for n, line in enumerate(lines) if "lxc.include" in line)
+    assert "lxc.seccomp.profile = /var/lib/corpus/lxc/seccomp" in lines[included:]
+    assert "lxc.seccomp.allow_nesting = 1" in lines
+
+
+def test_a_guest_without_limits_has_none() -> None:
+    bare = guest.config(Settings(), RECORD.changed(limits=Limits(1 << 30)), 1400, V1)
     assert "lxc.cgroup" not in bare
 
 

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -20,13 +21,32 @@ from corpus.commands.btrfs import Usage
 from corpus.hosts import quota
 from corpus.hosts.base import Result
 from corpus.hosts.fake import Fake
-from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput, Unsupported
+from corpus.model.errors import (
+    CommandFailed,
+    Conflict,
+    CorpusError,
+    InvalidInput,
+    NotFound,
+    StillUsed,
+    Unsupported,
+)
 from corpus.node import ask
 from corpus.node.context import Node
-from corpus.node.environments import guest, lifecycle, listing, making, room, sockets
+from corpus.node.environments import (
+    guest,
+    lifecycle,
+    limiting,
+    listing,
+    making,
+    projects,
+    room,
+    sockets,
+)
 from corpus.node.environments import limits as bounds
 from corpus.node.proxy import routes
-from corpus.node.records import Record
+from corpus.node.records import Allotment, Limits, Record
+from corpus.node.storage import usage as usages
+from corpus.node.storage.quota import QuotaVolumes
 from unit.node import nodes
 
 GIB = 1 << 30
@@ -76,14 +96,14 @@ def test_room_is_what_record_and_kernel_say(node: Node, used: dict[str, int]) ->
 )
 def test_steps_until_what_is_needed_is_free(node: Node, needed: int, size: int) -> None:
     for _ in range(2):  # asking again changes nothing
-        assert room.make_room(node, nodes.ID, needed).limits.size == size * GIB
+        assert room.make_room(node, nodes.ID, needed).size == size * GIB
         assert record(node).limits.size == size * GIB
     assert set(limited(node)) == {str(size * GIB)}
 
 
 def test_up_to_the_limit_where_a_step_would_pass_it(node: Node) -> None:
-    lifecycle.limit(node, nodes.ID, size="6G", size_limit="8G")
-    assert room.make_room(node, nodes.ID, 6 * GIB).limits.size == 8 * GIB
+    limiting.limit(node, nodes.ID, size="6G", size_limit="8G")
+    assert room.make_room(node, nodes.ID, 6 * GIB).size == 8 * GIB
     with pytest.raises(Conflict, match="9G are needed and this environment may have 8G"):
         room.make_room(node, nodes.ID, 8 * GIB)
     with pytest.raises(Conflict, match="may have 8G at the most"):
@@ -92,8 +112,8 @@ def test_up_to_the_limit_where_a_step_would_pass_it(node: Node) -> None:
 
 
 def test_an_admin_names_a_size_or_takes_a_step(node: Node) -> None:
-    assert room.enlarge(node, nodes.ID[:8]).limits.size == 10 * GIB
-    assert room.enlarge(node, nodes.ID, "12G").limits.size == 12 * GIB
+    assert room.enlarge(node, nodes.ID[:8]).record.limits.size == 10 * GIB
+    assert room.enlarge(node, nodes.ID, "12G").record.limits.size == 12 * GIB
     for wrong in ("11G", "much"):
         with pytest.raises(InvalidInput):
             room.enlarge(node, nodes.ID, wrong)
@@ -108,7 +128,7 @@ def test_the_pool_keeps_its_minimum(node: Node) -> None:
         room.make_room(node, nodes.ID, 5 * GIB)
     assert record(node).limits.size == 5 * GIB
     node.host.answer("df", f"1B-blocks Avail\n {100 * GIB} {11 * GIB}\n")
-    assert room.make_room(node, nodes.ID, 5 * GIB).limits.size == 10 * GIB
+    assert room.make_room(node, nodes.ID, 5 * GIB).size == 10 * GIB
 
 
 def test_without_quotas_it_is_said(node: Node, used: dict[str, int], tmp_path: Path) -> None:
@@ -123,7 +143,7 @@ def test_a_kill_between_record_and_quota_is_put_right(node: Node) -> None:
     killed = Result((), -9)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(node.host, "execute", lambda command: killed)
-        patched.setattr(room, "_check", lambda *_: None)
+        patched.setattr(room, "check", lambda *_: None)
         with pytest.raises(CommandFailed):
             room.make_room(node, nodes.ID, 5 * GIB)
     node.host.calls.clear()
@@ -136,8 +156,176 @@ def test_a_size_limit_below_the_size_is_refused(node: Node) -> None:
         bounds.parse("5G", size_limit="4G")
     assert bounds.parse("5G", size_limit="5G").size_limit == 5 * GIB
     with pytest.raises(InvalidInput, match="above the size_limit"):
-        lifecycle.limit(node, nodes.ID, size_limit="1G")
+        limiting.limit(node, nodes.ID, size_limit="1G")
     assert listing.inspect(node, nodes.ID)["size_limit"] == 20 * GIB
+
+
+# -- less of it
+
+
+def test_a_trim_takes_a_step_or_goes_to_a_size(node: Node) -> None:
+    with pytest.raises(InvalidInput, match="less than 64M would be left"):
+        room.trim(node, nodes.ID)
+    room.enlarge(node, nodes.ID, "12G")
+    assert room.trim(node, nodes.ID).record.limits.size == 7 * GIB
+    assert room.trim(node, nodes.ID, "2G").record.limits.size == 2 * GIB
+    with pytest.raises(InvalidInput, match="that would be more"):
+        room.trim(node, nodes.ID, "3G")
+    assert limited(node)[-1] == str(2 * GIB)
+
+
+@pytest.mark.parametrize("size", ["1G", "64M", str(GIB + room.RESERVE - 1)])
+def test_a_trim_below_what_is_used_is_refused_whichever_way(node: Node, size: str) -> None:
+    for how in (
+        lambda test: room.trim(node, nodes.ID, size, test=test),
+        lambda test: limiting.limit(node, nodes.ID, size=size, test=test),
+    ):
+        for test in (True, False):
+            with pytest.raises(StillUsed, match="1G are used already, and 32M are kept"):
+                how(test)
+    assert record(node).limits.size == 5 * GIB
+    assert limited(node) == []
+    room.trim(node, nodes.ID, GIB + room.RESERVE)
+
+
+def test_what_a_guest_writes_meanwhile_has_the_trim_taken_back(
+    node: Node, used: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = room.check
+
+    def checked(*given: Any) -> None:
+        real(*given)
+        used["used"] = 2 * GIB
+
+    monkeypatch.setattr(room, "check", checked)
+    for trim in (
+        lambda: room.trim(node, nodes.ID, "2G"),
+        lambda: limiting.limit(node, nodes.ID, size="2G", pids=100),
+    ):
+        used["used"] = GIB
+        with pytest.raises(StillUsed):
+            trim()
+        assert limited(node)[-2:] == [str(2 * GIB), str(5 * GIB)]
+        assert record(node).limits == Limits(5 * GIB)
+    assert isinstance(node.host, Fake)
+    values = [argv[-1] for argv in nodes.ran(node.host, "lxc-cgroup")]
+    assert values == ["100", "max"]
+
+
+def test_limit_has_the_same_checks_with_the_size_limit_that_is_given(node: Node) -> None:
+    with pytest.raises(Conflict, match="30G are needed and this environment may have 20G"):
+        limiting.limit(node, nodes.ID, size="30G")
+    assert isinstance(node.host, Fake)
+    node.host.answer("df", f"1B-blocks Avail\n {100 * GIB} {20 * GIB}\n")
+    with pytest.raises(Conflict, match="has 20G free and keeps 2G"):
+        limiting.limit(node, nodes.ID, size="30G", size_limit="30G")
+    done = limiting.limit(node, nodes.ID, size="10G", size_limit="30G")
+    assert (done.record.limits.size, done.record.limits.size_limit) == (10 * GIB, 30 * GIB)
+    assert limiting.limit(node, nodes.ID, size_limit="none").record.limits.size_limit is None
+    assert limited(node) == [str(10 * GIB)]
+
+
+def test_dry_runs_tell_and_touch_nothing(node: Node) -> None:
+    name = f"staging-{nodes.ID[:8]}"
+    assert room.enlarge(node, nodes.ID, test=True).changes == [f"{name}: size 5G becomes 10G"]
+    assert room.enlarge(node, nodes.ID, "5G", test=True).changes == []
+    assert room.trim(node, nodes.ID, "4G", test=True).changes == [f"{name}: size 5G becomes 4G"]
+    told = limiting.limit(node, nodes.ID, size="6G", size_limit="8G", test=True).changes
+    assert told == [f"{name}: size 5G becomes 6G", f"{name}: size_limit none becomes 8G"]
+    assert record(node).limits.size == 5 * GIB
+    assert limited(node) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ('{"local": {"kept": 2147483648}}', "demo: 2G of past deployments (mc_project.usage demo)"),
+        ('{"local": {"kept": "a lot"}}', None),
+        ('{"local": {"kept": -1}}', None),
+        ("[" * 5000, None),
+        ("", None),
+    ],
+)
+def test_a_refusal_says_what_the_environment_could_prune(
+    node: Node, answer: str, told: str | None
+) -> None:
+    assert isinstance(node.host, Fake)
+    node.host.answer("lxc-attach", answer)
+    node.change(nodes.ID, lambda now: now.allotted(Allotment("demo", 5 * GIB)))
+    with pytest.raises(StillUsed) as refused:
+        room.trim(node, nodes.ID, "1G", "demo")
+    mend = refused.value.mend or ""
+    assert mend.startswith("ask for 1056M or more")
+    assert mend.splitlines()[1:] == ([f"           {told}"] if told else [])
+
+
+# -- projects
+
+
+def test_a_project_has_a_size_of_its_own(node: Node) -> None:
+    with pytest.raises(NotFound, match=r"no project demo .* accounted by itself"):
+        room.allot(node, nodes.ID, "demo", "2G")
+    node.change(nodes.ID, lambda now: now.allotted(Allotment("demo")))
+    with pytest.raises(InvalidInput, match="demo has no size of its own"):
+        room.enlarge(node, nodes.ID, project="demo")
+    assert room.tighter(node, record(node), "demo").size == 5 * GIB
+    done = room.allot(node, nodes.ID, "demo", "2G", "9G", test=True)
+    assert done.changes == ["demo: size none becomes 2G", "demo: size_limit none becomes 9G"]
+    assert record(node).projects == (Allotment("demo"),)
+    room.allot(node, nodes.ID, "demo", "2G", "9G")
+    assert room.tighter(node, record(node), "demo") == room.Room(2 * GIB, GIB, 9 * GIB)
+    assert room.make_room(node, nodes.ID, 3 * GIB, "demo").size == 5 * GIB  # the environment's
+    assert record(node).projects == (Allotment("demo", 7 * GIB, 9 * GIB),)
+    room.trim(node, nodes.ID, "3G", "demo")
+    assert record(node).limits.size == 5 * GIB
+    with pytest.raises(InvalidInput, match="above the size_limit"):
+        room.allot(node, nodes.ID, "demo", "10G")
+    with pytest.raises(StillUsed):
+        room.allot(node, nodes.ID, "demo", "1G")
+    room.allot(node, nodes.ID, "demo", "none", "none")
+    assert record(node).projects == (Allotment("demo"),)
+    assert limited(node)[-1] == "none"
+
+
+def test_a_guest_cannot_make_its_record_grow_without_end(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(_: object, folder: int, name: str, group: str, within: str) -> bool:
+        with suppress(FileExistsError):
+            os.mkdir(name, dir_fd=folder)
+        return True
+
+    monkeypatch.setattr(QuotaVolumes, "allot", made)
+    monkeypatch.setattr(projects, "MOST", 3)
+    for name in ("a", "b", "c", "a"):
+        assert projects.make(node, nodes.ID, name)
+    with pytest.raises(Conflict, match="has 3 projects"):
+        projects.make(node, nodes.ID, "d")
+    (guest.srv(node.settings, nodes.ID) / "projects/b").rmdir()
+    assert projects.make(node, nodes.ID, "d")
+    assert [one.project for one in record(node).projects] == ["a", "c", "d"]
+
+
+def test_where_parts_are_not_accounted_nothing_is_made(node: Node, tmp_path: Path) -> None:
+    plain, _ = nodes.reload(tmp_path)
+    assert projects.make(plain, nodes.ID, "demo") is False
+    assert record(plain).projects == ()
+    assert not (guest.srv(plain.settings, nodes.ID) / "projects").exists()
+
+
+def test_usage_where_nothing_is_accounted_says_so(node: Node, tmp_path: Path) -> None:
+    plain, _ = nodes.reload(tmp_path)
+    (found,) = usages.usage(plain)
+    assert (found["used"], found["system"], found["projects"], found["shared"]) == (None,) * 4
+    assert found["image"] == {"id": "abababababab", "used": None, "environments": 1}
+
+
+def test_groups_of_projects_are_apart(node: Node) -> None:
+    one = record(node)
+    two = one.changed(id=nodes.OTHER)
+    groups = [each.project_group(name) for each in (one, two) for name in ("demo", "shop")]
+    assert len({*groups, one.group, two.group}) == 6
+    assert all(group.startswith("1/") and int(group[2:]) < 1 << 48 for group in groups)
 
 
 # -- who changes a record at the same time
@@ -156,9 +344,9 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, node: Node, module: Any, name: st
 
 
 CHANGES: dict[str, tuple[Any, str, Callable[[Node], object]]] = {
-    "enlarge": (room, "_check", lambda node: room.enlarge(node, nodes.ID)),
+    "enlarge": (room, "check", lambda node: room.enlarge(node, nodes.ID)),
     "stop": (lifecycle, "ready", lambda node: lifecycle.stop(node, nodes.ID)),
-    "limit": (bounds, "parse", lambda node: lifecycle.limit(node, nodes.ID, pids=100)),
+    "limit": (bounds, "changed", lambda node: limiting.limit(node, nodes.ID, pids=100)),
 }
 
 
@@ -266,6 +454,11 @@ def test_usage_and_enlarge(caller: Caller) -> None:
         b'{"ask": "enlarge", "bytes": 1' + b"0" * 400 + b"}\n", b"[" * 1000 + b"\n",
         b'{"ask": "usage"}\n{"ask": "usage"}\n', b'{"ask": ["usage"]}\n', b"x" * 900 + b"\n",
         b'{"ask": "usage"' + b" " * 1100 + b"}\n", b'{"ask": "destroy"}\n',
+        b'{"ask": "usage", "project": ""}\n', b'{"ask": "usage", "project": "../demo"}\n',
+        b'{"ask": "project"}\n', b'{"ask": "project", "project": "a/../../b"}\n',
+        b'{"ask": "project", "project": ["demo"]}\n', b'{"ask": "project", "project": null}\n',
+        b'{"ask": "project", "project": "demo", "bytes": 5}\n', b'{"project": "demo"}\n',
+        b'{"ask": "enlarge", "bytes": 5, "project": "root"}\n',
     ],
 )  # fmt: skip
 def test_hostile_questions_are_refused(caller: Caller, said: bytes) -> None:

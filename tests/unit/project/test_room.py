@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from corpus.model.errors import DeploymentRefused
-from corpus.project import room, trees
+from corpus.project import layout, room, trees
 from corpus.project.place import Project
 from projects import place_at
 
@@ -133,15 +133,15 @@ def test_where_no_sizes_are_enforced_the_disk_counts(project: Project, node: Nod
 def test_with_room_nothing_is_asked_for(project: Project, node: Node) -> None:
     node.reply = account(5 * GIB, 0, 20 * GIB)
     room.ensure(project, 5 * GIB, pytest.fail)
-    assert node.asked == [{"ask": "usage"}]
+    assert node.asked == [{"ask": "usage", "project": "demo"}]
 
 
 def test_a_small_environment_is_enlarged_and_people_are_told(project: Project, node: Node) -> None:
     node.reply = account(5 * GIB, GIB, 20 * GIB)
     told: list[str] = []
     room.ensure(project, 5 * GIB, told.append)
-    assert told == ["5G asked of the node: the environment now has 10G"]
-    assert {"ask": "enlarge", "bytes": 5 * GIB} in node.asked
+    assert told == ["5G asked of the node: the project may now use 10G"]
+    assert {"ask": "enlarge", "bytes": 5 * GIB, "project": "demo"} in node.asked
 
 
 def test_what_the_node_refuses_is_refused_with_its_words(project: Project, node: Node) -> None:
@@ -157,7 +157,7 @@ def test_a_full_disk_is_not_asked_about(
     node.reply = account(5 * GIB, 0, 20 * GIB)
     with pytest.raises(DeploymentRefused, match="1G are free"):
         room.ensure(project, 2 * GIB, pytest.fail)
-    assert node.asked == [{"ask": "usage"}]
+    assert node.asked == [{"ask": "usage", "project": "demo"}]
 
 
 def test_a_node_that_promises_and_does_not_keep_it(project: Project, node: Node) -> None:
@@ -225,3 +225,36 @@ def test_a_node_that_is_away(project: Project) -> None:
     assert time.monotonic() - begun < 2
     for one in (dead, *waiting):
         one.close()
+
+
+# -- a volume of its own
+
+
+def test_the_node_is_asked_for_a_volume_when_a_project_is_new(project: Project, node: Node) -> None:
+    def made(_question: bytes, line: socket.socket) -> None:
+        project.paths.root.mkdir()
+        say({"made": True})(_question, line)
+
+    project.paths.root.rmdir()
+    node.reply = made
+    assert f"volume {project.paths.root}" in layout.initialise(project)
+    assert node.asked == [{"ask": "project", "project": "demo"}]
+    assert layout.initialise(project) == []
+    assert len(node.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"rubbish\n", b'{"made": false}\n', b'{"made": 1}\n', b'{"error": "no"}\n']
+)
+def test_without_one_it_has_a_plain_directory(project: Project, node: Node, answer: bytes) -> None:
+    project.paths.root.rmdir()
+    node.reply = say(answer)
+    made = layout.initialise(project)
+    assert not any(text.startswith("volume") for text in made)
+    assert project.paths.data.is_dir()
+
+
+def test_where_the_node_is_away_it_has_a_plain_directory(project: Project) -> None:
+    assert room.own_volume(project) is False
+    project.place.node_socket.parent.mkdir()
+    assert room.own_volume(project) is False

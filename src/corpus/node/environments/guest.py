@@ -6,15 +6,16 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from corpus.node.environments import seccomp
-from corpus.node.records import Limits, Record, Role, Share
+from corpus.commands.cgroups import Layout
+from corpus.node.environments import controls
+from corpus.node.records import Record, Role, Share
 from corpus.node.settings import Settings
 from corpus.node.storage.volumes import ROOTFS, SRV
 
 IDS = 65536
 TARGETS = ("project", "run")  # where a shared directory is mounted, in the project's
 LXCFS = Path("/var/lib/lxcfs")
-_PERIOD = 100_000  # microseconds
+_PREFIX = {1: "cgroup", 2: "cgroup2"}  # of LXC's keys, by the version of control groups
 
 
 def home(settings: Settings, id: str) -> Path:
@@ -58,20 +59,6 @@ def shut(settings: Settings, record: Record) -> None:
     if place.is_dir():
         place.chmod(0o700)
         os.chown(place, owner, owner)
-
-
-def limits(given: Limits) -> dict[str, str]:
-    """Return the control group settings for both layouts; the kernel ignores the foreign ones."""
-    found: dict[str, str] = {}
-    if given.memory is not None:
-        found["cgroup.memory.limit_in_bytes"] = found["cgroup2.memory.max"] = str(given.memory)
-    if given.pids is not None:
-        found["cgroup.pids.max"] = found["cgroup2.pids.max"] = str(given.pids)
-    if given.cpu is not None:
-        quota = int(given.cpu * _PERIOD)
-        found["cgroup.cpu.cfs_quota_us"] = str(quota)
-        found["cgroup2.cpu.max"] = f"{quota} {_PERIOD}"
-    return found
 
 
 def share_entries(settings: Settings, id: str, share: Share) -> list[str]:
@@ -129,8 +116,15 @@ def _attached(settings: Settings, record: Record) -> list[str]:
     ]
 
 
-def config(settings: Settings, record: Record, mtu: int) -> str:
+def seccomp(settings: Settings) -> Path:
+    """Return the file with the system calls that no guest may make."""
+    return settings.lxcpath / "seccomp"
+
+
+def config(settings: Settings, record: Record, mtu: int, found: Layout) -> str:
     """Return the configuration of a guest, derived from its record; ``mtu`` in bytes.
+
+    ``found``: the control groups that its limits are written for.
 
     ``:force`` makes control groups delegated (CPUQuota= works inside); a writable /sys makes
     networkd hang, hence ``sys:ro``; idmapped mounts keep ids on disk 0-based.
@@ -155,8 +149,6 @@ def config(settings: Settings, record: Record, mtu: int) -> str:
         "lxc.mount.auto =",
         "lxc.mount.auto = cgroup:mixed:force proc:mixed sys:ro",
         *own_figures(),
-        f"lxc.seccomp.profile = {seccomp.path(settings)}",
-        "lxc.seccomp.allow_nesting = 1",  # else a guest of a lab's node has none
         "lxc.signal.halt = SIGRTMIN+3",
         "lxc.tty.max = 0",
         "lxc.net.0.type = veth",
@@ -169,6 +161,11 @@ def config(settings: Settings, record: Record, mtu: int) -> str:
         f"lxc.net.0.ipv4.gateway = {settings.gateway}",
         "lxc.net.0.flags = up",
         f"lxc.hook.post-stop = {restart_hook(settings)}",
-        *(f"lxc.{key} = {value}" for key, value in limits(record.limits).items()),
+        f"lxc.seccomp.profile = {seccomp(settings)}",
+        "lxc.seccomp.allow_nesting = 1",  # where the node is a container, which has one too
+        *(
+            f"lxc.{_PREFIX[one.version]}.{one.key} = {one.value}"
+            for one in controls.settings(record.limits, found)
+        ),
     ]
     return "\n".join(lines) + "\n"

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from corpus.commands import lxc
+from corpus.commands import lxc, seccomp
 from corpus.hosts import guests
 from corpus.hosts.base import Result
 from corpus.hosts.container import Container
 from corpus.hosts.files import write_atomic
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput
 from corpus.node.context import Node
-from corpus.node.environments import guest, rootfs, seccomp, shares, sockets
-from corpus.node.environments import limits as bounds
+from corpus.node.environments import controls, guest, rootfs, shares, sockets
 from corpus.node.network import bridge, firewall
 from corpus.node.proxy import place, service
-from corpus.node.records import Limits, Record, Stage
+from corpus.node.records import Record, Stage
 from corpus.node.storage import pool
 
 
@@ -37,7 +37,7 @@ def bring_up(node: Node, record: Record) -> None:
         return
     guest.shut(node.settings, record)
     folder = node.settings.lxcpath / record.id
-    text = guest.config(node.settings, record, bridge.mtu(node))
+    text = guest.config(node.settings, record, bridge.mtu(node), controls.layout())
     write_atomic(folder / "config", text.encode(), 0o600, durable=False)
     shares.offer(node, record)
     log = folder / "log"
@@ -66,9 +66,9 @@ _LAST = 1000  # the highest order of a start at boot
 
 
 def prepare(node: Node) -> None:
-    """Have what guests run with, and what LXC calls when one reboots itself."""
-    seccomp.write(node.settings)
+    """Have what LXC calls when a guest reboots itself, and what it keeps every guest from."""
     write_atomic(guest.restart_hook(node.settings), _HOOK, 0o755)
+    write_atomic(guest.seccomp(node.settings), seccomp.profile().encode())
 
 
 def come_back(node: Node, id: str) -> None:
@@ -279,55 +279,6 @@ def ready(node: Node, id: str) -> Record:
     return record
 
 
-def limit(
-    node: Node,
-    id: str,
-    *,
-    size: str | int | None = None,
-    memory: str | int | None = None,
-    cpu: float | str | None = None,
-    pids: int | None = None,
-    size_limit: str | int | None = None,
-) -> Record:
-    """Change limits, at once when the guest runs; what is None stays. Raises InvalidInput."""
-    id = node.records.resolve(id)
-    with node.lock(id):
-        record = ready(node, id)
-        old = record.limits
-        new = bounds.parse(
-            old.size if size is None else size,
-            old.memory if memory is None else memory,
-            old.cpu if cpu is None else cpu,
-            old.pids if pids is None else pids,
-            old.size_limit if size_limit is None else size_limit,
-        )
-        volumes = pool.volumes(node)
-        used = volumes.used(record.group)
-        if used and new.size < used.used:
-            raise Conflict(
-                f"{used.used} bytes are used already: with less every write would fail",
-                mend="free space first, or ask for more",
-            )
-        volumes.limit(record.group, new.size)
-        if state(node, record)[0] != "STOPPED":
-            _limit_running(node, record.id, new)
-        return node.change(id, lambda now: now.changed(limits=new))
-
-
-def _limit_running(node: Node, id: str, new: Limits) -> None:
-    # lxc-cgroup(1) does not translate between the layouts: each name fails on the other one.
-    lxcpath = node.settings.lxcpath
-    names = {key.partition(".")[2]: value for key, value in guest.limits(new).items()}
-    pairs = [("memory.max", "memory.limit_in_bytes"), ("cpu.max", "cpu.cfs_quota_us"),
-             ("pids.max", "pids.max")]  # fmt: skip
-    for modern, old in pairs:
-        if old not in names:
-            continue
-        first = lxc.cgroup(lxcpath, id, modern, names[modern])
-        if node.host.run(first, check=False).code != 0:
-            node.host.run(lxc.cgroup(lxcpath, id, old, names[old]))
-
-
 def execute(
     node: Node,
     id: str,
@@ -345,3 +296,17 @@ def execute(
     inside = Container(record.id, node.host, node.settings.lxcpath)
     words = [str(word) for word in argv]
     return inside.run(words, stdin=stdin, user=user, timeout=timeout, check=False)
+
+
+def salted(node: Node, record: Record, *words: str, timeout: float = 60.0) -> Any:
+    """Return what a function of Salt returns inside an environment. Raises CorpusError."""
+    argv = ["salt-call", "--local", "--out=json", "--retcode-passthrough", "--log-level=quiet"]
+    done = execute(node, record.id, [*argv, *words], timeout=timeout)
+    try:
+        answer = json.loads(done.out)["local"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        answer = None
+    if done.code != 0 or answer is None:
+        said = answer if isinstance(answer, str) else done.err or done.out
+        raise CorpusError(f"{words[0]} failed\n{said.strip()[:2000]}", where=record.name)
+    return answer

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
+from corpus.commands.cgroups import Layout
 from corpus.model.errors import InvalidInput
 from corpus.model.size import format_size, parse_share, parse_size
 from corpus.node.records import Limits
 from corpus.node.settings import Settings
 
-_LEAST_SIZE = 64 << 20
+NONE = "none"  # what takes a limit away
+LEAST_SIZE = 64 << 20
 _LEAST_MEMORY = 32 << 20
 _LEAST_PIDS = 20
 
@@ -18,7 +21,7 @@ def parse(
     size: str | int,
     memory: str | int | None = None,
     cpu: float | str | None = None,
-    pids: int | None = None,
+    pids: int | str | None = None,
     size_limit: str | int | None = None,
 ) -> Limits:
     """Return the limits; None means none. Raises InvalidInput.
@@ -27,30 +30,52 @@ def parse(
     such as 0.5.
     """
     bytes_, ram = parse_size(size), None if memory is None else parse_size(memory)
-    _at_least("size", bytes_, _LEAST_SIZE)
+    _at_least("size", bytes_, LEAST_SIZE)
     if ram is not None:
         _at_least("memory", ram, _LEAST_MEMORY)
-    if pids is not None and (isinstance(pids, bool) or int(pids) < _LEAST_PIDS):
-        raise InvalidInput(f"too few processes: {pids}", mend=f"give {_LEAST_PIDS} or more")
     most = None if size_limit is None else parse_size(size_limit)
     if most is not None and most < bytes_:
         raise InvalidInput(
             f"the size {format_size(bytes_)} is above the size_limit {format_size(most)}",
             mend="give a larger size_limit too, or a smaller size",
         )
-    return Limits(bytes_, ram, _cpus(cpu), None if pids is None else int(pids), most)
+    return Limits(bytes_, ram, _cpus(cpu), _processes(pids), most)
+
+
+def given_size(given: str | int | None, old: int | None) -> int | None:
+    """Return the size that is asked for: ``old`` for None, no limit for ``none``.
+
+    Raises InvalidInput.
+    """
+    if given is None or given == NONE:
+        return old if given is None else None
+    size = parse_size(given)
+    _at_least("size", size, LEAST_SIZE)
+    return size
+
+
+def changed(old: Limits, **given: Any) -> Limits:
+    """Return other limits, as ``parse`` does: what is None stays, ``none`` is no limit."""
+    wanted = {name: getattr(old, name) if value is None else value for name, value in given.items()}
+    for name, value in wanted.items():
+        if value == NONE and name != "size":
+            wanted[name] = None
+    return parse(**wanted)
 
 
 def defaults(
-    settings: Settings, memory: str | int | None, pids: int | None
-) -> tuple[str | int | None, int | None]:
-    """Return memory and processes of a new environment: what is given, or what the node says."""
-    if memory is None and settings.default_memory:
+    settings: Settings, found: Layout, memory: str | int | None, pids: int | str | None
+) -> tuple[str | int | None, int | str | None]:
+    """Return memory and processes of a new environment: what is given, or what the node says.
+
+    ``none`` is no limit, as is what the machine has no control groups for.
+    """
+    if memory is None and settings.default_memory and found.memory:
         whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         memory = parse_share(settings.default_memory, whole)
-    if pids is None and settings.default_pids:
+    if pids is None and settings.default_pids and found.pids:
         pids = settings.default_pids
-    return memory, pids
+    return (None if memory == NONE else memory), (None if pids == NONE else pids)
 
 
 def _at_least(what: str, value: int, least: int) -> None:
@@ -59,6 +84,14 @@ def _at_least(what: str, value: int, least: int) -> None:
             f"the {what} {format_size(value)} is too small for a system",
             mend=f"give {format_size(least)} or more",
         )
+
+
+def _processes(pids: int | str | None) -> int | None:
+    if pids is None:
+        return None
+    if isinstance(pids, bool) or not str(pids).isdecimal() or int(pids) < _LEAST_PIDS:
+        raise InvalidInput(f"too few processes: {pids!r:.40}", mend=f"give {_LEAST_PIDS} or more")
+    return int(pids)
 
 
 def _cpus(cpu: float | str | None) -> float | None:

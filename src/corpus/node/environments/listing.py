@@ -47,6 +47,7 @@ def _describe(node: Node, record: Record, usage: dict[str, Any]) -> dict[str, An
         "role": str(record.role),
         "front": record.front,
         "ports": [vars(opening) for opening in record.openings],
+        "projects": [vars(one) for one in record.projects],
         "routes": [vars(route) for route in record.routes],
         "share": {share.project: share.directory for share in record.shares},
         "pairs": [vars(pair) for pair in record.pairs],

@@ -21,7 +21,16 @@ from corpus.model.mode import Platform, parse_platform
 from corpus.model.names import environment_id
 from corpus.node import pairing
 from corpus.node.context import Node
-from corpus.node.environments import guest, leftovers, listing, rootfs, shares, snapshots, sockets
+from corpus.node.environments import (
+    controls,
+    guest,
+    leftovers,
+    listing,
+    rootfs,
+    shares,
+    snapshots,
+    sockets,
+)
 from corpus.node.environments import limits as bounds
 from corpus.node.environments.lifecycle import bring_up, let_go, state, wait_for_ssh
 from corpus.node.network import addresses, firewall
@@ -39,7 +48,7 @@ def create(
     size: str | int = "5G",
     memory: str | int | None = None,
     cpu: float | str | None = None,
-    pids: int | None = None,
+    pids: int | str | None = None,
     size_limit: str | int | None = None,
     image: str | None = None,
     hosts: Sequence[str] = (),
@@ -61,8 +70,10 @@ def create(
     Unsupported, CommandFailed.
     """
     id = str(uuid4()) if id is None else environment_id(id)
-    memory, pids = bounds.defaults(node.settings, memory, pids)
+    layout = controls.layout()
+    memory, pids = bounds.defaults(node.settings, layout, memory, pids)
     given = bounds.parse(size, memory, cpu, pids, size_limit)
+    controls.check(given, layout)
     led = routes.parse_routes(hosts)
     public = rootfs.public_keys(keys)
     shared = shares.parse(node.settings, platform, share or {})

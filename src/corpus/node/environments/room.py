@@ -1,38 +1,94 @@
-"""How much room an environment has, and more of it: asked by itself or by an admin."""
+"""How much room an environment and its projects have, and more or less of it.
+
+Whoever asks, an admin by whichever function or the environment itself, gets it here, with the
+same checks.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from corpus.model.errors import Conflict, InvalidInput, Unsupported
+from corpus.model.errors import Conflict, InvalidInput, NotFound, StillUsed, Unsupported
+from corpus.model.names import project_name
 from corpus.model.size import format_size, parse_size
 from corpus.node.context import Node
+from corpus.node.environments import prunable
 from corpus.node.environments.lifecycle import ready
-from corpus.node.records import Record
+from corpus.node.environments.limits import LEAST_SIZE, given_size
+from corpus.node.records import Allotment, Limits, Record
 from corpus.node.storage import pool
 
-STEP = 5 << 30  # bytes that an environment grows by
+STEP = 5 << 30  # bytes that an environment or a project grows and shrinks by
+RESERVE = 32 << 20  # bytes that a smaller size leaves, so that the guest can still write
 
 
 @dataclass(frozen=True)
 class Room:
-    """Bytes: the environment's ``size``, what of it is ``used``, and its ``limit``.
+    """Bytes: the ``size`` of an environment or project, what of it is ``used``, its ``limit``.
 
     ``limit`` is what the size may be raised to. ``used`` is None where the node has no
-    quotas: nothing enforces the size there.
+    quotas: nothing enforces the size there. A project without a size of its own has its
+    environment's.
     """
 
     size: int
     used: int | None
     limit: int
 
+    @property
+    def free(self) -> int:
+        """What may still be written."""
+        return max(0, self.size - (self.used or 0))
 
-def room(node: Node, record: Record) -> Room:
-    """Return the room of an environment, without walking its files."""
-    found = pool.volumes(node).used(record.group)
+
+@dataclass(frozen=True)
+class Resized:
+    """The record after a change, or as it is where only ``changes`` were asked for."""
+
+    record: Record
+    changes: list[str]
+
+
+def room(node: Node, record: Record, project: str = "") -> Room:
+    """Return the room of an environment, or of one of its projects, without walking its files.
+
+    Raises NotFound where a project is not accounted by itself.
+    """
+    volumes = pool.volumes(node)
+    if project:
+        own = _allotment(record, project)
+        found = volumes.used(record.project_group(project))
+        whole = room(node, record)
+        size = (found and found.limit) or own.size or whole.size
+        most = whole.limit if own.size_limit is None else own.size_limit
+        return Room(size, found.used if found else None, max(most, own.size or 0))
+    found = volumes.used(record.group)
     size = (found and found.limit) or record.limits.size
     return Room(size, found.used if found else None, limit(node, record))
+
+
+def _allotment(record: Record, project: str) -> Allotment:
+    found = record.allotment(project_name(project))
+    if found is None:
+        raise NotFound(
+            f"no project {project} of {record.name} is accounted by itself",
+            mend="its directory is a plain one: made before the node had quotas, or never; "
+            "remove and initialise the project anew, with its data put aside",
+        )
+    return found
+
+
+def tighter(node: Node, record: Record, project: str) -> Room:
+    """Return the room that ends a project's writes first: its own, or its environment's.
+
+    One that is not accounted by itself, or unknown, has its environment's.
+    """
+    whole = room(node, record)
+    own = record.allotment(project_name(project))
+    if own is None or own.size is None:
+        return whole
+    return min(room(node, record, project), whole, key=lambda one: one.free)
 
 
 def limit(node: Node, record: Record) -> int:
@@ -42,21 +98,66 @@ def limit(node: Node, record: Record) -> int:
     return max(most, record.limits.size)
 
 
-def enlarge(node: Node, id: str, size: str | int | None = None) -> Record:
-    """Raise an environment's size to ``size``, by default by one step; it may run.
+def enlarge(
+    node: Node, id: str, size: str | int | None = None, project: str = "", *, test: bool = False
+) -> Resized:
+    """Raise the size of an environment or a project to ``size``, by default by one step.
 
-    Raises NotFound, InvalidInput, Conflict (its limit, or the pool), Unsupported.
+    It may run. Raises NotFound, InvalidInput, Conflict (its limit, or the pool), Unsupported.
     """
     wanted = None if size is None else parse_size(size)
-    return _change(node, id, lambda has: has.size + STEP if wanted is None else wanted)
+
+    def larger(has: Room) -> int:
+        found = has.size + STEP if wanted is None else wanted
+        if found < has.size:
+            raise InvalidInput(
+                f"it has {format_size(has.size)}, that would be less",
+                mend="use corpus_node.trim to take size away",
+            )
+        return found
+
+    return _change(node, id, larger, project, test=test)
 
 
-def make_room(node: Node, id: str, needed: int) -> Record:
-    """Raise an environment's size by whole steps until ``needed`` bytes of it are free.
+def trim(
+    node: Node, id: str, size: str | int | None = None, project: str = "", *, test: bool = False
+) -> Resized:
+    """Lower the size of an environment or a project to ``size``, by default by one step.
+
+    It may run. Raises NotFound, InvalidInput, Unsupported, and Conflict when more than that,
+    with the reserve, is used: the error tells the figures and what could be pruned.
+    """
+    wanted = None if size is None else parse_size(size)
+
+    def smaller(has: Room) -> int:
+        found = has.size - STEP if wanted is None else wanted
+        if found > has.size:
+            raise InvalidInput(
+                f"it has {format_size(has.size)}, that would be more",
+                mend="use corpus_node.enlarge to give it more",
+            )
+        if found < LEAST_SIZE:
+            raise InvalidInput(
+                f"of {format_size(has.size)} less than {format_size(LEAST_SIZE)} would be left",
+                mend=f"name a size of {format_size(LEAST_SIZE)} or more",
+            )
+        return found
+
+    return _change(node, id, smaller, project, test=test)
+
+
+def make_room(node: Node, id: str, needed: int, project: str = "") -> Room:
+    """Raise sizes by whole steps until ``needed`` bytes are free; return the tighter room then.
 
     What is free already is counted, so that asking twice enlarges once. Raises as ``enlarge``.
     """
-    return _change(node, id, lambda has: _stepped(has, needed))
+    record = _change(node, id, lambda has: _stepped(has, needed)).record
+    if not project:
+        return room(node, record)
+    own = record.allotment(project_name(project))
+    if own is not None and own.size is not None:
+        record = _change(node, id, lambda has: _stepped(has, needed), project).record
+    return tighter(node, record, project)
 
 
 def _stepped(has: Room, needed: int) -> int:
@@ -68,42 +169,165 @@ def _stepped(has: Room, needed: int) -> int:
     return max(has.size + lacking, min(has.size + steps * STEP, has.limit))
 
 
-def _change(node: Node, id: str, wanted: Callable[[Room], int]) -> Record:
+def allot(
+    node: Node,
+    id: str,
+    project: str,
+    size: str | int | None = None,
+    size_limit: str | int | None = None,
+    *,
+    test: bool = False,
+) -> Resized:
+    """Give a project a size, and what a deployment may raise it to; ``none`` takes either away.
+
+    What is None stays. Raises NotFound, InvalidInput, Conflict, Unsupported.
+    """
     id = node.records.resolve(id)
-    with node.lock(id):
+    with prunable.told(node, id, project), node.lock(id):
         record = ready(node, id)
-        has = room(node, record)
-        if has.used is None:
-            raise Unsupported(
-                f"sizes are not enforced on this node: {pool.support(node).quota_why}",
-                mend="nothing is to be enlarged: what the pool has free can be written",
-            )
-        size = wanted(has)
-        _check(node, record, has, size)
-        new = node.change(id, lambda now: now.changed(limits=replace(now.limits, size=size)))
-        # After the record: what a crash leaves between the two, the next call puts right.
-        pool.volumes(node).limit(record.group, size)
-    return new
-
-
-def _check(node: Node, record: Record, has: Room, size: int) -> None:
-    if size < has.size:
-        raise InvalidInput(
-            f"the environment has {format_size(has.size)}, that would be less",
-            mend="use corpus_node.limit to take size away",
+        old = _allotment(record, project)
+        new = replace(
+            old, size=given_size(size, old.size), size_limit=given_size(size_limit, old.size_limit)
         )
+        has = room(node, record, project)
+        _enforced(node, has)
+        if new.size is not None:
+            if new.size_limit is not None and new.size_limit < new.size:
+                raise InvalidInput(
+                    f"the size {format_size(new.size)} is above the size_limit "
+                    f"{format_size(new.size_limit)}",
+                    mend="give a larger size_limit too, or a smaller size",
+                )
+            most = limit(node, record) if new.size_limit is None else new.size_limit
+            check(node, record, replace(has, limit=most), new.size, project)
+        said = difference(project, old, new)
+        if test:
+            return Resized(record, said)
+        if new.size is None:
+            pool.volumes(node).unlimit(record.project_group(project))
+            return Resized(node.change(id, lambda now: now.allotted(new)), said)
+        changed = settle(node, record, has, new.size, lambda now: now.allotted(new), project)
+        return Resized(changed, said)
+
+
+def difference(what: str, old: Limits | Allotment, new: Limits | Allotment) -> list[str]:
+    """Return what of limits changes, a sentence each."""
+    before, after = vars(old), vars(new)
+    return [
+        f"{what}: {key} {_said(key, before[key])} becomes {_said(key, after[key])}"
+        for key in before
+        if before[key] != after[key]
+    ]
+
+
+def _said(key: str, value: float | None) -> str:
+    if value is None:
+        return "none"
+    return f"{value:g}" if key in ("cpu", "pids") else format_size(int(value))
+
+
+def _change(
+    node: Node, id: str, wanted: Callable[[Room], int], project: str = "", *, test: bool = False
+) -> Resized:
+    id = node.records.resolve(id)
+    with prunable.told(node, id, project), node.lock(id):
+        record = ready(node, id)
+        own = _allotment(record, project) if project else None
+        if own is not None and own.size is None:
+            raise InvalidInput(
+                f"{project} has no size of its own",
+                mend=f"corpus_node.project_limit {record.id} {project} size=… gives it one",
+            )
+        has = room(node, record, project)
+        _enforced(node, has)
+        size = wanted(has)
+        check(node, record, has, size, project)
+
+        def resized(now: Record) -> Record:
+            if own is not None:
+                return now.allotted(replace(own, size=size))
+            return now.changed(limits=replace(now.limits, size=size))
+
+        what = project or record.name
+        said = [f"{what}: size {format_size(has.size)} becomes {format_size(size)}"]
+        said = said if size != has.size or resized(record) != record else []
+        if test:
+            return Resized(record, said)
+        return Resized(settle(node, record, has, size, resized, project), said)
+
+
+def _enforced(node: Node, has: Room) -> None:
+    if has.used is None:
+        raise Unsupported(
+            f"sizes are not enforced on this node: {pool.support(node).quota_why}",
+            mend="nothing is to be changed: what the pool has free can be written",
+        )
+
+
+def check(node: Node, record: Record, has: Room, size: int, project: str = "") -> None:
+    """Raise StillUsed or Conflict when what has this room cannot have ``size`` instead.
+
+    ``has.limit`` is what it may be raised to. Where nothing enforces sizes, any will do.
+    """
+    if has.used is None or size == has.size:
+        return
+    if size < has.size:
+        _check_used(has, size)
+        return
+    what, asked = "environment", f"corpus_node.limit {record.id}"
+    if project:
+        what, asked = "project", f"corpus_node.project_limit {record.id} {project}"
     if size > has.limit:
         raise Conflict(
-            f"{format_size(size)} are needed and this environment may have "
+            f"{format_size(size)} are needed and this {what} may have "
             f"{format_size(has.limit)} at the most",
-            mend=f"on the node: corpus_node.limit {record.id} size_limit={format_size(size)}; "
-            "or lower retention",
+            mend=f"on the node: {asked} size_limit={format_size(size)}; or lower retention",
         )
     free = pool.volumes(node).space()[1]
     kept = parse_size(node.settings.minimum_free)
-    if size > has.size and free - (size - (has.used or 0)) < kept:
+    if not project and free - (size - has.used) < kept:
         raise Conflict(
             f"the node's disk has {format_size(free)} free and keeps {format_size(kept)}: "
             f"too little to let this environment have {format_size(size)}",
             mend="destroy environments of the node, enlarge its pool, or lower retention",
         )
+
+
+def _check_used(has: Room, size: int) -> None:
+    used = has.used or 0
+    if size < used + RESERVE:
+        raise StillUsed(
+            f"{format_size(used)} are used already, and {format_size(RESERVE)} are kept free so "
+            f"that it can still write: {format_size(size)} are too little",
+            mend=f"ask for {-(-(used + RESERVE) >> 20)}M or more, or free space first",
+        )
+
+
+def settle(
+    node: Node,
+    record: Record,
+    has: Room,
+    size: int,
+    how: Callable[[Record], Record],
+    project: str = "",
+) -> Record:
+    """Have the kernel enforce ``size``, which was checked, and remember it; return the record.
+
+    More is remembered first, less is enforced first: what a crash leaves between the two, the
+    next call puts right, and until then the smaller one holds. A guest may have written since
+    the check: then it has its former size again, and StillUsed is raised.
+    """
+    volumes = pool.volumes(node)
+    group = record.project_group(project) if project else record.group
+    if size >= has.size:
+        changed = node.change(record.id, how)
+        volumes.limit(group, size)
+        return changed
+    volumes.limit(group, size)
+    found = volumes.used(group)
+    try:
+        _check_used(replace(has, used=found.used if found else None), size)
+    except StillUsed:
+        volumes.limit(group, has.size)
+        raise
+    return node.change(record.id, how)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from corpus.commands import btrfs
 from corpus.commands.btrfs import Usage
-from corpus.hosts import quota, subvolumes
+from corpus.hosts import quota, subvolume_names, subvolumes
 from corpus.node.storage import trees
 from corpus.node.storage.volumes import ROOTFS, SRV, Volumes
 
@@ -17,6 +20,7 @@ class QuotaVolumes(Volumes):
     kind = "quota"
     enforced = True
     copying = ""
+    apart = True
 
     def make(self, home: Path, group: str, size: int, image: Path) -> None:
         """Snapshot the image; no bytes are copied."""
@@ -32,8 +36,11 @@ class QuotaVolumes(Volumes):
         """Do nothing."""
 
     def remove(self, home: Path, group: str) -> None:
-        """Remove the volumes. The limit goes first: else, in a full group, that fails (EDQUOT)."""
-        self._host.run(btrfs.group_limit(self._pool, group, None), check=False)
+        """Remove the volumes. Limits go first: else, in a full group, that fails (EDQUOT)."""
+        with self._opened() as pool:
+            within = self._related(pool, group, 1) if pool is not None else set()
+        for limited in (group, *within):
+            self.unlimit(limited)
         trees.remove(home)
 
     def create(self, path: Path, group: str) -> None:
@@ -68,10 +75,75 @@ class QuotaVolumes(Volumes):
         return btrfs.parse_groups(self._host.run(btrfs.groups(self._pool), check=False).out)
 
     def prune(self, kept: set[str]) -> None:
-        """Remove the quota groups of environments that are gone.
+        """Remove the quota groups of environments that are gone, and those of removed volumes.
 
-        The kernel refuses while it still cleans up their data: the next call does it then.
+        The kernel leaves the group of a removed volume while a copy holds what it wrote, and
+        refuses to remove one whose data it still cleans up: the next call does it then.
         """
-        for group in self.usage():
-            if group.startswith("2/") and group not in kept:
-                self._host.run(btrfs.group_destroy(self._pool, group), check=False)
+        with self._opened() as pool:
+            if pool is None:
+                return
+            for group, usage in sorted(self.usage().items()):  # those within others go first
+                if group.startswith("0/"):
+                    gone = not usage.used and not subvolume_names.exists(pool, number(group))
+                else:
+                    gone = group not in kept and not kept & self._related(pool, group, 2)
+                if gone:
+                    self._host.run(btrfs.group_destroy(self._pool, group), check=False)
+
+    def unlimit(self, group: str) -> None:
+        """Take the limit off the group; fine when there is none."""
+        self._host.run(btrfs.group_limit(self._pool, group, None), check=False)
+
+    def allot(self, folder: int, name: str, group: str, within: str) -> bool:
+        """Make a subvolume in the open directory, so that nothing put in the way leads elsewhere.
+
+        Whatever its guest makes within it becomes a member of its group by itself.
+        """
+        if within not in self._related(folder, group, 2):
+            self._host.run(btrfs.group_create(self._pool, group), check=False)
+            self._host.run(btrfs.group_assign(self._pool, group, within))
+        with suppress(FileExistsError):
+            subvolumes.create_in(folder, name, group)
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            handle = os.open(name, flags, dir_fd=folder)
+        except OSError:  # something else of that name, or gone already
+            return False
+        try:
+            mine = subvolume_names.groups_of(handle, subvolume_names.number(handle))
+            return subvolumes.is_root(handle) and group in mine
+        finally:
+            os.close(handle)
+
+    def parts(self, volume: Path) -> dict[str, int] | None:
+        """Read the names in the filesystem's trees and the groups in /sys: no file is looked at."""
+        try:
+            found = subvolume_names.below(volume)
+            used = quota.written(self._pool, found.values())
+        except OSError:
+            return None
+        return {path: used[id] for path, id in found.items() if id in used}
+
+    @contextmanager
+    def _opened(self) -> Iterator[int | None]:
+        """Open the pool's root; None where it is no btrfs."""
+        if not subvolumes.is_btrfs(self._pool):
+            yield None
+            return
+        handle = os.open(self._pool, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield handle
+        finally:
+            os.close(handle)
+
+    def _related(self, pool: int, group: str, level: int) -> set[str]:
+        """Return the groups of a level that a group is in, or that are in it."""
+        found = subvolume_names.groups_of(pool, number(group))
+        return {other for other in found if other.startswith(f"{level}/")}
+
+
+def number(group: str) -> int:
+    """Return a group written ``LEVEL/NUMBER`` as the kernel numbers it."""
+    level, _, rest = group.partition("/")
+    return (int(level) << 48) | int(rest)

@@ -14,6 +14,7 @@ from typing import ClassVar
 from corpus.commands import btrfs
 from corpus.commands.btrfs import Usage
 from corpus.hosts import kernel, subvolumes
+from corpus.model.errors import Unsupported
 from corpus.node.context import Node
 from corpus.node.storage import trees
 
@@ -30,6 +31,8 @@ class Volumes(ABC):
     kind: ClassVar[str]
     enforced: ClassVar[bool]
     copying: ClassVar[str]
+    apart: ClassVar[bool] = False
+    """Whether parts of an environment are accounted by themselves: ``allot``, ``parts``."""
 
     def __init__(self, node: Node) -> None:
         self._host = node.host
@@ -103,6 +106,26 @@ class Volumes(ABC):
     @abstractmethod
     def usage(self) -> dict[str, Usage]:
         """Return the same of all groups; empty where not enforced."""
+
+    def unlimit(self, group: str) -> None:
+        """Take the limit off a project's group. Raises Unsupported where a kind has none."""
+        raise Unsupported(f"the storage kind {self.kind} has no sizes of projects")
+
+    def allot(self, folder: int, name: str, group: str, within: str) -> bool:
+        """Have the directory ``name`` of the open directory ``folder`` be a volume of ``group``.
+
+        That group is itself in the group ``within``. False, and nothing is made, where the kind
+        accounts no parts of an environment or where something else of that name is there.
+        """
+        return False
+
+    def parts(self, volume: Path) -> dict[str, int] | None:
+        """Return what a volume and those within have written and somebody still holds, in bytes.
+
+        By their paths in it, ``""`` its own; what was written in one that is gone is in none of
+        them. None where the kind does not tell.
+        """
+        return None
 
     @abstractmethod
     def prune(self, kept: set[str]) -> None:

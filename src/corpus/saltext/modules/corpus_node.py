@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.node import boot as _boot
-from corpus.node.environments import lifecycle, listing, making, room
+from corpus.node.environments import listing, making
 from corpus.node.storage import images
 from corpus.saltext.node_calls import edge, node_of, pairs, words
 
@@ -79,7 +79,7 @@ def create(
     size: str | int = "5G",
     memory: str | int | None = None,
     cpu: float | str | None = None,
-    pids: int | None = None,
+    pids: int | str | None = None,
     size_limit: str | int | None = None,
     image: str | None = None,
     hosts: str | list[str] | None = None,
@@ -117,38 +117,6 @@ def create(
         role=role,
         wait=wait,
     )
-
-
-@edge
-def limit(
-    id: str,
-    size: str | int | None = None,
-    memory: str | int | None = None,
-    cpu: float | str | None = None,
-    pids: int | None = None,
-    size_limit: str | int | None = None,
-) -> dict[str, Any]:
-    """Change limits of an environment while it runs; what is left out stays.
-
-    CLI Example: ``salt-call --local corpus_node.limit ID memory=1G``
-    """
-    node = node_of(__opts__)
-    record = lifecycle.limit(
-        node, id, size=size, memory=memory, cpu=cpu, pids=pids, size_limit=size_limit
-    )
-    return listing.inspect(node, record.id)
-
-
-@edge
-def enlarge(id: str, size: str | int | None = None) -> dict[str, Any]:
-    """Raise the size of an environment to ``size``, by default by 5G, as it can itself.
-
-    Refused past its ``size_limit``, and when the pool would be left with too little.
-
-    CLI Example: ``salt-call --local corpus_node.enlarge ID size=20G``
-    """
-    node = node_of(__opts__)
-    return listing.inspect(node, room.enlarge(node, id, size).id)
 
 
 @edge

@@ -1,0 +1,98 @@
+"""Directories of projects that are accounted by themselves within their environment.
+
+An environment asks for one when a project is initialised in it; a project that has a plain
+directory keeps that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from corpus.model.errors import Conflict, InvalidInput
+from corpus.model.names import project_name
+from corpus.node.context import Node
+from corpus.node.environments import guest
+from corpus.node.environments.lifecycle import ready
+from corpus.node.records import Allotment, Record
+from corpus.node.storage import pool
+
+MOST = 200  # projects that a record holds, so that a guest cannot make it grow without end
+_FOLDER = "projects"
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def make(node: Node, id: str, name: str) -> bool:
+    """Have the directory of a project be a volume with a quota group of its own.
+
+    True when it is one, also from before; False where the storage accounts no parts, or where a
+    directory or anything else is there. Raises InvalidInput when links are in the way, Conflict.
+    """
+    name = project_name(name)
+    with node.lock(id):
+        record = ready(node, id)
+        volumes = pool.volumes(node)
+        if not volumes.apart:
+            return False
+        with _folder(guest.srv(node.settings, record.id)) as folder:
+            if record.allotment(name) is None:
+                # Before its group: that of a project which no record names may be removed.
+                record = node.change(id, lambda now: _with(now, name, folder))
+            with node.lock():  # a prune would take a group away that is not in another yet
+                made = volumes.allot(folder, name, record.project_group(name), record.group)
+            if made:
+                return True
+            node.change(id, lambda now: _without(now, Allotment(name)))
+            return False
+
+
+@contextmanager
+def _folder(volume: Path) -> Iterator[int]:
+    """Open the directory of the projects, made if need be; its root may have put links there."""
+    with ExitStack() as opened:
+        try:
+            top = os.open(volume, _FLAGS)
+            opened.callback(os.close, top)
+            with suppress(FileExistsError):
+                os.mkdir(_FOLDER, 0o755, dir_fd=top)
+            folder = os.open(_FOLDER, _FLAGS, dir_fd=top)
+            opened.callback(os.close, folder)
+        except OSError as error:
+            raise InvalidInput(
+                f"the place of the projects is no directory: {error.strerror}",
+                where=f"/srv/{_FOLDER}",
+                mend="have a directory there",
+            ) from None
+        yield folder
+
+
+def _with(record: Record, name: str, folder: int) -> Record:
+    """Return the record with one more project; when there are too many, without those gone."""
+    if len(record.projects) >= MOST:
+        kept = tuple(
+            one
+            for one in record.projects
+            if one != Allotment(one.project) or _is_there(one, folder)
+        )
+        record = record.changed(projects=kept)
+    if len(record.projects) >= MOST:
+        raise Conflict(
+            f"{record.name} has {MOST} projects that are accounted by themselves already",
+            mend="remove some, or take sizes off projects that are gone (project_limit)",
+        )
+    return record.allotted(Allotment(name))
+
+
+def _without(record: Record, one: Allotment) -> Record:
+    """Return the record without a project that nobody has given a size."""
+    return record.changed(projects=tuple(other for other in record.projects if other != one))
+
+
+def _is_there(one: Allotment, folder: int) -> bool:
+    try:
+        os.stat(one.project, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
