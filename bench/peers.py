@@ -18,6 +18,8 @@ TIMES = {
     "create": "create",
     "stop": "stop",
     "start": "start",
+    "snapshot": "snapshot",
+    "restore": "restore",
     "destroy": "destroy",
     f"create {_CROWD}": "create-ten-at-once",
     f"destroy {_CROWD}": "destroy-ten-at-once",
@@ -95,7 +97,8 @@ def _memory(found: dict[str, Any], peer: str) -> list[Figure]:
         more = {key: [look[key] / _MB for look in found["bytes"]["corpus"]] for key in keys}
         if theirs:
             more |= {f"lxd {key}": [look[key] / _MB for look in found["bytes"]["lxd"]]
-                     for key in keys} | {"lxd daemon": found["daemon"] / _MB}  # fmt: skip
+                     for key in keys} | {"lxd daemon": found["daemon"] / _MB,
+                               "lxd features": found["features"]}  # fmt: skip
         beside = median(theirs) if theirs else None
         made.append(of(f"peers.idle.{name}", sums["corpus"], "MB", reference=peer,
                        reference_value=beside, more=more))  # fmt: skip

@@ -119,6 +119,11 @@ class Lxd:
         """Return the pid of its init; 0 where it does not run."""
         return int(ask("GET", f"/instances/{name}/state")["pid"])
 
+    def features(self) -> dict[str, str]:
+        """Return what LXD can do on this kernel: without idmapped mounts it changes all owners."""
+        found: dict[str, str] = ask("GET", "")["environment"].get("kernel_features", {})
+        return found
+
     def daemon(self) -> int:
         """Return the pid of LXD's daemon."""
         return int(ask("GET", "")["environment"]["server_pid"])

@@ -21,7 +21,7 @@ import waiting
 
 from corpus.model.mode import Platform
 from corpus.node.context import Node, this_node
-from corpus.node.environments import lifecycle, making, rootfs
+from corpus.node.environments import lifecycle, making, rootfs, snapshots
 from corpus.node.records import Limits, Record
 from corpus.node.storage import images
 
@@ -58,6 +58,14 @@ class Ours:
     def stop(self, id: str) -> None:
         """Stop it cleanly."""
         lifecycle.stop(self.node, id)
+
+    def snapshot(self, id: str) -> None:
+        """Take the snapshot ``one`` while it runs."""
+        snapshots.take(self.node, id, "one")
+
+    def restore(self, id: str) -> None:
+        """Put the snapshot ``one`` back, and keep what was."""
+        snapshots.restore(self.node, id, "one")
 
     def destroy(self, id: str) -> None:
         """Remove it while it runs."""
@@ -101,9 +109,17 @@ class Watch:
 
 
 def life(watch: Watch, peer: Peer) -> None:
-    """Make one, stop it, start it, remove it."""
+    """Make one, take a snapshot, put it back, stop it, start it, remove it."""
     name = peer.reserve()
     watch.time(peer, "create", lambda: create(peer, name))
+    time.sleep(_SETTLE)
+    watch.time(peer, "snapshot", lambda: peer.snapshot(name))
+
+    def restore() -> None:
+        peer.restore(name)
+        waiting.for_ssh(peer.address(name))
+
+    watch.time(peer, "restore", restore)
     time.sleep(_SETTLE)
     watch.time(peer, "stop", lambda: peer.stop(name))
 
@@ -205,13 +221,18 @@ def main(runs: int, crowded: int, peers: list[Peer]) -> dict[str, Any]:
     for _ in range(_CROWDS):
         for peer in peers:
             crowd(watch, peer, crowded)
-    daemon = 0
+    daemon, features = 0, dict[str, str]()
     for peer in peers:
         if isinstance(peer, lxd.Lxd):
             for _ in range(_CROWDS):
                 by_client(watch, peer)
-            daemon = memory.pss(str(peer.daemon()))
-    return {"seconds": watch.taken, "bytes": idle(peers, _CROWDS), "daemon": daemon}
+            daemon, features = memory.pss(str(peer.daemon())), peer.features()
+    return {
+        "seconds": watch.taken,
+        "bytes": idle(peers, _CROWDS),
+        "daemon": daemon,
+        "features": features,
+    }
 
 
 if __name__ == "__main__":

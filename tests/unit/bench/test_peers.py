@@ -16,6 +16,7 @@ def found(**more: Any) -> dict[str, Any]:
         "seconds": {"corpus": {what: [0.5, 0.4, 0.6] for what in peers.TIMES}},
         "bytes": {"corpus": [look(80_000_000, 60_000_000)]},
         "daemon": 0,
+        "features": {},
         **more,
     }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from corpus.commands.btrfs import Usage
 from corpus.node.context import Node
 from corpus.node.environments import guest, room, snapshots
 from corpus.node.environments.lifecycle import state
@@ -19,10 +21,13 @@ def listed(node: Node) -> list[dict[str, Any]]:
 
 def inspect(node: Node, id: str) -> dict[str, Any]:
     """Return one environment as plain values; raises NotFound. Sizes are in bytes."""
-    return _describe(node, node.records.get(id), pool.volumes(node).usage())
+    record = node.records.get(id)
+    # Of this one alone: a list of all groups takes the longer the more there are.
+    used = pool.volumes(node).used(record.group)
+    return _describe(node, record, {record.group: used})
 
 
-def _describe(node: Node, record: Record, usage: dict[str, Any]) -> dict[str, Any]:
+def _describe(node: Node, record: Record, usage: Mapping[str, Usage | None]) -> dict[str, Any]:
     status, pid = state(node, record)
     used = usage.get(record.group)
     return {
