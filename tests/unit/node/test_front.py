@@ -131,3 +131,11 @@ def test_while_it_is_stopped_the_node_is_the_front(node: Node, host: Fake) -> No
     assert commands.index("lxc-stop") > max(n for n, word in enumerate(commands) if word == "nft")
     lifecycle.start(node, nodes.OTHER)
     assert "dnat ip to 10.88.0.11:443" in rules(node)
+
+
+def test_a_restart_brings_it_what_has_changed(node: Node, host: Fake) -> None:
+    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
+    front.move(node, nodes.OTHER)
+    host.calls.clear()
+    lifecycle.restart(node, nodes.OTHER)
+    assert "dnat ip to 10.88.0.11:443" in rules(node)

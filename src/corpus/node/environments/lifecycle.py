@@ -133,6 +133,7 @@ def restart(node: Node, id: str, timeout: int = 30) -> Record:
         record = node.change(id, lambda now: now.changed(wanted=True))
         halt(node, record, timeout)
         bring_up(node, record)
+        _follow(node, record)
     return record
 
 
