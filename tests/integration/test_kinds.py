@@ -89,7 +89,7 @@ class Second:
         tables = f"nft list tables | grep {self.kind}0 | sed 's/^table/delete table/' | nft -f -"
         script = (
             f"{tables}; ip link delete {self.kind}0; umount {self.prefix}/pool;"
-            f"rm -r {self.prefix} {self.settings} /etc/corpus/proxy-{self.kind};"
+            f"rm -r {self.prefix} {self.settings};"
             f"sed -i /:{self.idmap}:/d /etc/subuid /etc/subgid"
         )
         self.host.run(["sh", "-c", script], check=False)
@@ -103,7 +103,6 @@ class Second:
         text = (
             f'prefix = "{self.prefix}"\nstorage = "{self.kind}"\npool_size = "6G"\n'
             f'bridge = "{self.kind}0"\nsubnet = "10.{number}.0.0/16"\nssh_base = {number}00\n'
-            f'proxy = "/etc/corpus/proxy-{self.kind}"\n'
             f"idmap_base = {self.idmap}\nidmap_slots = 8\n"
         )
         self.host.run(["dd", "status=none", f"of={self.settings}"], stdin=text)
@@ -127,6 +126,7 @@ def node(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Second]:
         yield made
     finally:
         made.remove()
+        tenant.prepare(lab)  # the machine has one proxy: it is the lab's own node's again
     assert made.host.run(["ls", made.prefix], check=False).code != 0
     assert made.prefix not in made.host.run(["cat", "/proc/self/mountinfo"]).out
     deadline = time.monotonic() + 10
