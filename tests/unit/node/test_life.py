@@ -12,7 +12,7 @@ from corpus.model.errors import CommandFailed, Conflict, InvalidInput, NotFound
 from corpus.node import boot
 from corpus.node.__main__ import main
 from corpus.node.context import Node
-from corpus.node.environments import console, lifecycle, listing, making, plans
+from corpus.node.environments import console, lifecycle, listing, making, plans, traffic
 from unit.node import nodes
 
 THIRD = "33333333-2222-4333-8444-555555555555"
@@ -44,11 +44,11 @@ def words(node: Node) -> list[str]:
 
 
 def test_restart_stops_and_starts_also_what_is_stopped(node: Node) -> None:
-    assert lifecycle.restart(node, nodes.ID).wanted
+    assert traffic.restart(node, nodes.ID).wanted
     assert words(node) == ["lxc-stop", "lxc-start"]
     lifecycle.stop(node, nodes.ID)
     mark(node)
-    assert lifecycle.restart(node, nodes.ID).wanted is True
+    assert traffic.restart(node, nodes.ID).wanted is True
     assert words(node) == ["lxc-start"]
 
 
@@ -67,7 +67,7 @@ def test_frozen_is_shown_and_may_be_asked_again(node: Node) -> None:
     [
         (lifecycle.stop, ["lxc-unfreeze", "lxc-stop"]),
         (lifecycle.start, ["lxc-unfreeze"]),
-        (lifecycle.restart, ["lxc-unfreeze", "lxc-stop", "lxc-start"]),
+        (traffic.restart, ["lxc-unfreeze", "lxc-stop", "lxc-start"]),
         (making.destroy, ["lxc-unfreeze", "lxc-stop"]),
     ],
 )

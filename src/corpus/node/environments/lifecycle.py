@@ -110,17 +110,6 @@ def stop(node: Node, id: str, timeout: int = 30) -> Record:
     return _want(node, id, wanted=False, timeout=timeout)
 
 
-def restart(node: Node, id: str, timeout: int = 30) -> Record:
-    """Stop an environment as ``stop`` does, and start it. Requests are held meanwhile."""
-    id = node.records.resolve(id)
-    with node.lock(id):
-        ready(node, id)
-        record = node.change(id, lambda now: now.changed(wanted=True))
-        halt(node, record, timeout)
-        bring_up(node, record)
-    return record
-
-
 def freeze(node: Node, id: str) -> Record:
     """Halt every process of a running environment where it is; fine when it is frozen.
 
