@@ -353,12 +353,9 @@ def test_a_damaged_file_is_refused_and_leaves_nothing(
 
 def test_a_console_has_a_terminal_and_a_line_in_the_journal(site: Site) -> None:
     shell = f"{PYTHON} -m corpus.node console {site.id}"
-    done = site.node.run(
-        ["script", "--quiet", "--return", "--command", shell, "/dev/null"],
-        stdin="tty; hostname; exit 5\n",
-        check=False,
-        timeout=60,
-    )
+    typed = "(sleep 2; echo 'tty; hostname; exit 5'; sleep 1)"  # a shell drops what came before it
+    terminal = f"script --quiet --return --command '{shell}' /dev/null"
+    done = site.node.run(["sh", "-c", f"{typed} | {terminal}"], check=False, timeout=60)
     assert done.code == 5
     assert "/dev/pts/" in done.out
     assert site.made["name"] in done.out

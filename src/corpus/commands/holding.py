@@ -28,6 +28,11 @@ def apply() -> list[str]:
     return ["nft", "-f", "-"]
 
 
+def within(pid: int, argv: Sequence[str]) -> list[str]:
+    """Return ``argv`` such that it runs in the network of the process ``pid``."""
+    return ["nsenter", f"--net=/proc/{pid}/ns/net", "--", *argv]
+
+
 def hold(ports: Sequence[int]) -> str:
     """Return the rules that hold ``ports``, whatever was held before."""
     return TABLE + "".join(f"add element inet corpus held {{ {port} }}\n" for port in ports)

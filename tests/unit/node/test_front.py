@@ -11,7 +11,7 @@ from corpus.commands.cgroups import Layout
 from corpus.hosts.fake import Fake
 from corpus.model.errors import CommandFailed, Conflict, InvalidInput
 from corpus.node.context import Node
-from corpus.node.environments import guest, lifecycle, making
+from corpus.node.environments import guest, lifecycle, making, traffic
 from corpus.node.network import firewall
 from corpus.node.proxy import front, routes
 from unit.node import nodes
@@ -137,5 +137,5 @@ def test_a_restart_brings_it_what_has_changed(node: Node, host: Fake) -> None:
     host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
     front.move(node, nodes.OTHER)
     host.calls.clear()
-    lifecycle.restart(node, nodes.OTHER)
+    traffic.restart(node, nodes.OTHER)
     assert "dnat ip to 10.88.0.11:443" in rules(node)

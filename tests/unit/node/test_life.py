@@ -12,7 +12,8 @@ from corpus.model.errors import CommandFailed, Conflict, InvalidInput, NotFound
 from corpus.node import boot
 from corpus.node.__main__ import main
 from corpus.node.context import Node
-from corpus.node.environments import console, lifecycle, listing, making, plans
+from corpus.node.environments import console, lifecycle, listing, making, plans, traffic
+from corpus.node.records import Route
 from unit.node import nodes
 
 THIRD = "33333333-2222-4333-8444-555555555555"
@@ -45,11 +46,11 @@ def words(node: Node) -> list[str]:
 
 
 def test_restart_stops_and_starts_also_what_is_stopped(node: Node) -> None:
-    assert lifecycle.restart(node, nodes.ID).wanted
+    assert traffic.restart(node, nodes.ID).wanted
     assert words(node) == ["lxc-stop", "lxc-start"]
     lifecycle.stop(node, nodes.ID)
     mark(node)
-    assert lifecycle.restart(node, nodes.ID).wanted is True
+    assert traffic.restart(node, nodes.ID).wanted is True
     assert words(node) == ["lxc-start"]
 
 
@@ -68,7 +69,7 @@ def test_frozen_is_shown_and_may_be_asked_again(node: Node) -> None:
     [
         (lifecycle.stop, ["lxc-unfreeze", "lxc-stop"]),
         (lifecycle.start, ["lxc-unfreeze"]),
-        (lifecycle.restart, ["lxc-unfreeze", "lxc-stop", "lxc-start"]),
+        (traffic.restart, ["lxc-unfreeze", "lxc-stop", "lxc-start"]),
         (making.destroy, ["lxc-unfreeze", "lxc-stop"]),
     ],
 )
@@ -209,3 +210,16 @@ def test_who_has_logged_in_is_asked_of_the_kernel(tmp_path: Path) -> None:
     assert console.caller(tmp_path) == "root"
     (tmp_path / "loginuid").write_text("987654")
     assert console.caller(tmp_path) == "987654"
+
+
+def test_new_connections_are_dropped_before_a_routed_one_stops(node: Node) -> None:
+    traffic.restart(node, nodes.ID)
+    assert nodes.ran(_host(node), "nsenter") == []  # nothing leads there
+    node.change(nodes.ID, lambda now: now.changed(routes=(Route("a.example", 8000),)))
+    traffic.restart(node, nodes.ID)
+    call = next(call for call in _host(node).calls if call.argv[0] == "nsenter")
+    assert call.argv == ("nsenter", "--net=/proc/42/ns/net", "--", "nft", "-f", "-")
+    assert b"add element inet corpus held { 8000 }" in (call.stdin or b"")
+    lifecycle.stop(node, nodes.ID)
+    traffic.restart(node, nodes.ID)
+    assert len(nodes.ran(_host(node), "nsenter")) == 1

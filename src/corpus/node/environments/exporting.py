@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,9 +61,9 @@ def export(
         try:
             with node.lock(record.id):
                 record, _ = plan(node, record.id, path)
-                copies.delete(node, place)  # what a crash left
+                _clear(node, record)  # what a crash left
                 place.mkdir(mode=0o700)
-                with lifecycle.still(node, record, wanted=freeze):
+                with _room(node, record), lifecycle.still(node, record, wanted=freeze):
                     copies.copy_parts(
                         node, guest.home(node.settings, record.id), place, record.group
                     )
@@ -80,7 +80,7 @@ def export(
         finally:
             partial.unlink(missing_ok=True)
             with suppress(CorpusError, OSError), node.lock(record.id):
-                copies.delete(node, place)
+                _clear(node, record)
         with beneath.opened(path.parent) as folder:
             os.fsync(folder)
     return {"file": str(path), "size": path.stat().st_size, "digest": digest}
@@ -105,7 +105,18 @@ def staged(node: Node, id: str) -> Path:
 def tidy(node: Node, record: Record) -> None:
     """Remove what a crash left of an export, unless one is under way."""
     with suppress(Conflict), _alone(node, record), node.lock(record.id):
-        copies.delete(node, staged(node, record.id))
+        _clear(node, record)
+
+
+def _clear(node: Node, record: Record) -> None:
+    if staged(node, record.id).exists():
+        with _room(node, record):
+            copies.delete(node, staged(node, record.id))
+
+
+def _room(node: Node, record: Record) -> AbstractContextManager[None]:
+    size = node.records.get(record.id).limits.size  # it may have been enlarged meanwhile
+    return copies.room(node, record.group, size)
 
 
 def _write(node: Node, record: Record, place: Path, partial: Path, freeze: bool, say: Say) -> str:

@@ -80,10 +80,10 @@ def come_back(node: Node, id: str) -> None:
         record = ready(node, id)
         if record.wanted:
             bring_up(node, record)
-            _follow(node, record)
+            follow(node, record)
 
 
-def _follow(node: Node, record: Record) -> None:
+def follow(node: Node, record: Record) -> None:
     """Have a front that was away take what has changed meanwhile, and be the front again."""
     if record.front:
         with node.lock():
@@ -123,18 +123,6 @@ def start(node: Node, id: str) -> Record:
 def stop(node: Node, id: str, timeout: int = 30) -> Record:
     """Stop an environment, also across boots; killed when ``timeout`` seconds are over."""
     return _want(node, id, wanted=False, timeout=timeout)
-
-
-def restart(node: Node, id: str, timeout: int = 30) -> Record:
-    """Stop an environment as ``stop`` does, and start it. Requests are held meanwhile."""
-    id = node.records.resolve(id)
-    with node.lock(id):
-        ready(node, id)
-        record = node.change(id, lambda now: now.changed(wanted=True))
-        halt(node, record, timeout)
-        bring_up(node, record)
-        _follow(node, record)
-    return record
 
 
 def freeze(node: Node, id: str) -> Record:
@@ -245,7 +233,7 @@ def _want(node: Node, id: str, *, wanted: bool, timeout: int = 30) -> Record:
         record = node.change(id, lambda now: now.changed(wanted=wanted))
         if wanted:
             bring_up(node, record)
-            _follow(node, record)
+            follow(node, record)
         else:
             if record.front:
                 with node.lock():

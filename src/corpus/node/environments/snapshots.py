@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,16 +19,15 @@ from corpus.hosts import kernel
 from corpus.hosts.files import write_atomic
 from corpus.model.errors import Conflict, CorpusError, InvalidInput, NotFound
 from corpus.node.context import Node
-from corpus.node.environments import guest, lifecycle
+from corpus.node.environments import guest, lifecycle, traffic
 from corpus.node.records import Record, Stage
 from corpus.node.settings import Settings
-from corpus.node.storage import copies, pool
+from corpus.node.storage import copies
 
 AUTOMATIC = "before-restore"
 """The snapshot that a restore makes of what it takes the place of."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 _FACTS = "snapshot.json"
-_LITTLE = 256 << 20  # bytes: what new subvolumes are accounted with
 
 
 @dataclass(frozen=True)
@@ -129,7 +127,10 @@ def take(node: Node, id: str, name: str, *, freeze: bool = True) -> dict[str, An
         new = place / ".new"
         try:
             new.mkdir(mode=0o700)
-            with lifecycle.still(node, record, wanted=freeze):
+            with (
+                copies.room(node, record.group, record.limits.size),
+                lifecycle.still(node, record, wanted=freeze),
+            ):
                 copies.copy_parts(node, guest.home(node.settings, id), new, record.group)
             _describe(new, record, frozen=freeze)
             new.rename(place / wanted)
@@ -161,7 +162,7 @@ def delete(node: Node, id: str, name: str) -> bool:
         if not (place / wanted).exists():
             return False
         (place / wanted).rename(place / ".gone")
-        copies.delete(node, place / ".gone")
+        sweep(node, record)
     return True
 
 
@@ -202,7 +203,7 @@ def restore(node: Node, id: str, name: str, timeout: int = 30) -> Record:
         try:
             new.mkdir(mode=0o700)
             source = folder(node.settings, id) / name
-            with _beyond_its_size(node, record):
+            with copies.room(node, record.group, record.limits.size):
                 copies.copy_parts(node, source, new, record.group)
             write_atomic(new / _FACTS, (source / _FACTS).read_bytes(), 0o600)
             new.rename(ready)
@@ -214,20 +215,6 @@ def restore(node: Node, id: str, name: str, timeout: int = 30) -> Record:
                     sweep(node, record)
             raise
         return finish(node, record, timeout)
-
-
-@contextmanager
-def _beyond_its_size(node: Node, record: Record) -> Iterator[None]:
-    """Let an environment have a little more within the block: a full one is put back too."""
-    volumes = pool.volumes(node)
-    if volumes.kind != "quota":  # elsewhere there is room enough for names
-        yield
-        return
-    volumes.limit(record.group, record.limits.size + _LITTLE)
-    try:
-        yield
-    finally:
-        volumes.limit(record.group, record.limits.size)
 
 
 def settle(node: Node, id: str) -> None:
@@ -247,6 +234,7 @@ def finish(node: Node, record: Record, timeout: int = 30) -> Record:
     home, place = guest.home(node.settings, record.id), folder(node.settings, record.id)
     _, ready = _ways(node, record.id)
     before = place / ".before"
+    traffic.hold(node, record)
     lifecycle.halt(node, record, timeout)
     if any((ready / part).exists() for part in copies.PARTS) and not (before / _FACTS).exists():
         before.mkdir(mode=0o700, exist_ok=True)
@@ -257,7 +245,8 @@ def finish(node: Node, record: Record, timeout: int = 30) -> Record:
                 (home / part).rename(before / part)
             (ready / part).rename(home / part)
     if before.exists():
-        copies.delete(node, place / AUTOMATIC)
+        with copies.room(node, record.group, record.limits.size):
+            copies.delete(node, place / AUTOMATIC)
         before.rename(place / AUTOMATIC)
     kernel.sync(home)
     image = _read(ready / _FACTS).image
@@ -277,10 +266,10 @@ def _ways(node: Node, id: str) -> tuple[Path, Path]:
 def sweep(node: Node, record: Record) -> None:
     """Remove what a crash left of a snapshot. Hold the lock of the environment, which is ready."""
     left = list(folder(node.settings, record.id).glob(".*"))
-    for path in left:
-        copies.delete(node, path)
-    if left:  # it may have been without a limit at that moment
-        pool.volumes(node).limit(record.group, record.limits.size)
+    if left:
+        with copies.room(node, record.group, record.limits.size):
+            for path in left:
+                copies.delete(node, path)
 
 
 def tidy(node: Node, id: str) -> None:

@@ -7,6 +7,8 @@ moment, all of them as at the same one where the environment is frozen.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from corpus.hosts import nested, subvolumes
@@ -15,6 +17,7 @@ from corpus.node.context import Node
 from corpus.node.storage import pool
 from corpus.node.storage.volumes import ROOTFS, SRV
 
+_LITTLE = 256 << 20  # bytes
 PARTS = (ROOTFS, SRV)
 """The volumes of an environment, below its place."""
 
@@ -59,6 +62,23 @@ def begin(node: Node, root: Path, place: Path, group: str, size: int) -> None:
             nested.fill(root, place / ROOTFS)
     except OSError as error:
         raise _failed(root, error) from None
+
+
+@contextmanager
+def room(node: Node, group: str, size: int) -> Iterator[None]:
+    """Let an environment of ``size`` bytes have a little more within the block.
+
+    In a full quota group no subvolume can be made, and none removed either.
+    """
+    volumes = pool.volumes(node)
+    if volumes.kind != "quota":  # elsewhere there is room enough for that
+        yield
+        return
+    volumes.limit(group, size + _LITTLE)
+    try:
+        yield
+    finally:
+        volumes.limit(group, size)
 
 
 def delete(node: Node, folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from corpus.node.environments import lifecycle, listing, plans, snapshots
+from corpus.node.environments import lifecycle, listing, plans, snapshots, traffic
 from corpus.saltext.node_calls import edge, node_of, planned
 
 __virtualname__ = "corpus_node"
@@ -52,7 +52,7 @@ def restart(id: str, timeout: int = 30, test: bool = False) -> dict[str, Any]:
     node = node_of(__opts__)
     if test:
         return planned(plans.restart(node, id))
-    return listing.inspect(node, lifecycle.restart(node, id, int(timeout)).id)
+    return listing.inspect(node, traffic.restart(node, id, int(timeout)).id)
 
 
 @edge
