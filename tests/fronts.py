@@ -73,7 +73,7 @@ class Front:
 
     def __init__(self, lab: Lab) -> None:
         self.lab, self.node = lab, lab.node()
-        self.address = str(lab.settings.node_address)
+        self.address = str(lab.settings.members[0].address)
         self.client = str(lab.settings.gateway)
         self.id = ""
 

@@ -108,7 +108,7 @@ def from_here(lab: Lab, port: int, protocol: str = "tcp") -> str:
     with closing(socket.socket(socket.AF_INET, kind)) as line:
         line.settimeout(2 if protocol == "tcp" else 1)
         try:
-            line.connect((str(lab.settings.node_address), port))
+            line.connect((str(lab.settings.members[0].address), port))
             line.send(b"who")
             return line.recv(100).decode()
         except OSError as error:
@@ -138,7 +138,7 @@ def test_a_port_is_open_for_whom_it_was_opened(lab: Lab, node: Host, victim: Gue
 
 def test_connections_survive_what_changes(lab: Lab, node: Host, victim: Guest) -> None:
     port = salt.call(node, "corpus_node.open", victim.id, 7000)["node_port"]
-    with socket.create_connection((str(lab.settings.node_address), port), 3) as line:
+    with socket.create_connection((str(lab.settings.members[0].address), port), 3) as line:
         for change in (
             lambda: salt.call(node, "corpus_node.open", victim.id, 7001),
             lambda: salt.call(node, "corpus_node.prepare"),
@@ -180,7 +180,7 @@ time.sleep(600)
 def test_from_an_environment_neighbours_and_services_are_out_of_reach(
     lab: Lab, node: Host, attacker: Guest, victim: Guest
 ) -> None:
-    outside, beyond = str(lab.settings.node_address), str(lab.settings.gateway)
+    outside, beyond = str(lab.settings.members[0].address), str(lab.settings.gateway)
     opened = salt.call(node, "corpus_node.open", victim.id, 7000)["node_port"]
     server = socket.create_server((beyond, 0))
     services = (4505, 4506, 8022)
@@ -206,7 +206,7 @@ def test_no_forged_frame_is_heard(lab: Lab, node: Host, attacker: Guest, victim:
         FRAMES
         + f"""
 ME, VICTIM, GATEWAY = {attacker.address!r}, {victim.address!r}, {GATEWAY!r}
-OUTSIDE = {str(lab.settings.node_address)!r}
+OUTSIDE = {str(lab.settings.members[0].address)!r}
 VICTIM_MAC, GATEWAY_MAC = {victim.mac!r}, {gateway!r}
 BRIDGE, LLDP, OTHERS = "01:80:c2:00:00:00", "01:80:c2:00:00:0e", "01:80:c2:00:00:03"
 def mark(name):
@@ -239,7 +239,7 @@ send(GATEWAY_MAC, MINE, 0x0800, ip4(ME, GATEWAY, mark("to-a-service")))
     with ear(node, "port", str(PORT)), ear(victim.inside, "frames"):
         attacker.python(script)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
-            line.sendto(b"attack:control", (str(lab.settings.node_address), PORT))
+            line.sendto(b"attack:control", (str(lab.settings.members[0].address), PORT))
         node.run(["python3", "-c", CONTROL, victim.address])
         wait_for(node, "control")
         wait_for(victim.inside, "control")
