@@ -19,6 +19,7 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
     sys.meta_path[:] = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the mark in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep in one process, where there are several (``-n``), what shares the lab."""
     for item in items:
