@@ -35,7 +35,7 @@ format: $(STAMP)  ## put the code into the house's format
 	@$(RUN) -m ruff check --fix .
 
 test: lint  ## lint, then run every test (as root: it makes a lab of its own)
-	@$(RUN) -m pytest --numprocesses 2 --dist loadgroup
+	@$(RUN) -m pytest --numprocesses 2 --dist loadscope
 
 demo: $(STAMP)  ## from nothing to a project that is pushed, broken and put back
 	@$(RUN) -m corpus.lab.demo

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-HERE = Path(__file__).parent
 ON_THE_KERNEL = ("e2e", "integration")  # they share one lab, and time what they do
 
 
@@ -19,9 +20,14 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
     sys.meta_path[:] = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the mark in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep in one process, where there are several (``-n``), what shares the lab."""
-    for item in items:
-        if item.path.relative_to(HERE).parts[0] in ON_THE_KERNEL:
-            item.add_marker(pytest.mark.xdist_group("lab"))
+class OneLab(LoadScopeScheduling):  # type: ignore[misc]
+    """Keeps in one process what shares the lab, and elsewhere each module."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = Path(nodeid.partition("::")[0])
+        return "lab" if path.parts[1] in ON_THE_KERNEL else str(path)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneLab:
+    """Share the tests out, where there are several processes (``--dist loadscope``)."""
+    return OneLab(config, log)
