@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from corpus.hosts.files import sweep
 from corpus.model.errors import CorpusError, Unsupported
 from corpus.node import kernel_limits
 from corpus.node.certificates import store
@@ -76,6 +77,8 @@ def boot(node: Node) -> dict[str, str]:
     One that does not start does not keep the others from starting.
     """
     prepare(node)
+    with node.lock():  # within which all records are written
+        sweep(node.settings.records)
     outcome = {id: f"failed: {problem}" for id, problem in node.records.damaged().items()}
     records = sorted(node.records.all(), key=lambda record: record.order)  # else the oldest first
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as workers:

@@ -156,3 +156,12 @@ def test_what_the_kernel_has_once_for_all_is_raised_and_never_lowered(tmp_path: 
     boot.prepare(node)
     raised = [c[-1] for c in nodes.ran(host, "sysctl") if "inotify" in c[-1]]
     assert raised == ["fs/inotify/max_user_instances=16777216"]
+
+
+def test_boot_removes_what_was_left_of_a_record_that_was_being_written(tmp_path: Path) -> None:
+    node, _ = nodes.make(tmp_path)
+    making.create(node, id=nodes.ID, wait=0)
+    left = node.settings.records / f".{nodes.ID}.json.ab12_xyz"
+    left.write_text("{")
+    boot.boot(node)
+    assert [path.name for path in node.settings.records.iterdir()] == [f"{nodes.ID}.json"]
