@@ -19,9 +19,9 @@ from corpus.hosts.base import Command, Result
 from corpus.hosts.local import Local
 from corpus.model.deployment import Outcome
 from corpus.model.errors import NotFound
+from corpus.model.finding import Finding, State, is_well
 from corpus.project import binding, layout, lock
-from corpus.project.doctor.examine import ENVIRONMENT, LOCK, PROJECT, examine, is_well
-from corpus.project.doctor.finding import Finding, State
+from corpus.project.doctor.examine import ENVIRONMENT, LOCK, PROJECT, examine
 from corpus.project.journal import Journal
 from corpus.project.ledger import Ledger
 from projects import BRANCH, Phases, Scratch, copy_to_run, entry, fork, git, ids, kill, wait_until
@@ -590,4 +590,4 @@ def test_a_mend_that_fails_hides_no_other() -> None:
     found = Finding("links", State.BAD, "broken", repair=fail).mended_now()
     assert found.what == "broken; mending it failed: it is read-only"
     assert not found.mended
-    assert not is_well([found.as_dict("demo")])
+    assert not is_well([found.as_dict(project="demo")])

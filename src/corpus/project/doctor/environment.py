@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from corpus.commands import signing, systemctl
+from corpus.model.finding import Finding, State
 from corpus.project import asking
 from corpus.project import peers as pairing
-from corpus.project.doctor.finding import Finding, State
 from corpus.project.place import Place
 
 UNIT = "corpus-deploy.service"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 from corpus.model.errors import Conflict
+from corpus.model.finding import Finding, asked
 from corpus.project import lock
 from corpus.project.doctor import environment, records, repositories, running, tree
-from corpus.project.doctor.finding import Finding, Patient, State
+from corpus.project.doctor.patient import Patient
 from corpus.project.place import Place, Project
 
 PROJECT: dict[str, Callable[[Patient], Iterable[Finding]]] = {
@@ -52,20 +53,15 @@ def examine(place: Place, name: str | None = None, *, mend: bool = False) -> lis
     projects = [Project.existing(place, each) for each in names]
     found = []
     for project in projects:
-        found += [finding.as_dict(project.name) for finding in _of_project(project, mend)]
+        found += [finding.as_dict(project=project.name) for finding in _of_project(project, mend)]
     for check, look in ENVIRONMENT.items():
-        for finding in _asked(check, partial(look, place)):
-            found.append((finding.mended_now() if mend else finding).as_dict(""))
+        for finding in asked(check, partial(look, place)):
+            found.append((finding.mended_now() if mend else finding).as_dict(project=""))
     return found
 
 
-def is_well(found: Iterable[dict[str, Any]]) -> bool:
-    """Tell whether nothing bad is left."""
-    return all(each["state"] != State.BAD or each["mended"] for each in found)
-
-
 def _of_project(project: Project, mend: bool) -> list[Finding]:
-    held = list(_asked(LOCK, partial(running.lock_of, project)))
+    held = list(asked(LOCK, partial(running.lock_of, project)))
     if not mend:
         return held + _looked(project, locked=False)
     held = [finding.mended_now() for finding in held]
@@ -80,19 +76,5 @@ def _looked(project: Project, *, locked: bool) -> list[Finding]:
     patient = Patient.of(project, locked=locked)
     found: list[Finding] = []
     for check, look in PROJECT.items():
-        found += _asked(check, partial(look, patient))
+        found += asked(check, partial(look, patient))
     return found
-
-
-def _asked(check: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
-    """Yield what a check finds; one that finds nothing, or trips, says so."""
-    found = False
-    try:
-        for finding in look():
-            found = True
-            yield finding
-    except Exception as error:
-        found = True
-        yield Finding(check, State.BAD, f"could not be looked at: {error or type(error).__name__}")
-    if not found:
-        yield Finding(check, State.OK, "")

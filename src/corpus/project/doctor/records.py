@@ -9,9 +9,10 @@ from pathlib import Path
 
 from corpus.model.deployment import DeploymentId, Outcome
 from corpus.model.errors import InvalidInput
+from corpus.model.finding import Finding, State
 from corpus.project import asking, retention, scratches, trees
 from corpus.project import journal as journals
-from corpus.project.doctor.finding import Finding, Patient, State
+from corpus.project.doctor.patient import Patient
 from corpus.project.journal import History
 from corpus.project.ledger import Entry
 

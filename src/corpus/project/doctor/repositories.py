@@ -11,8 +11,9 @@ from pathlib import Path
 
 from corpus.commands import git
 from corpus.model.errors import DeploymentRefused
+from corpus.model.finding import Finding, State
 from corpus.project import layout, repository
-from corpus.project.doctor.finding import Finding, Patient, State
+from corpus.project.doctor.patient import Patient
 from corpus.project.place import Project
 
 _HOOKS = "core.hookspath"

@@ -11,11 +11,12 @@ from functools import partial
 from corpus.hosts import mounts as mounted
 from corpus.hosts import processes
 from corpus.model.errors import DeploymentRefused
+from corpus.model.finding import Finding, State
 from corpus.model.mode import Mode
 from corpus.model.size import format_size
 from corpus.project import binding, lock, reserve, room, trees
 from corpus.project import services as units
-from corpus.project.doctor.finding import Finding, Patient, State
+from corpus.project.doctor.patient import Patient
 from corpus.project.place import Project
 
 _LEAST = 64 << 20  # bytes below which no deployment begins

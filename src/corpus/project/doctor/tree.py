@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from corpus.model.errors import InvalidInput
+from corpus.model.finding import Finding, State
 from corpus.model.mode import Mode
 from corpus.project import layout, services
-from corpus.project.doctor.finding import Finding, Patient, State
+from corpus.project.doctor.patient import Patient
 from corpus.project.layout import Folder
 from corpus.project.place import Project
 

@@ -19,6 +19,7 @@ from typing import Any
 from corpus.commands.git import sha
 from corpus.model.deployment import Kind, Outcome
 from corpus.model.errors import InvalidInput
+from corpus.model.finding import is_well
 from corpus.project import (
     byhand,
     configuration,
@@ -29,7 +30,7 @@ from corpus.project import (
 )
 from corpus.project import report as reports
 from corpus.project import usage as disk
-from corpus.project.doctor.examine import examine, is_well
+from corpus.project.doctor.examine import examine
 from corpus.project.place import Project
 from corpus.project.request import Request
 from corpus.saltext.calls import Call

@@ -1,62 +1,13 @@
-"""What a check finds, and what it looks at."""
+"""What a check of a project looks at."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import Any
+from dataclasses import dataclass
 
 from corpus.project import journal, lock
 from corpus.project.ledger import Entry, Ledger
 from corpus.project.place import Project
-
-
-class State(StrEnum):
-    """How bad it is. ``WARN``: all serves, but something will not, or is not as it was made."""
-
-    OK = "ok"
-    WARN = "warn"
-    BAD = "bad"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing found: which ``check``, ``what`` it is, ``where``, how to ``mend`` it.
-
-    ``repair`` does what ``mend`` says, where that is safe; done twice it ends the same.
-    """
-
-    check: str
-    state: State
-    what: str
-    where: str = ""
-    mend: str = ""
-    repair: Callable[[], object] | None = None
-    mended: bool = False
-
-    def mended_now(self) -> Finding:
-        """Repair it, when it can be, and return what is to be said of it then."""
-        if self.repair is None:
-            return self
-        try:
-            self.repair()
-        except Exception as error:  # one that cannot be mended must not hide the others
-            return replace(self, what=f"{self.what}; mending it failed: {error}")
-        return replace(self, mended=True)
-
-    def as_dict(self, project: str) -> dict[str, Any]:
-        """Return plain values."""
-        return {
-            "project": project,
-            "check": self.check,
-            "state": str(self.state),
-            "what": self.what,
-            "where": self.where,
-            "mend": self.mend,
-            "mended": self.mended,
-        }
 
 
 @dataclass(frozen=True)
