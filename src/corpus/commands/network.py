@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
 
@@ -67,3 +68,43 @@ def parse_dropping(text: str, hook: str) -> list[str]:
 def delete_table(family: str, name: str) -> list[str]:
     """Return the command that removes one table of nft."""
     return ["nft", "delete", "table", family, name]
+
+
+def ports(bridge: str) -> list[str]:
+    """Return the command that prints the interfaces of a bridge, as JSON."""
+    return ["ip", "-json", "link", "show", "master", bridge]
+
+
+def parse_ports(text: str) -> list[str]:
+    """Return the names of the interfaces that ``ports`` printed."""
+    return [entry["ifname"] for entry in json.loads(text or "[]") if entry]
+
+
+def link(name: str) -> list[str]:
+    """Return the command that prints one interface, as JSON."""
+    return ["ip", "-json", "link", "show", "dev", name]
+
+
+def parse_hardware_address(text: str) -> str:
+    """Return the hardware address in what ``link`` printed; empty when there is none."""
+    return next((entry.get("address", "") for entry in json.loads(text or "[]") if entry), "")
+
+
+def add_namespace(name: str) -> list[str]:
+    """Return the command that makes an empty network of that name (ip-netns(8))."""
+    return ["ip", "netns", "add", name]
+
+
+def within(name: str, argv: Sequence[str]) -> list[str]:
+    """Return the command that runs ``argv`` in the network ``name``."""
+    return ["ip", "netns", "exec", name, *argv]
+
+
+def delete_namespace(name: str) -> list[str]:
+    """Return the command that removes a network of that name."""
+    return ["ip", "netns", "delete", name]
+
+
+def show_table(family: str, name: str) -> list[str]:
+    """Return the command that prints one table, without what the traffic changes in it."""
+    return ["nft", "--stateless", "list", "table", family, name]

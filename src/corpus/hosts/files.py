@@ -35,9 +35,13 @@ def sweep(folder: Path) -> None:
 
     The caller knows that nobody else writes there at the moment.
     """
-    for path in folder.glob(".*"):
-        if _TEMPORARY.fullmatch(path.name):
-            path.unlink(missing_ok=True)
+    for path in temporary(folder):
+        path.unlink(missing_ok=True)
+
+
+def temporary(folder: Path) -> list[Path]:
+    """Return the files in ``folder`` that ``write_atomic`` writes, or left there."""
+    return sorted(path for path in folder.glob(".*") if _TEMPORARY.fullmatch(path.name))
 
 
 def _sync_names(folder: Path) -> None:

@@ -33,7 +33,7 @@ def prepare(node: Node) -> dict[str, Any]:
     for folder in (settings.prefix, settings.records, settings.lxcpath, settings.locks):
         folder.mkdir(parents=True, exist_ok=True)
     settings.records.chmod(0o700)
-    _subordinate_ids(node)
+    grant_ids(node)
     with node.lock():
         pool.prepare(node)
         kernel_limits.raise_limits(node)
@@ -57,17 +57,28 @@ def check_kernel(release: str) -> None:
         )
 
 
-def _subordinate_ids(node: Node) -> None:
-    # newuidmap(1) of package uidmap lets LXC use these ranges only when they are written down.
+def grant_ids(node: Node) -> None:
+    """Write down the user ids of environments, where they are not.
+
+    newuidmap(1) of package uidmap lets LXC use these ranges only then.
+    """
+    for path, text in ungranted(node).items():
+        node.host.put(path, text.encode())
+
+
+def ungranted(node: Node) -> dict[Path, str]:
+    """Return the files that lack the ranges of user ids, with the text that they must have."""
     settings = node.settings
     line = f"root:{settings.idmap_base}:{settings.idmap_slots * guest.IDS}"
-    for name in ("/etc/subuid", "/etc/subgid"):
+    found = {}
+    for path in (Path("/etc/subuid"), Path("/etc/subgid")):
         try:
-            text = node.host.get(Path(name)).decode()
+            text = node.host.get(path).decode()
         except CorpusError:
             text = ""
         if line not in text.splitlines():
-            node.host.put(Path(name), (text + line + "\n").encode())
+            found[path] = f"{text}{line}\n"
+    return found
 
 
 def boot(node: Node) -> dict[str, str]:

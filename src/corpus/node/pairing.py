@@ -58,11 +58,11 @@ def unpair(node: Node, staging: str, prod: str, project: str) -> bool:
 
 
 def forget(node: Node, gone: Record) -> None:
-    """Let nothing lead to, or be open for, an environment whose record was removed.
+    """Let nothing lead to, or be open for, an environment that is on its way out.
 
     Hold the node's lock.
     """
-    records = node.records.all()
+    records = node.records.lasting()
     for record in records:
         rest = tuple(pair for pair in record.pairs if pair.staging != gone.id)
         if rest != record.pairs:
@@ -88,6 +88,7 @@ def _change(node: Node, id: str, change: Callable[[set[Pair]], set[Pair]]) -> bo
         record = node.records.get(id)
         pairs = change(set(record.pairs))
         if pairs == set(record.pairs):
+            _open(node)  # which a crash may have kept from following
             return False
         ordered = tuple(sorted(pairs, key=lambda pair: (pair.project, pair.staging)))
         node.records.save(record.changed(pairs=ordered))

@@ -254,6 +254,10 @@ class Records:
         """Return all records that can be read, the oldest first."""
         return self._read()[0]
 
+    def lasting(self) -> list[Record]:
+        """Return those of them that are not being destroyed: what others are derived from."""
+        return [record for record in self.all() if record.stage is not Stage.DESTROYING]
+
     def damaged(self) -> dict[str, str]:
         """Return what is wrong with each record that cannot be read, by its id."""
         return self._read()[1]

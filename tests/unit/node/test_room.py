@@ -511,7 +511,7 @@ def test_the_socket_comes_with_each_start_and_goes_with_the_environment(node: No
     assert started[-1][-3] == "start"
     sockets.offer(node, record(node))
     assert place.stat().st_ino == inode
-    sockets.withdraw(node, record(node))
+    sockets.withdraw(node, record(node).id)
     assert not place.exists()
     assert next(reversed(nodes.ran(node.host, "systemctl")))[-3:] == ("stop", "--", unit)
 

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
 from corpus.commands import lxc, seccomp
@@ -36,11 +37,9 @@ def bring_up(node: Node, record: Record) -> None:
             let_go(node, record)
         return
     guest.shut(node.settings, record)
-    folder = node.settings.lxcpath / record.id
-    text = guest.config(node.settings, record, bridge.mtu(node), controls.layout())
-    write_atomic(folder / "config", text.encode(), 0o600, durable=False)
+    configure(node, record)
     shares.offer(node, record)
-    log = folder / "log"
+    log = node.settings.lxcpath / record.id / "log"
     log.unlink(missing_ok=True)
     argv = lxc.start(node.settings.lxcpath, record.id, log)
     if node.host.run(lxc.unlimited(["true"]), check=False).code == 0:
@@ -51,6 +50,21 @@ def bring_up(node: Node, record: Record) -> None:
         reasons = lxc.parse_reasons(log.read_text(errors="replace")) if log.exists() else []
         output = "\n".join(reasons) or error.output
         raise CommandFailed(error.argv, error.code, output, error.mend) from None
+
+
+def config(node: Node, record: Record) -> Path:
+    """Return the file of a guest's LXC configuration."""
+    return node.settings.lxcpath / record.id / "config"
+
+
+def configured(node: Node, record: Record) -> bytes:
+    """Return what that file must hold."""
+    return guest.config(node.settings, record, bridge.mtu(node), controls.layout()).encode()
+
+
+def configure(node: Node, record: Record) -> None:
+    """Write that file anew; a guest that runs has read it when it started."""
+    write_atomic(config(node, record), configured(node, record), 0o600, durable=False)
 
 
 # LXC 5.0.2 boots a guest that reboots itself without the id mapping of its root directory: all in
@@ -90,6 +104,16 @@ def follow(node: Node, record: Record) -> None:
             place.wait(place.inside(node, record))
             service.apply(node)
             firewall.apply(node)
+
+
+def settle(node: Node, id: str) -> None:
+    """Let an environment run, or not, as its record says. Raises NotFound, Conflict."""
+    with node.lock(id):
+        record = ready(node, id)
+        if record.wanted:
+            bring_up(node, record)
+        else:
+            halt(node, record)
 
 
 def state(node: Node, record: Record) -> tuple[str, int | None]:

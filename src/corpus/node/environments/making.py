@@ -264,7 +264,7 @@ def remove(node: Node, record: Record) -> None:
             let_go(node, record)
         node.host.run(lxc.stop(settings.lxcpath, record.id, kill=True), timeout=60)
     leftovers.clear(record.id)
-    sockets.withdraw(node, record)
+    sockets.withdraw(node, record.id)
     shares.withdraw(node, record)
     volumes.remove(guest.home(settings, record.id), record.group)
     volumes.delete(staged(settings, record.id))
@@ -273,10 +273,10 @@ def remove(node: Node, record: Record) -> None:
     with suppress(OSError):
         (settings.lxcpath / record.id).rmdir()
     with node.lock():
-        node.records.remove(record.id)
         pairing.forget(node, record)
         if not node.records.damaged():  # whose groups are not known
-            volumes.prune({other.group for other in node.records.all()})
+            volumes.prune({other.group for other in node.records.lasting()})
+        node.records.remove(record.id)  # the last: as long as it is there, all this is done again
 
 
 def destroy(node: Node, id: str) -> bool:
@@ -288,3 +288,11 @@ def destroy(node: Node, id: str) -> bool:
             return False
         remove(node, record)
     return True
+
+
+def sweep(node: Node, id: str) -> None:
+    """Remove an environment that a crash left half-way; one that is whole stays."""
+    with _alone(node, id):
+        record = node.records.find(id)
+        if record and record.stage is not Stage.READY:
+            _remove(node, record)

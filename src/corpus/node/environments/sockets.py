@@ -24,17 +24,18 @@ def offer(node: Node, record: Record) -> None:
     os.chown(place, 0, guest.root(node.settings, record))
     place.chmod(0o710)
     # Not waited for: the guest's boot, which comes next, takes far longer.
-    order = systemctl.command("start", [_unit(record)], wait=False)
+    order = systemctl.command("start", [unit(record.id)], wait=False)
     node.host.run(order, check=False, timeout=10)
 
 
-def withdraw(node: Node, record: Record) -> None:
-    """Remove an environment's socket."""
-    place = guest.asks(node.settings, record.id)
+def withdraw(node: Node, id: str) -> None:
+    """Remove the socket of the environment ``id``."""
+    place = guest.asks(node.settings, id)
     if place.exists():
-        node.host.run(systemctl.command("stop", [_unit(record)]), check=False, timeout=10)
+        node.host.run(systemctl.command("stop", [unit(id)]), check=False, timeout=10)
         shutil.rmtree(place)
 
 
-def _unit(record: Record) -> str:
-    return f"corpus-ask@{record.id}.socket"
+def unit(id: str) -> str:
+    """Return the unit of systemd that listens for the environment ``id``."""
+    return f"corpus-ask@{id}.socket"

@@ -39,10 +39,7 @@ def prepare(node: Node) -> None:
     host.run(ip.set_address(bridge, f"{settings.gateway}/{prefix}"))
     host.run(set_mtu(bridge, mtu(node)))
     host.run(ip.up(bridge))
-    # route_localnet: connections to 127.0.0.1 of the node may be led to a guest.
-    keys = [f"net/ipv4/conf/{bridge}/route_localnet"]
-    keys += [f"net/ipv4/conf/{device}/forwarding" for device in [bridge, *_external(node)]]
-    for key in keys:
+    for key in switches(node):
         host.run(ip.sysctl(key, 1))
     for name in _OFF:
         host.run(ip.sysctl(f"net/ipv4/conf/{bridge}/{name}", 0))
@@ -50,6 +47,14 @@ def prepare(node: Node) -> None:
     host.run(ip.sysctl(f"net/ipv6/conf/{bridge}/disable_ipv6", 1), check=False)
     write_atomic(settings.lxcpath / "isolate", _ISOLATE, 0o755)
     write_atomic(settings.lxcpath / "routed", _ROUTED, 0o755)
+
+
+def switches(node: Node) -> list[str]:
+    """Return the settings of the kernel that must be 1 for the environments' packets to pass."""
+    bridge = node.settings.bridge
+    # route_localnet: connections to 127.0.0.1 of the node may be led to a guest.
+    local = f"net/ipv4/conf/{bridge}/route_localnet"
+    return [local, *(f"net/ipv4/conf/{one}/forwarding" for one in [bridge, *_external(node)])]
 
 
 def mtu(node: Node) -> int:

@@ -21,7 +21,19 @@ _RESOLVE = 3  # seconds to look up the name of the mail relay
 
 def apply(node: Node) -> None:
     """Replace the firewall by what the records say, in one transaction. Hold the node's lock."""
-    settings, records = node.settings, node.records.all()
+    try:
+        node.host.run(nft.load(), stdin=ruleset(node))
+    except CommandFailed as error:
+        raise Unsupported(
+            f"the firewall's rules do not load: {error}",
+            mend="the kernel needs nf_tables with NAT, fib and bridge support; there is no "
+            "fallback: without it environments would see each other",
+        ) from None
+
+
+def ruleset(node: Node) -> str:
+    """Return the tables by the records, without those that are on their way out."""
+    settings, records = node.settings, node.records.lasting()
     open_doors = doors(records)
     guests = [
         nft.Guest(
@@ -53,16 +65,7 @@ def apply(node: Node) -> None:
         reachable=collapse(settings.open_networks),
         connections=settings.connections,
     )
-    try:
-        node.host.run(
-            nft.load(), stdin=nft.ruleset(rules) + nft_front.ruleset(_front(node, records))
-        )
-    except CommandFailed as error:
-        raise Unsupported(
-            f"the firewall's rules do not load: {error}",
-            mend="the kernel needs nf_tables with NAT, fib and bridge support; there is no "
-            "fallback: without it environments would see each other",
-        ) from None
+    return nft.ruleset(rules) + nft_front.ruleset(_front(node, records))
 
 
 def _front(node: Node, records: list[Record]) -> nft_front.FrontRules:

@@ -24,7 +24,7 @@ from corpus.node.proxy import live, maps, pages
 from corpus.node.proxy.config import config
 from corpus.node.proxy.place import SERVICE, Place, places
 
-__all__ = ["SERVICE", "apply", "start", "start_at"]
+__all__ = ["SERVICE", "apply", "differing", "mend", "start", "start_at"]
 
 _APPLIED = "applied.json"
 _CONFIG = "haproxy.cfg"
@@ -55,6 +55,30 @@ def start_at(node: Node, place: Place) -> None:
     _note(place, dict.fromkeys(gone, ""))
     _take(place, wanted)
     _settle(place, wanted, gone)
+
+
+def differing(node: Node) -> list[str]:
+    """Return the files that are not what the records say, or that the proxy has not taken."""
+    return [
+        f"{place.host.name}:{place.folder / name}" for place in places(node)
+        for name in _differing(node, place)
+    ]
+
+
+def mend(node: Node) -> None:
+    """Write everything anew where something differs. Hold the node's lock."""
+    for place in places(node):
+        if _differing(node, place):
+            start_at(node, place)
+
+
+def _differing(node: Node, place: Place) -> list[str]:
+    wanted, applied = _wanted(node, place), _applied(place)
+    return [
+        *(n for n, text in wanted.items()
+          if _read(place, n) != text or applied.get(n) != _digest(text)),
+        *sorted(applied.keys() - wanted.keys()),
+    ]
 
 
 def _apply(node: Node, place: Place) -> None:
@@ -95,7 +119,7 @@ def _note(place: Place, digests: dict[str, str]) -> None:
 
 def _wanted(node: Node, place: Place) -> dict[str, bytes]:
     """Return every file of the front by its name in its folder, as it should be."""
-    records, settings = node.records.all(), node.settings
+    records, settings = node.records.lasting(), node.settings
     routes = [(record, route) for record in records for route in record.routes]
     found = store.everything(settings)
     pems = {f"{_CERTIFICATES}{name}.pem": pem for name, pem in store.pems(settings, found).items()}

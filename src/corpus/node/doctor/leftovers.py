@@ -1,0 +1,65 @@
+"""Checks of what killed operations left: half-written files, locks of what is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from corpus.hosts import files
+from corpus.model.finding import Finding, State
+from corpus.node.context import Node
+from corpus.node.doctor.looking import busy, entries, is_id, known_ids
+from corpus.node.saltify.records import Machines
+
+NODE, IMAGES = "node", "images"
+
+
+def temporary(node: Node) -> Iterator[Finding]:
+    """No file was left half-written."""
+    for folder, lock in _folders(node):
+        if busy(node, lock):
+            continue
+        for path in files.temporary(folder):
+            yield Finding(
+                "temporary", State.WARN, "left half-written", str(path), "it is removed",
+                partial(_sweep, node, folder, lock),
+            )  # fmt: skip
+
+
+def _folders(node: Node) -> list[tuple[Path, str]]:
+    """Return the folders that files are written into, with the lock under which they are."""
+    settings = node.settings
+    of_guests = [(path, path.name) for path in entries(settings.lxcpath) if is_id(path.name)]
+    return [
+        (settings.records, NODE),
+        (settings.proxy, NODE),
+        (settings.pool, NODE),
+        (settings.lxcpath, NODE),
+        (settings.images, IMAGES),
+        *of_guests,
+    ]
+
+
+def _sweep(node: Node, folder: Path, lock: str) -> None:
+    with node.lock(lock):
+        files.sweep(folder)
+
+
+def locks(node: Node) -> Iterator[Finding]:
+    """No lock is of an environment or a machine that is gone."""
+    there = [path for path in entries(node.settings.locks) if is_id(path.name)]
+    known = known_ids(node) | {machine.id for machine in Machines(node).all()}
+    for path in there:
+        if path.name not in known and not busy(node, path.name):
+            yield Finding(
+                "locks", State.WARN, "it belongs to nobody", str(path), "it is removed",
+                partial(_unlock, node, path),
+            )  # fmt: skip
+
+
+def _unlock(node: Node, path: Path) -> None:
+    with node.lock(path.name):
+        known = known_ids(node) | {machine.id for machine in Machines(node).all()}
+        if path.name not in known:
+            path.unlink(missing_ok=True)

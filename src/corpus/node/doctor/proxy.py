@@ -1,0 +1,70 @@
+"""Checks of the front: its files, its service, whether it answers."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from functools import partial
+
+from corpus.commands import systemctl
+from corpus.model.finding import Finding, State
+from corpus.node.certificates import changes, store
+from corpus.node.context import Node
+from corpus.node.proxy import service
+
+_SECONDS = 3.0
+_DAYS = 14  # by then it has been renewed, or tried to be, for two weeks
+
+
+def files(node: Node) -> Iterator[Finding]:
+    """The proxy's files are what the records say."""
+    with node.lock():
+        differing = service.differing(node)
+    for path in differing:
+        what = "it differs from the records, or the proxy has not taken it"
+        yield Finding("proxy", State.BAD, what, path, "it is written anew", partial(_mend, node))
+
+
+def serving(node: Node) -> Iterator[Finding]:
+    """The proxy runs and answers."""
+    active = node.host.run(systemctl.command("is-active", [service.SERVICE]), check=False)
+    if active.code:
+        what = "it does not run: no site is reached"
+    elif not answers(node.settings.http_port):
+        what = f"nobody answers at port {node.settings.http_port}"
+    else:
+        return
+    yield Finding(
+        "proxy_service", State.BAD, what, service.SERVICE, "it is started", partial(_start, node)
+    )
+
+
+def answers(port: int) -> bool:
+    """Tell whether somebody listens at a port of this machine."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), _SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def _mend(node: Node) -> None:
+    with node.lock():
+        service.mend(node)
+
+
+def _start(node: Node) -> None:
+    with node.lock():
+        service.start(node)
+
+
+def certificates(node: Node) -> Iterator[Finding]:
+    """Each certificate lasts longer than until its renewal is due."""
+    for source in store.everything(node.settings):
+        left = changes.days_left(node, source)
+        if left is not None and left >= _DAYS:
+            continue
+        told = "it is not obtained yet" if left is None else f"it expires in {max(0, int(left))} days"
+        state = State.BAD if left is not None and left < 0 else State.WARN
+        mend = "corpus_node.certificate_renew" if source.challenge else "corpus_node.certificate_add"
+        yield Finding("certificates", state, told, source.host, mend)
