@@ -7,10 +7,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from corpus.commands import haproxy
+from corpus.commands import haproxy, ip
 from corpus.hosts.fake import Fake
 from corpus.node.certificates import store
 from corpus.node.context import Node
+from corpus.node.network import bridge
 from corpus.node.settings import Settings
 from corpus.node.storage import images
 
@@ -137,3 +138,21 @@ def record_json(node: Node, id: str) -> dict[str, object]:
     """Return an environment's record as it is on disk."""
     found: dict[str, object] = json.loads((node.settings.records / f"{id}.json").read_text())
     return found
+
+
+def sound(node: Node, host: Fake) -> None:
+    """Have the host answer as one whose kernel holds what the node has told it."""
+    name, mac = node.settings.bridge, ip.hardware_address(str(node.settings.gateway))
+    address = {"local": str(node.settings.gateway), "prefixlen": node.settings.network.prefixlen}
+    shown = [{"ifname": name, "mtu": 1500, "address": mac, "addr_info": [address]}]
+    host.answer("ip -json link show dev", json.dumps(shown))
+    host.answer("ip -json link show master", "[]")
+    host.answer("ip -4 -json", lambda argv: json.dumps(shown) if "address" in argv else "[]")
+    for key in bridge.switches(node):
+        host.files[f"/proc/sys/{key}"] = b"1\n"
+    host.answer("systemctl --no-pager show", _active)
+
+
+def _active(argv: Sequence[str]) -> str:
+    units = argv[argv.index("--") + 1 :]
+    return "\n\n".join(f"Id={unit}\nActiveState=active\nLoadState=loaded" for unit in units)

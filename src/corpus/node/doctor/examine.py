@@ -37,6 +37,7 @@ CHECKS: dict[str, Callable[[Node], Iterable[Finding]]] = {
     "sockets": guests.listening,
     "running": guests.running,
     "limits": guests.limited,
+    "copies": leftovers.copies,
     "temporary": leftovers.temporary,
     "locks": leftovers.locks,
 }

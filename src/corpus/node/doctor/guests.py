@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from corpus.commands import systemctl
+from corpus.commands import lxc, systemctl
 from corpus.hosts import guests
 from corpus.model.errors import Conflict, CorpusError
 from corpus.model.finding import Finding, State
@@ -17,6 +17,7 @@ from corpus.node.environments import guest, leftovers, lifecycle, shares, socket
 from corpus.node.records import Record
 
 _STOPPED = "STOPPED"
+_PAGE = 4096
 
 
 def _state(node: Node, id: str) -> str:
@@ -150,15 +151,33 @@ def limited(node: Node) -> Iterator[Finding]:
     for record in whole(node):
         if _state(node, record.id) == _STOPPED:
             continue
-        for what in lifecycle.unlike_limits(node, record):
+        for key, wanted, held in _differing(node, record):
             yield Finding(
-                "limits", State.BAD, what, record.id, "it is set anew",
-                partial(_limit, node, record),
+                "limits", State.BAD, f"its {key} is {held}, and its record says {wanted}",
+                record.id, "it is set anew", partial(_limit, node, record.id),
             )  # fmt: skip
 
 
-def _limit(node: Node, record: Record) -> None:
-    with node.lock(record.id):
-        now = lifecycle.ready(node, record.id)
-        if _state(node, now.id) != _STOPPED:
-            lifecycle.limit_running(node, now.id, now.limits)
+def _differing(node: Node, record: Record) -> Iterator[tuple[str, str, str]]:
+    """Yield each control group value that is not as the record says: key, wanted, held."""
+    wanted = {key.partition(".")[2]: value for key, value in guest.limits(record.limits).items()}
+    for key in wanted:  # of both layouts: those of the other one cannot be read
+        shown = node.host.run(lxc.show_cgroup(node.settings.lxcpath, record.id, key), check=False)
+        held = shown.out.strip()
+        if shown.code == 0 and held and not _same(wanted[key], held):
+            yield key, wanted[key], held
+
+
+def _same(wanted: str, held: str) -> bool:
+    """Tell whether two values are one, to the page that the kernel counts memory in."""
+    if wanted.isdigit() and held.isdigit():
+        large = int(wanted) >= _PAGE << 8  # bytes, and no count of processes
+        return wanted == held or (large and int(wanted) // _PAGE == int(held) // _PAGE)
+    return wanted.split() == held.split()
+
+
+def _limit(node: Node, id: str) -> None:
+    with node.lock(id):
+        record = lifecycle.ready(node, id)
+        for key, wanted, _ in _differing(node, record):
+            node.host.run(lxc.cgroup(node.settings.lxcpath, id, key, wanted))

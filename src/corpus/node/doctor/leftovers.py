@@ -9,7 +9,9 @@ from pathlib import Path
 from corpus.hosts import files
 from corpus.model.finding import Finding, State
 from corpus.node.context import Node
-from corpus.node.doctor.looking import busy, entries, is_id, known_ids
+from corpus.node.doctor.looking import busy, entries, is_id, known_ids, whole
+from corpus.node.environments import exporting, snapshots
+from corpus.node.records import Record
 from corpus.node.saltify.records import Machines
 
 NODE, IMAGES = "node", "images"
@@ -44,6 +46,25 @@ def _folders(node: Node) -> list[tuple[Path, str]]:
 def _sweep(node: Node, folder: Path, lock: str) -> None:
     with node.lock(lock):
         files.sweep(folder)
+
+
+def copies(node: Node) -> Iterator[Finding]:
+    """No snapshot, restore or export was left half made."""
+    for record in whole(node):
+        left = sorted(snapshots.folder(node.settings, record.id).glob(".*"))
+        exported = exporting.staged(node, record.id)
+        if exported.exists() and not busy(node, f"export-{record.id}"):
+            left.append(exported)
+        for path in left:
+            yield Finding(
+                "copies", State.WARN, "left half made", str(path), "it is removed",
+                partial(_tidy, node, record),
+            )  # fmt: skip
+
+
+def _tidy(node: Node, record: Record) -> None:
+    snapshots.tidy(node, record.id)
+    exporting.tidy(node, record)
 
 
 def locks(node: Node) -> Iterator[Finding]:

@@ -59,7 +59,7 @@ def unclaimed(node: Node, id: str) -> Iterator[None]:
     with node.lock(id):
         try:
             if id in known_ids(node):
-                raise Conflict(f"environment {id} has a record now", mend="let the doctor look again")
+                raise Conflict(f"environment {id} has a record now")
             yield
         finally:
             if id not in known_ids(node):

@@ -64,7 +64,7 @@ def certificates(node: Node) -> Iterator[Finding]:
         left = changes.days_left(node, source)
         if left is not None and left >= _DAYS:
             continue
-        told = "it is not obtained yet" if left is None else f"it expires in {max(0, int(left))} days"
+        told = "it is not obtained yet" if left is None else f"it has {left:.0f} days left"
         state = State.BAD if left is not None and left < 0 else State.WARN
-        mend = "corpus_node.certificate_renew" if source.challenge else "corpus_node.certificate_add"
+        mend = f"corpus_node.certificate_{'renew' if source.challenge else 'add'}"
         yield Finding("certificates", state, told, source.host, mend)

@@ -10,7 +10,7 @@ from corpus.model.finding import Finding, State
 from corpus.node import boot
 from corpus.node.context import Node
 from corpus.node.doctor.looking import busy
-from corpus.node.environments import making
+from corpus.node.environments import making, snapshots
 from corpus.node.records import Record, Stage
 
 
@@ -32,12 +32,14 @@ def half_way(node: Node) -> Iterator[Finding]:
     for record in node.records.all():
         if record.stage is Stage.READY:
             continue
+        restoring = record.stage is Stage.RESTORING
         if busy(node, record.id):
             yield Finding("half_way", State.OK, f"{record.stage} is under way", record.id)
             continue
         yield Finding(
             "half_way", State.BAD, f"left half-way: {record.stage}", record.id,
-            "it is removed, as at boot", partial(making.sweep, node, record.id),
+            "the restore is ended, as at boot" if restoring else "it is removed, as at boot",
+            partial(snapshots.settle if restoring else making.sweep, node, record.id),
         )  # fmt: skip
 
 

@@ -55,7 +55,7 @@ def places(node: Node) -> Iterator[Finding]:
             yield Finding("places", State.WARN, what, str(path), "move it away")
     disks = [path for path in entries(node.settings.pool / "disks") if path.suffix == _DISK]
     lost = [path for path in disks if is_id(path.stem) and path.stem not in known_ids(node)]
-    for path in [*of_nobody(node, there), *lost]:
+    for path in [*of_nobody(node, [*there, *entries(node.settings.pool / "import")]), *lost]:
         yield Finding(
             "places", State.WARN, "data of an environment without a record", str(path),
             f"bring {node.settings.records / path.stem}.json back; or, with all data: "

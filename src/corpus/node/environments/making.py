@@ -292,7 +292,7 @@ def destroy(node: Node, id: str) -> bool:
 
 def sweep(node: Node, id: str) -> None:
     """Remove an environment that a crash left half-way; one that is whole stays."""
-    with _alone(node, id):
+    with alone(node, id):
         record = node.records.find(id)
-        if record and record.stage is not Stage.READY:
-            _remove(node, record)
+        if record and record.half_made:
+            remove(node, record)

@@ -60,7 +60,8 @@ def start_at(node: Node, place: Place) -> None:
 def differing(node: Node) -> list[str]:
     """Return the files that are not what the records say, or that the proxy has not taken."""
     return [
-        f"{place.host.name}:{place.folder / name}" for place in places(node)
+        f"{place.host.name}:{place.folder / name}"
+        for place in places(node)
         for name in _differing(node, place)
     ]
 
@@ -75,8 +76,11 @@ def mend(node: Node) -> None:
 def _differing(node: Node, place: Place) -> list[str]:
     wanted, applied = _wanted(node, place), _applied(place)
     return [
-        *(n for n, text in wanted.items()
-          if _read(place, n) != text or applied.get(n) != _digest(text)),
+        *(
+            n
+            for n, text in wanted.items()
+            if _read(place, n) != text or applied.get(n) != _digest(text)
+        ),
         *sorted(applied.keys() - wanted.keys()),
     ]
 
