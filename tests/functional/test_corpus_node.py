@@ -16,7 +16,7 @@ import corpus.saltext  # noqa: E402
 
 FUNCTIONS = {
     "autostart", "boot", "certificate_add", "certificate_list", "certificate_obtain",
-    "certificate_remove", "certificate_renew", "clone", "close", "create", "destroy", "enlarge",
+    "certificate_remove", "certificate_renew", "clone", "close", "create", "destroy", "doctor", "enlarge",
     "exec", "export", "facts", "freeze", "front_move", "image_import", "image_list", "import",
     "inspect", "limit", "list", "maintenance", "open", "pair", "pool_grow", "pool_health",
     "pool_scrub", "ports", "prepare", "project_limit", "rename", "restart", "restore", "route",

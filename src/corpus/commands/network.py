@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
@@ -106,5 +107,18 @@ def delete_namespace(name: str) -> list[str]:
 
 
 def show_table(family: str, name: str) -> list[str]:
-    """Return the command that prints one table, without what the traffic changes in it."""
+    """Return the command that prints one table, without its counters."""
     return ["nft", "--stateless", "list", "table", family, name]
+
+
+_SET = re.compile(r"^\t(?:set|map) .*?^\t}$", re.MULTILINE | re.DOTALL)
+_ELEMENTS = re.compile(r"^\t\telements = {.*?}\n", re.MULTILINE | re.DOTALL)
+
+
+def steady(text: str) -> str:
+    """Return the text of a table without the elements that the traffic adds to dynamic sets."""
+
+    def without(found: re.Match[str]) -> str:
+        return _ELEMENTS.sub("", found[0]) if "dynamic" in found[0] else found[0]
+
+    return _SET.sub(without, text)

@@ -36,3 +36,11 @@ def test_a_chain_that_drops_what_is_forwarded_is_found() -> None:
     chains += [chain("c", "input", "drop"), {"chain": {"family": "ip", "table": "t", "name": "d"}}]
     found = network.parse_dropping(json.dumps({"nftables": chains}), "forward")
     assert found == ["inet filter b"]
+
+
+def test_what_the_traffic_adds_to_a_table_is_left_out() -> None:
+    listed = "elements = { 10.88.0.9,\n\t\t\t     10.88.0.10 }"
+    kept = f"\tset senders {{\n\t\ttype ipv4_addr\n\t\t{listed}\n\t}}\n"
+    head = "\tset many {\n\t\ttype ipv4_addr\n\t\tflags dynamic\n"
+    text = f"table inet corpus0 {{\n{kept}\n{head}\t\telements = {{ 10.88.0.9 }}\n\t}}\n}}\n"
+    assert network.steady(text) == f"table inet corpus0 {{\n{kept}\n{head}\t}}\n}}\n"

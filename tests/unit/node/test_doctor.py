@@ -247,7 +247,7 @@ def test_limits_of_a_running_guest_are_set_anew(made: tuple[Node, Fake]) -> None
     host.answer(f"{folder} memory.max", f"{64 << 20}\n")
     told = found(node, mend=True)
     assert [(one["check"], one["mended"]) for one in told] == [("limits", True)]
-    assert nodes.ran(host, "lxc-cgroup")[-1][-2:] == ("memory.max", str(512 << 20))
+    assert ("memory.max", str(512 << 20)) in {c[-2:] for c in nodes.ran(host, "lxc-cgroup")}
 
 
 def test_sizes_and_groups_follow_the_records(

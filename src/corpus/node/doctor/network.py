@@ -56,7 +56,7 @@ def firewall(node: Node) -> Iterator[Finding]:
     """The kernel filters what the records say: the same rules are loaded aside and compared."""
     with node.lock():
         wanted = _wanted(node)
-        found = {one: node.host.run(show(*one), check=False).out for one in wanted}
+        found = {one: _shown(node, show(*one), check=False) for one in wanted}
     for table, mine in wanted.items():
         if mine != (live := found[table]):
             what = "it differs from the records" if live else "it is not loaded: all is open"
@@ -78,11 +78,15 @@ def _wanted(node: Node) -> dict[tuple[str, str], str]:
         host.run(commands.within(aside, nft.load()), stdin=walls.ruleset(node))
         there = host.run(commands.within(aside, commands.list_tables())).out
         return {
-            table: host.run(commands.within(aside, show(*table))).out
+            table: _shown(node, commands.within(aside, show(*table)))
             for table in commands.parse_tables(there)
         }
     finally:
         host.run(commands.delete_namespace(aside), check=False)
+
+
+def _shown(node: Node, command: list[str], *, check: bool = True) -> str:
+    return commands.steady(node.host.run(command, check=check).out)
 
 
 def interfaces(node: Node) -> Iterator[Finding]:

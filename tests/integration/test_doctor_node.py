@@ -1,0 +1,107 @@
+"""The node's doctor on a real kernel: drift made by hand is told, mended, and gone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from corpus.hosts.base import Host
+from corpus.lab import salt, tenant
+from corpus.lab.machine import Lab
+from labs import lab as lab
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a lab is made by root alone")
+
+PREFIX = "/var/lib/corpus"
+POOL = f"{PREFIX}/pool"
+LOST = "77777777-2222-4333-8444-555555555555"
+HALF = "88888888-2222-4333-8444-555555555555"
+
+
+@pytest.fixture(scope="module")
+def node(lab: Lab) -> Host:
+    tenant.prepare(lab)
+    return lab.node()
+
+
+@pytest.fixture
+def made(node: Host) -> Iterator[dict[str, Any]]:
+    made = salt.call(
+        node, "corpus_node.create", size="512M", memory="256M", hosts=["doctor.example"]
+    )
+    yield made
+    salt.call(node, "corpus_node.destroy", made["id"])
+    script = f"btrfs subvolume delete {POOL}/env/mine {POOL}/env/{LOST}; rm -f {PREFIX}/stray.img"
+    node.run(["sh", "-c", script], check=False)
+    left = node.run(["ls", f"{POOL}/env", PREFIX]).out.split()
+    assert not {made["id"], "mine", LOST, HALF, "stray.img"} & set(left)
+    assert unwell(node) == {}
+
+
+def unwell(node: Host, **given: Any) -> dict[str, list[dict[str, Any]]]:
+    """What the doctor finds that is not well, by check."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for one in salt.call(node, "corpus_node.doctor", **given):
+        if one["state"] != "ok":
+            found.setdefault(one["check"], []).append(one)
+    return found
+
+
+def group(id: str) -> str:
+    return f"2/{int(id.replace('-', '')[:12], 16)}"
+
+
+def spoil(node: Host, id: str) -> None:
+    """Do by hand what somebody might do, and what a crash might leave."""
+    for argv in (
+        ["nft", "delete", "table", "inet", "corpus0"],
+        ["nft", "delete", "table", "bridge", "corpus0"],
+        ["sysctl", "-qw", "net/ipv4/conf/corpus0/forwarding=0"],
+        ["btrfs", "qgroup", "limit", "600M", group(id), POOL],
+        ["rm", "/etc/corpus/proxy/hosts.map"],
+        ["truncate", "-s", "64M", f"{PREFIX}/stray.img"],
+        ["losetup", "--find", f"{PREFIX}/stray.img"],
+        ["btrfs", "subvolume", "create", f"{POOL}/images/.abcdef012345-1.partial"],
+        ["btrfs", "subvolume", "create", f"{POOL}/env/mine"],
+        ["btrfs", "subvolume", "create", f"{POOL}/env/{LOST}"],
+        ["btrfs", "qgroup", "create", "2/12345", POOL],
+        ["touch", f"{POOL}/env/mine/kept", f"{POOL}/env/{LOST}/kept"],
+        ["mkdir", "-p", f"{PREFIX}/lxc/{LOST}", f"/run/corpus-ask/{LOST}"],
+        ["systemctl", "stop", f"corpus-ask@{id}.socket"],
+    ):
+        node.run(argv)
+    key = "cgroup.memory.limit_in_bytes" if _old(node) else "cgroup2.memory.max"
+    name = key.partition(".")[2]
+    node.run(["lxc-cgroup", f"--lxcpath={PREFIX}/lxc", f"--name={id}", name, str(192 << 20)])
+    killed = ["timeout", "--signal=KILL", "1.2", "salt-call", "--local", "corpus_node.create"]
+    node.run([*killed, f"id={HALF}", "size=256M"], check=False)
+
+
+def _old(node: Host) -> bool:
+    return node.run(["test", "-d", "/sys/fs/cgroup/memory"], check=False).code == 0
+
+
+def test_drift_is_told_and_mended(node: Host, made: dict[str, Any]) -> None:
+    assert unwell(node) == {}
+    spoil(node, made["id"])
+    expected = {
+        "bridge", "containers", "firewall", "images", "limits", "loop_devices", "places", "proxy",
+        "quota_groups", "sizes", "sockets",
+    }  # fmt: skip
+    assert expected <= unwell(node).keys()
+    mended = unwell(node, mend=True)
+    assert expected <= mended.keys()
+    for check, all_of_it in mended.items():
+        assert check == "places" or all(one["mended"] for one in all_of_it), all_of_it
+    left = unwell(node)
+    assert {one["where"] for one in left.pop("places")} == {
+        f"{POOL}/env/mine", f"{POOL}/env/{LOST}",
+    }  # fmt: skip
+    assert left == {}
+    assert node.run(["ls", f"{POOL}/env/mine", f"{POOL}/env/{LOST}"]).out.count("kept") == 2
+    assert HALF not in str(salt.call(node, "corpus_node.list"))
+    shown = salt.call(node, "corpus_node.inspect", made["id"])
+    assert (shown["state"], shown["pid"]) == ("running", made["pid"])
