@@ -16,13 +16,13 @@ import corpus.saltext  # noqa: E402
 
 FUNCTIONS = {
     "autostart", "boot", "certificate_add", "certificate_list", "certificate_obtain",
-    "certificate_remove", "certificate_renew", "clone", "close", "create", "destroy", "doctor", "enlarge",
-    "exec", "export", "facts", "freeze", "front_move", "image_import", "image_list", "import",
-    "inspect", "limit", "list", "maintenance", "open", "pair", "pool_grow", "pool_health",
-    "pool_scrub", "ports", "prepare", "project_limit", "rename", "restart", "restore", "route",
-    "saltify_check", "saltify_key", "saltify_list", "saltify_prepare", "saltify_remove",
-    "snapshot", "snapshot_delete", "snapshots", "start", "stop", "thaw", "trim", "unpair",
-    "unroute", "usage",
+    "certificate_remove", "certificate_renew", "clone", "close", "create", "destroy", "doctor",
+    "enlarge", "exec", "export", "facts", "freeze", "front_move", "image_import", "image_list",
+    "import", "inspect", "limit", "list", "maintenance", "open", "pair", "pool_grow",
+    "pool_health", "pool_scrub", "ports", "prepare", "project_limit", "rename", "restart",
+    "restore", "route", "saltify_check", "saltify_key", "saltify_list", "saltify_prepare",
+    "saltify_remove", "snapshot", "snapshot_delete", "snapshots", "start", "stop", "thaw",
+    "trim", "unpair", "unroute", "usage",
 }  # fmt: skip
 ID = "11111111-2222-4333-8444-555555555555"
 

@@ -62,6 +62,13 @@ def group(id: str) -> str:
     return f"2/{int(id.replace('-', '')[:12], 16)}"
 
 
+def free_loop(node: Host) -> str:
+    """A free loop device; in a container its file is made first."""
+    script = "from pathlib import Path; from corpus.hosts import loops\n"
+    script += "print(loops._free(Path('/dev')))"
+    return node.run(["/opt/corpus/bin/python", "-"], stdin=script).out.strip()
+
+
 def spoil(node: Host, id: str) -> None:
     """Do by hand what somebody might do, and what a crash might leave."""
     for argv in (
@@ -71,7 +78,7 @@ def spoil(node: Host, id: str) -> None:
         ["btrfs", "qgroup", "limit", "600M", group(id), POOL],
         ["rm", "/etc/corpus/proxy/hosts.map"],
         ["truncate", "-s", "64M", f"{PREFIX}/stray.img"],
-        ["losetup", "--find", f"{PREFIX}/stray.img"],
+        ["losetup", free_loop(node), f"{PREFIX}/stray.img"],
         ["btrfs", "subvolume", "create", f"{POOL}/images/.abcdef012345-1.partial"],
         ["btrfs", "subvolume", "create", f"{POOL}/env/mine"],
         ["btrfs", "subvolume", "create", f"{POOL}/env/{LOST}"],
@@ -96,8 +103,8 @@ def test_drift_is_told_and_mended(node: Host, made: dict[str, Any]) -> None:
     assert unwell(node) == {}
     spoil(node, made["id"])
     expected = {
-        "bridge", "containers", "firewall", "half_way", "images", "limits", "loop_devices", "places", "proxy",
-        "quota_groups", "sizes", "sockets",
+        "bridge", "containers", "firewall", "half_way", "images", "limits", "loop_devices",
+        "places", "proxy", "quota_groups", "sizes", "sockets",
     }  # fmt: skip
     assert expected <= unwell(node).keys()
     mended = unwell(node, mend=True)

@@ -108,11 +108,6 @@ def cgroup(lxcpath: PurePath, name: str, key: str, value: str | None = None) -> 
     return ["lxc-cgroup", f"--lxcpath={lxcpath}", f"--name={name}", "--", *words]
 
 
-def show_cgroup(lxcpath: PurePath, name: str, key: str) -> list[str]:
-    """Return the command that prints a control group value of a running container."""
-    return ["lxc-cgroup", f"--lxcpath={lxcpath}", f"--name={name}", key]
-
-
 def parse_reasons(log: str) -> list[str]:
     """Return why a start failed, from its log: the errors, without what only repeats them."""
     lines = [line for line in log.splitlines() if " ERROR " in line]

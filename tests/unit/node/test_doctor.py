@@ -17,8 +17,8 @@ from corpus.node import boot
 from corpus.node.context import Node
 from corpus.node.doctor import proxy
 from corpus.node.doctor.examine import CHECKS, examine
-from corpus.node.environments import guest, leftovers, lifecycle, making
-from corpus.node.records import Pair, Stage
+from corpus.node.environments import controls, guest, leftovers, lifecycle, making
+from corpus.node.records import Limits, Pair, Stage
 from corpus.node.storage import pool
 from corpus.node.storage.quota import QuotaVolumes
 from unit.node import nodes
@@ -243,11 +243,11 @@ def test_a_cable_of_nobody_is_cut(made: tuple[Node, Fake]) -> None:
 
 def test_limits_of_a_running_guest_are_set_anew(made: tuple[Node, Fake]) -> None:
     node, host = made
-    folder = f"lxc-cgroup --lxcpath={node.settings.lxcpath} --name={nodes.ID}"
-    host.answer(f"{folder} memory.max", f"{64 << 20}\n")
+    key = controls.settings(Limits(0, memory=1), controls.layout())[0].key
+    host.answer("lxc-cgroup", lambda argv: f"{64 << 20}\n" if argv[-1] == key else "")
     told = found(node, mend=True)
     assert [(one["check"], one["mended"]) for one in told] == [("limits", True)]
-    assert ("memory.max", str(512 << 20)) in {c[-2:] for c in nodes.ran(host, "lxc-cgroup")}
+    assert (key, str(512 << 20)) in {c[-2:] for c in nodes.ran(host, "lxc-cgroup")}
 
 
 def test_sizes_and_groups_follow_the_records(
@@ -264,14 +264,15 @@ def test_sizes_and_groups_follow_the_records(
     ]
     host.answer("btrfs qgroup show", "\n".join(lines))
     monkeypatch.setattr(QuotaVolumes, "used", lambda self, group: self.usage().get(group))
+    pruned: list[set[str]] = []
+    monkeypatch.setattr(QuotaVolumes, "prune", lambda _, kept: pruned.append(kept))
     told = found(node, mend=True)
     assert {(one["check"], one["where"]) for one in told} == {
         ("quota_groups", "2/7"), ("sizes", nodes.OTHER),
     }  # fmt: skip
     set_again = ("btrfs", "qgroup", "limit", str(size), groups[nodes.OTHER])
     assert set_again in {command[:5] for command in host.commands}
-    destroyed = [c for c in host.commands if c[:3] == ("btrfs", "qgroup", "destroy")]
-    assert {command[3] for command in destroyed} == {"2/7"}
+    assert pruned == [set(groups.values())]
 
 
 def test_a_check_that_trips_hides_no_other(

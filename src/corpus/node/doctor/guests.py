@@ -13,7 +13,7 @@ from corpus.model.errors import Conflict, CorpusError
 from corpus.model.finding import Finding, State
 from corpus.node.context import Node
 from corpus.node.doctor.looking import entries, is_id, of_nobody, unclaimed, whole
-from corpus.node.environments import guest, leftovers, lifecycle, shares, sockets
+from corpus.node.environments import controls, guest, leftovers, lifecycle, shares, sockets
 from corpus.node.records import Record
 
 _STOPPED = "STOPPED"
@@ -160,12 +160,13 @@ def limited(node: Node) -> Iterator[Finding]:
 
 def _differing(node: Node, record: Record) -> Iterator[tuple[str, str, str]]:
     """Yield each control group value that is not as the record says: key, wanted, held."""
-    wanted = {key.partition(".")[2]: value for key, value in guest.limits(record.limits).items()}
-    for key in wanted:  # of both layouts: those of the other one cannot be read
-        shown = node.host.run(lxc.show_cgroup(node.settings.lxcpath, record.id, key), check=False)
+    for setting in controls.settings(record.limits, controls.layout()):
+        shown = node.host.run(
+            lxc.cgroup(node.settings.lxcpath, record.id, setting.key), check=False
+        )
         held = shown.out.strip()
-        if shown.code == 0 and held and not _same(wanted[key], held):
-            yield key, wanted[key], held
+        if shown.code == 0 and held and not _same(setting.value, held):
+            yield setting.key, setting.value, held
 
 
 def _same(wanted: str, held: str) -> bool:
@@ -179,5 +180,8 @@ def _same(wanted: str, held: str) -> bool:
 def _limit(node: Node, id: str) -> None:
     with node.lock(id):
         record = lifecycle.ready(node, id)
-        for key, wanted, _ in _differing(node, record):
-            node.host.run(lxc.cgroup(node.settings.lxcpath, id, key, wanted))
+        settings = controls.settings(record.limits, controls.layout())
+        for check in (False, True):  # of two that bound each other, one is refused at first
+            for one in settings:
+                argv = lxc.cgroup(node.settings.lxcpath, id, one.key, one.value)
+                node.host.run(argv, check=check)
