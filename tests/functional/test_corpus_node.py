@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,12 @@ FUNCTIONS = {
     "restore", "route", "saltify_check", "saltify_key", "saltify_list", "saltify_prepare",
     "saltify_remove", "snapshot", "snapshot_delete", "snapshots", "start", "stop", "thaw",
     "trim", "unpair", "unroute", "usage",
+}  # fmt: skip
+# ``doctor`` changes nothing but with ``mend``, and without tells what that would do; ``rename``
+# only refuses; what ``exec`` changes is up to its command.
+READING = {
+    "certificate_list", "doctor", "exec", "facts", "image_list", "inspect", "list", "pool_health",
+    "ports", "rename", "saltify_list", "snapshots", "usage",
 }  # fmt: skip
 ID = "11111111-2222-4333-8444-555555555555"
 
@@ -52,6 +59,30 @@ def test_every_function_is_loaded_with_its_documentation(loaded: Any) -> None:
     assert found == FUNCTIONS
     for name in found:
         assert "CLI Example" in loaded[f"corpus_node.{name}"].__doc__
+
+
+def test_every_function_that_changes_something_has_a_dry_run(loaded: Any) -> None:
+    for name in sorted(FUNCTIONS - READING):
+        last = list(inspect.signature(loaded[f"corpus_node.{name}"]).parameters.values())[-1]
+        assert (last.name, last.default) == ("test", False), name
+    for name in sorted(READING):
+        assert "test" not in inspect.signature(loaded[f"corpus_node.{name}"]).parameters, name
+
+
+def test_a_dry_run_has_the_errors_of_the_call_and_touches_nothing(
+    loaded: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    assert loaded["corpus_node.destroy"](ID, test=True) == {"test": True, "changes": []}
+    assert loaded["corpus_node.saltify_key"](test=True)["changes"] == ["make the key of the node"]
+    for function, given, message in (
+        ("create", {"size": "lots"}, "not a size"),
+        ("create", {}, "no image"),
+        ("image_import", {"directory": "/nowhere"}, "no image"),
+        ("pair", {"staging": ID, "prod": ID, "project": "demo"}, "no environment"),
+        ("unpair", {"staging": ID, "prod": ID, "project": "demo"}, "no environment"),
+    ):
+        with pytest.raises(CommandExecutionError, match=message):
+            loaded[f"corpus_node.{function}"](**given, test=True)
 
 
 def test_an_empty_node_lists_nothing(loaded: Any) -> None:

@@ -114,13 +114,19 @@ def _boot(node: Node, record: Record) -> str:
         exporting.tidy(node, record)
         if not record.wanted:
             return "stopped, as it was"
-        if not record.autostart and lifecycle.state(node, record)[0] == "STOPPED":
+        if not starts(node, record):
             node.change(record.id, lambda now: now.changed(wanted=False))
             return "stopped, its autostart is off"
         lifecycle.start(node, record.id)
         return "started"
     except (CorpusError, OSError) as error:
         return f"failed: {error}"
+
+
+def starts(node: Node, record: Record) -> bool:
+    """Tell whether ``boot`` has an environment run."""
+    ours = record.stage is Stage.READY and record.wanted
+    return ours and (record.autostart or lifecycle.state(node, record)[0] != "STOPPED")
 
 
 def halt(node: Node, timeout: int = 20) -> None:

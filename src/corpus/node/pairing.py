@@ -25,11 +25,14 @@ from corpus.node.proxy import service
 from corpus.node.records import Pair, Record
 
 
-def pair(node: Node, staging: str, prod: str, project: str) -> dict[str, Any]:
+def pair(
+    node: Node, staging: str, prod: str, project: str, *, test: bool = False
+) -> dict[str, Any]:
     """Let ``prod`` fetch the releases and commits of ``project`` from ``staging``.
 
     Both run, and the project is initialised in both. May be called again. Returns what each
-    was told of the other. Raises InvalidInput, NotFound, Conflict, CorpusError.
+    was told of the other, or with ``test`` what changes. Raises InvalidInput, NotFound,
+    Conflict, CorpusError.
     """
     name = project_name(project)
     source, target = _record(node, staging, Platform.STAGING), _record(node, prod, Platform.PROD)
@@ -39,22 +42,31 @@ def pair(node: Node, staging: str, prod: str, project: str) -> dict[str, Any]:
         port=source.ssh_port,
     )
     reader = replace(_identity(node, target, name), address=None, port=None)
+    if test:
+        new = Pair(name, source.id) not in target.pairs
+        said = f"{target.name} fetches {name} from {source.name}"
+        return {"test": True, "changes": [said] if new else []}
     lifecycle.salted(node, source, "mc_project.pair", name, f"peer={json.dumps(reader.as_dict())}")
     _change(node, target.id, lambda pairs: {*pairs, Pair(name, source.id)})
     lifecycle.salted(node, target, "mc_project.pair", name, f"peer={json.dumps(offer.as_dict())}")
     return {"staging": offer.as_dict(), "prod": reader.as_dict()}
 
 
-def unpair(node: Node, staging: str, prod: str, project: str) -> bool:
-    """Take back what ``pair`` did; False when there was nothing. Both run."""
+def unpair(node: Node, staging: str, prod: str, project: str, *, test: bool = False) -> list[str]:
+    """Take back what ``pair`` did; return what changes. Both run."""
     name = project_name(project)
     source, target = _record(node, staging, Platform.STAGING), _record(node, prod, Platform.PROD)
+    said = [f"{target.name} fetches {name} from {source.name} no more"]
+    if test:
+        for record in (source, target):
+            lifecycle.runs(node, record.id)
+        return said if Pair(name, source.id) in target.pairs else []
     told = [
         lifecycle.salted(node, here, "mc_project.unpair", name, f"environment={there.id}")
         for here, there in ((source, target), (target, source))
     ]
     gone = _change(node, target.id, lambda pairs: pairs - {Pair(name, source.id)})
-    return gone or any(answer is True for answer in told)
+    return said if gone or any(answer is True for answer in told) else []
 
 
 def forget(node: Node, gone: Record) -> None:

@@ -105,9 +105,9 @@ def test_a_second_project_keeps_the_way_when_the_first_is_unpaired(
     for said in guests.says.values():
         said["project"] = "more"
     pairing.pair(node, STAGING, PROD, "more")
-    assert pairing.unpair(node, STAGING, PROD, "demo") is True
+    assert pairing.unpair(node, STAGING, PROD, "demo") != []
     assert "10.88.0.11 . 22001" in rules(guests)
-    assert pairing.unpair(node, STAGING, PROD, "more") is True
+    assert pairing.unpair(node, STAGING, PROD, "more") != []
     assert "10.88.0.11 . 22001" not in rules(guests)
     assert (STAGING, "mc_project.unpair", "demo", f"environment={PROD}") in guests.told
     assert (PROD, "mc_project.unpair", "demo", f"environment={STAGING}") in guests.told

@@ -19,6 +19,7 @@ from corpus.commands import lxc
 from corpus.model.errors import Conflict, CorpusError, InvalidInput
 from corpus.model.mode import Platform, parse_platform
 from corpus.model.names import environment_id
+from corpus.model.size import format_size
 from corpus.node import pairing
 from corpus.node.context import Node
 from corpus.node.environments import (
@@ -26,6 +27,7 @@ from corpus.node.environments import (
     guest,
     leftovers,
     listing,
+    plans,
     rootfs,
     shares,
     snapshots,
@@ -58,6 +60,7 @@ def create(
     share: Mapping[str, str] | None = None,
     role: str = "projects",
     wait: float = 10.0,
+    test: bool = False,
 ) -> dict[str, Any]:
     """Make and start an environment; return what ``inspect`` returns.
 
@@ -66,8 +69,8 @@ def create(
     are SSH public keys of its root. ``share`` names for a project the directory of this machine
     that its ``project/`` is (type ``dev`` alone). ``role``: ``projects``, or ``proxy`` for one that
     can be the node's front. ``wait`` seconds for its SSH server to answer.
-    On a failure everything made is removed again. Raises InvalidInput, Conflict, NotFound,
-    Unsupported, CommandFailed.
+    On a failure everything made is removed again. With ``test`` what it would change is returned.
+    Raises InvalidInput, Conflict, NotFound, Unsupported, CommandFailed.
     """
     id = str(uuid4()) if id is None else environment_id(id)
     layout = controls.layout()
@@ -80,23 +83,50 @@ def create(
     kind = _role(role, led)
     with alone(node, id):
         there = node.records.find(id)
-        if there and there.stage is Stage.RESTORING:
-            there = snapshots.finish(node, there)
-        if there and there.stage is Stage.READY:
+        if there and not there.half_made:
             _same(there, platform, address, ssh_port, shared, kind)
-            bring_up(node, there)
+            if test:
+                return {"test": True, "changes": plans.awake(node, there)}
+            _complete(node, there)
         else:
-            if there:
-                remove(node, there)
             wanted = Wanted(
                 parse_platform(platform), images.find(node, image).id, given, address, ssh_port,
                 led, shares=shared, role=kind,
             )  # fmt: skip
+            if test:
+                return {"test": True, "changes": _foreseen(node, id, wanted)}
+            if there:
+                remove(node, there)
             with allocated(node, id, wanted) as record:
                 finish(node, record, lambda: _fill(node, record, public))
     if wait:
         wait_for_ssh(node, id, wait)
     return listing.inspect(node, id)
+
+
+def _complete(node: Node, there: Record) -> None:
+    """Start what is made already, and do what a crash may have kept from being done."""
+    if there.stage is Stage.RESTORING:
+        there = snapshots.finish(node, there)
+    bring_up(node, there)
+    with node.lock():
+        firewall.apply(node)
+        service.apply(node)
+
+
+def _foreseen(node: Node, id: str, wanted: Wanted) -> list[str]:
+    """Tell what making an environment would change, with the address and port that are free now."""
+    there = node.records.find(id)
+    with node.lock():
+        record = _chosen(node, id, wanted)
+    return [
+        *([f"remove {there.name}, which was left {there.stage}"] if there else []),
+        f"make {record.name} of image {record.image}, {format_size(record.limits.size)}, "
+        f"with address {record.address} and SSH port {record.ssh_port}",
+        *(f"lead {route.host} to its port {route.port}" for route in record.routes),
+        *(f"share {share.directory} as {share.project}" for share in record.shares),
+        f"start {record.name}",
+    ]
 
 
 def _role(role: str, led: Sequence[Route]) -> Role:
@@ -171,30 +201,38 @@ def allocated(node: Node, id: str, wanted: Wanted) -> Iterator[Record]:
 
 
 def _allocate(node: Node, id: str, wanted: Wanted) -> Record:
-    if wanted.limits.size > pool.volumes(node).space()[0]:
-        raise InvalidInput("the size is larger than the whole pool", mend="ask for less")
     with node.lock():
-        records = node.records.all()
-        for problem in node.records.damaged().values():
-            raise Conflict(f"nothing is made while it is unknown what is taken: {problem}")
-        routes.check_free(records, wanted.routes, id)
-        record = Record(
-            id=id,
-            platform=wanted.platform,
-            image=wanted.image,
-            address=addresses.free_address(node, records, wanted.address),
-            ssh_port=addresses.free_port(node, records, wanted.ssh_port),
-            slot=_free_slot(node, records),
-            limits=wanted.limits,
-            routes=wanted.routes,
-            pairs=wanted.pairs,
-            shares=wanted.shares,
-            role=wanted.role,
-            stage=Stage.CREATING,
-            made=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        )
+        record = _chosen(node, id, wanted)
         node.records.save(record)
     return record
+
+
+def _chosen(node: Node, id: str, wanted: Wanted) -> Record:
+    """Return the record of an environment that is to be made. Hold the node's lock.
+
+    Raises InvalidInput, and Conflict where something is taken.
+    """
+    if wanted.limits.size > pool.volumes(node).space()[0]:
+        raise InvalidInput("the size is larger than the whole pool", mend="ask for less")
+    for problem in node.records.damaged().values():
+        raise Conflict(f"nothing is made while it is unknown what is taken: {problem}")
+    others = [record for record in node.records.all() if record.id != id]
+    routes.check_free(others, wanted.routes, id)
+    return Record(
+        id=id,
+        platform=wanted.platform,
+        image=wanted.image,
+        address=addresses.free_address(node, others, wanted.address),
+        ssh_port=addresses.free_port(node, others, wanted.ssh_port),
+        slot=_free_slot(node, others),
+        limits=wanted.limits,
+        routes=wanted.routes,
+        pairs=wanted.pairs,
+        shares=wanted.shares,
+        role=wanted.role,
+        stage=Stage.CREATING,
+        made=datetime.now(UTC).isoformat(timespec="milliseconds"),
+    )
 
 
 def staged(settings: Settings, id: str) -> Path:
@@ -279,15 +317,20 @@ def remove(node: Node, record: Record) -> None:
         node.records.remove(record.id)  # the last: as long as it is there, all this is done again
 
 
-def destroy(node: Node, id: str) -> bool:
-    """Remove an environment with all its data; False when there is none. Raises CorpusError."""
+def destroy(node: Node, id: str, *, test: bool = False) -> list[str]:
+    """Remove an environment with all its data; return what changes: nothing when there is none.
+
+    Raises CorpusError.
+    """
     id = node.records.resolve(id) if len(id) < 36 else environment_id(id)
     with alone(node, id):
         record = node.records.find(id)
         if record is None:
-            return False
-        remove(node, record)
-    return True
+            return []
+        if not test:
+            remove(node, record)
+    led = [f"lead {route.host} nowhere" for route in record.routes]
+    return [*led, f"remove {record.name} with all its data"]
 
 
 def sweep(node: Node, id: str) -> None:

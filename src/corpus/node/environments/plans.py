@@ -16,11 +16,18 @@ def start(node: Node, id: str) -> list[str]:
     """Tell what ``start`` would change."""
     record = node.records.get(id)
     if record.stage is Stage.RESTORING:
-        return [f"end the restore of {record.name} that was left half-way", f"start {record.name}"]
+        return awake(node, record)
     lifecycle.ready(node, record.id)
+    return awake(node, record) + _wish(record, True)
+
+
+def awake(node: Node, record: Record) -> list[str]:
+    """Tell what is to be done for an environment that is made to run."""
+    if record.stage is Stage.RESTORING:
+        return [f"end the restore of {record.name} that was left half-way", f"start {record.name}"]
     found = state(node, record)[0]
     doing = {"STOPPED": [f"start {record.name}"], "FROZEN": [f"thaw {record.name}"]}
-    return doing.get(found, []) + _wish(record, True)
+    return doing.get(found, [])
 
 
 def stop(node: Node, id: str) -> list[str]:

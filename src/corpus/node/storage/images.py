@@ -59,22 +59,33 @@ def volume(node: Node, image: Image) -> Path:
     return node.settings.images / image.volume
 
 
-def import_image(node: Node, directory: Path) -> Image:
+def import_image(node: Node, directory: Path, *, test: bool = False) -> tuple[Image, list[str]]:
     """Bring an image (a directory with ``manifest.json`` and layers) into the pool.
 
     Layers that an earlier image shares are not unpacked again. Idempotent: an image that is
-    there already becomes the newest. Raises InvalidInput, NotFound.
+    there already becomes the newest. Returns it, and what changes. Raises InvalidInput, NotFound.
     """
     given = manifest.load(directory)
     with node.lock("images"):
         there = [image for image in listed(node) if image.digest == given.digest]
-        if there and volume(node, there[0]).exists():
-            where = there[0].volume
-        else:
+        whole = bool(there) and volume(node, there[0]).exists()
+        newest = [image for image in listed(node) if image.name == given.name][-1:]
+        if whole and newest == there:
+            return there[0], []
+        name = f"{given.name} ({given.digest[:12]})"
+        changes = [] if whole else [f"unpack the image {name}"]
+        changes.append(f"{name} is the newest of that name")
+        root = volume(node, there[0]) if whole else store.root_of(given, node.settings.images)
+        image = Image(given.name, given.digest, root.name, _next(node))
+        if test and not whole:
+            for layer in given.layers:
+                store.check(given, layer)
+        if test:
+            return image, changes
+        if not whole:
             shared = kinds.chosen(node).kind == "quota"
-            made = store.import_image(directory, node.settings.images, subvolumes=shared)
-            where = made.name
-        return _remember(node, Image(given.name, given.digest, where, _next(node)))
+            store.import_image(directory, node.settings.images, subvolumes=shared)
+        return _remember(node, image), changes
 
 
 def adopt(node: Node, name: str, digest: str, source: Path) -> Image:

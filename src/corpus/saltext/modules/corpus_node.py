@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from corpus.node import boot as _boot
+from corpus.node import foreseen
 from corpus.node.environments import listing, making
 from corpus.node.storage import images
-from corpus.saltext.node_calls import edge, node_of, pairs, words
+from corpus.saltext.node_calls import edge, node_of, pairs, planned, words
 
 __virtualname__ = "corpus_node"
 __func_alias__ = {"list_": "list"}
@@ -27,12 +28,13 @@ def __virtual__() -> str:
 
 
 @edge
-def prepare() -> dict[str, Any]:
+def prepare(test: bool = False) -> dict[str, Any]:
     """Make this machine a node: pool, bridge, firewall, proxy. May be called again.
 
     CLI Example: ``salt-call --local corpus_node.prepare``
     """
-    return _boot.prepare(node_of(__opts__))
+    node = node_of(__opts__)
+    return planned(foreseen.prepare(node)) if test else _boot.prepare(node)
 
 
 @edge
@@ -45,22 +47,23 @@ def facts() -> dict[str, Any]:
 
 
 @edge
-def boot() -> dict[str, str]:
+def boot(test: bool = False) -> dict[str, Any]:
     """Rebuild everything from the records and start what is wanted.
 
     CLI Example: ``salt-call --local corpus_node.boot``
     """
-    return _boot.boot(node_of(__opts__))
+    node = node_of(__opts__)
+    return planned(foreseen.boot(node)) if test else {**_boot.boot(node)}
 
 
 @edge
-def image_import(directory: str) -> dict[str, Any]:
+def image_import(directory: str, test: bool = False) -> dict[str, Any]:
     """Bring the image in ``directory`` (manifest and layers) into the pool.
 
     CLI Example: ``salt-call --local corpus_node.image_import /var/cache/corpus/images/x``
     """
-    image = images.import_image(node_of(__opts__), Path(directory))
-    return {**asdict(image), "id": image.id}
+    image, changes = images.import_image(node_of(__opts__), Path(directory), test=bool(test))
+    return planned(changes) if test else {**asdict(image), "id": image.id}
 
 
 @edge
@@ -89,6 +92,7 @@ def create(
     share: str | dict[str, Any] | None = None,
     role: str = "projects",
     wait: float = 10.0,
+    test: bool = False,
 ) -> dict[str, Any]:
     """Make and start an environment; with the ``id`` of one that is there, start that.
 
@@ -116,6 +120,7 @@ def create(
         share=pairs(share),
         role=role,
         wait=wait,
+        test=bool(test),
     )
 
 
@@ -138,9 +143,10 @@ def inspect(id: str) -> dict[str, Any]:
 
 
 @edge
-def destroy(id: str) -> bool:
+def destroy(id: str, test: bool = False) -> bool | dict[str, Any]:
     """Remove an environment with all its data; False when there is none.
 
     CLI Example: ``salt-call --local corpus_node.destroy ID``
     """
-    return making.destroy(node_of(__opts__), id)
+    changes = making.destroy(node_of(__opts__), id, test=bool(test))
+    return planned(changes) if test else bool(changes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from corpus.node import pairing
-from corpus.saltext.node_calls import edge, node_of
+from corpus.saltext.node_calls import edge, node_of, planned
 
 __virtualname__ = "corpus_node"
 __context__: dict[str, Any]
@@ -18,20 +18,21 @@ def __virtual__() -> str:
 
 
 @edge
-def pair(staging: str, prod: str, project: str) -> dict[str, Any]:
+def pair(staging: str, prod: str, project: str, test: bool = False) -> dict[str, Any]:
     """Let a prod environment fetch the releases of a project from a staging one.
 
     Both are of this node and run, and the project is initialised in both.
 
     CLI Example: ``salt-call --local corpus_node.pair STAGING PROD guestbook``
     """
-    return pairing.pair(node_of(__opts__), staging, prod, project)
+    return pairing.pair(node_of(__opts__), staging, prod, project, test=bool(test))
 
 
 @edge
-def unpair(staging: str, prod: str, project: str) -> bool:
+def unpair(staging: str, prod: str, project: str, test: bool = False) -> bool | dict[str, Any]:
     """Take back what ``pair`` did; False when there was nothing.
 
     CLI Example: ``salt-call --local corpus_node.unpair STAGING PROD guestbook``
     """
-    return pairing.unpair(node_of(__opts__), staging, prod, project)
+    changes = pairing.unpair(node_of(__opts__), staging, prod, project, test=bool(test))
+    return planned(changes) if test else bool(changes)

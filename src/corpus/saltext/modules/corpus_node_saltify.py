@@ -6,7 +6,7 @@ from typing import Any
 
 from corpus.node.saltify import making, removing
 from corpus.node.saltify.records import Machines
-from corpus.saltext.node_calls import edge, node_of, words
+from corpus.saltext.node_calls import edge, node_of, planned, words
 
 __virtualname__ = "corpus_node"
 __context__: dict[str, Any]
@@ -19,12 +19,15 @@ def __virtual__() -> str:
 
 
 @edge
-def saltify_key() -> str:
+def saltify_key(test: bool = False) -> str | dict[str, Any]:
     """Return the public key that this node reaches machines with; made at the first call.
 
     CLI Example: ``salt-call --local corpus_node.saltify_key``
     """
-    return making.own_key(node_of(__opts__))
+    node = node_of(__opts__)
+    if test:
+        return planned([] if Machines(node).key.exists() else ["make the key of the node"])
+    return making.own_key(node)
 
 
 @edge
