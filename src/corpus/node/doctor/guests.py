@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from corpus.model.errors import Conflict, CorpusError
 from corpus.model.finding import Finding, State
 from corpus.node.context import Node
 from corpus.node.doctor.looking import entries, is_id, of_nobody, unclaimed, whole
-from corpus.node.environments import controls, guest, leftovers, lifecycle, shares, sockets
+from corpus.node.environments import controls, guest, leftovers, lifecycle, making, shares, sockets
 from corpus.node.records import Record
 
 _STOPPED = "STOPPED"
@@ -67,11 +66,7 @@ def _forget(node: Node, path: Path) -> None:
         if _state(node, path.name) != _STOPPED:
             raise Conflict(f"the guest {path.name} runs")
         leftovers.clear(path.name)
-        for one in entries(path):
-            if one.name in ("config", "log"):
-                one.unlink(missing_ok=True)
-        with suppress(OSError):
-            path.rmdir()
+        making.unconfigure(path)
 
 
 def configuration(node: Node) -> Iterator[Finding]:

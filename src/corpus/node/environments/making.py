@@ -16,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from corpus.commands import lxc
+from corpus.hosts import files
 from corpus.model.errors import Conflict, CorpusError, InvalidInput
 from corpus.model.mode import Platform, parse_platform
 from corpus.model.names import environment_id
@@ -306,15 +307,21 @@ def remove(node: Node, record: Record) -> None:
     shares.withdraw(node, record)
     volumes.remove(guest.home(settings, record.id), record.group)
     volumes.delete(staged(settings, record.id))
-    for path in (settings.lxcpath / record.id / "config", settings.lxcpath / record.id / "log"):
-        path.unlink(missing_ok=True)
-    with suppress(OSError):
-        (settings.lxcpath / record.id).rmdir()
+    unconfigure(settings.lxcpath / record.id)
     with node.lock():
         pairing.forget(node, record)
         if not node.records.damaged():  # whose groups are not known
             volumes.prune({other.group for other in node.records.lasting()})
         node.records.remove(record.id)  # the last: as long as it is there, all this is done again
+
+
+def unconfigure(folder: Path) -> None:
+    """Remove the configuration of a guest that is stopped. Hold its lock."""
+    for path in (folder / "config", folder / "log"):
+        path.unlink(missing_ok=True)
+    files.sweep(folder)
+    with suppress(OSError):  # LXC may have left files of its own
+        folder.rmdir()
 
 
 def destroy(node: Node, id: str, *, test: bool = False) -> list[str]:
