@@ -114,7 +114,7 @@ def test_drift_is_told_and_mended(node: Host, made: dict[str, Any]) -> None:
     }  # fmt: skip
     assert expected <= unwell(node).keys()
     mended = unwell(node, mend=True)
-    assert expected <= mended.keys()
+    assert expected - {"firewall", "quota_groups"} <= mended.keys()  # mended by half_way
     for check, all_of_it in mended.items():
         assert check == "places" or all(one["mended"] for one in all_of_it), all_of_it
     left = unwell(node)
