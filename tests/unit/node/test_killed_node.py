@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import replace
@@ -177,9 +178,17 @@ OPERATIONS: dict[str, tuple[Callable[[Node], Any], Callable[[Node], Any]]] = {
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def scratch(tmp_path: Path) -> Iterator[Path]:
+    """A directory in memory, where there is one: it is filled and emptied at each step."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def folder(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(proxy, "answers", lambda port: True)
-    place = tmp_path / "it"
+    place = scratch / "it"
     node = machine(place)
     boot.prepare(node)
     making.create(node, id=STAGING, hosts=["one.example"], wait=0)
@@ -249,10 +258,10 @@ def unwell(node: Node, *, mend: bool = False) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_killed_at_each_step(folder: Path, tmp_path: Path, name: str) -> None:
+def test_killed_at_each_step(folder: Path, scratch: Path, name: str) -> None:
     before, operation = OPERATIONS[name]
     before(machine(folder))
-    start, cut = tmp_path / "start", tmp_path / "cut"
+    start, cut = scratch / "start", scratch / "cut"
     shutil.copytree(folder, start, symlinks=True)
     operation(machine(folder))
     wanted, tried = ended(machine(folder)), set()
