@@ -20,10 +20,16 @@ _PREPARED: tuple[Callable[[Node], Iterable[Finding]], ...] = (
 def prepare(node: Node) -> list[str]:
     """Tell what ``prepare`` would change. Raises Unsupported, Conflict as it."""
     starting.check_kernel(os.uname().release)
-    choice = kinds.chosen(node)
-    made = node.settings.images.is_dir()
-    pool = [] if made else [f"make the pool of kind {choice.kind}: {choice.why}"]
-    return pool + _said(node, _PREPARED)
+    choice, settings = kinds.chosen(node), node.settings
+    if settings.images.is_dir():
+        return _said(node, _PREPARED)
+    return [
+        f"make the pool of kind {choice.kind}: {choice.why}",
+        *_said(node, (records.user_ids,)),
+        f"make the bridge {settings.bridge} with {settings.gateway}/{settings.network.prefixlen}",
+        f"load the firewall, tables {settings.bridge}",
+        f"start the proxy at the ports {settings.http_port} and {settings.https_port}",
+    ]
 
 
 def boot(node: Node) -> list[str]:

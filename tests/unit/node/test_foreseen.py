@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,3 +120,12 @@ def test_prepare_and_boot_say_what_differs(node: Node) -> None:
     ]
     boot.boot(node)
     assert foreseen.boot(node) == []
+
+
+def test_a_machine_that_is_no_node_yet_is_told_all(node: Node) -> None:
+    shutil.rmtree(node.settings.prefix)
+    host_of(node).files.clear()
+    told = untouched(node, lambda: foreseen.prepare(node))
+    assert [line.split()[0] for line in told] == [
+        "make", "/etc/subuid:", "/etc/subgid:", "make", "load", "start",
+    ]  # fmt: skip
