@@ -10,8 +10,9 @@ import pytest
 from corpus.commands.cgroups import Layout
 from corpus.hosts.fake import Fake
 from corpus.model.errors import CommandFailed, Conflict, InvalidInput
+from corpus.node import boot
 from corpus.node.context import Node
-from corpus.node.environments import guest, lifecycle, making, traffic
+from corpus.node.environments import guest, lifecycle, making, snapshots, traffic
 from corpus.node.network import firewall
 from corpus.node.proxy import front, routes
 from unit.node import nodes
@@ -139,3 +140,60 @@ def test_a_restart_brings_it_what_has_changed(node: Node, host: Fake) -> None:
     host.calls.clear()
     traffic.restart(node, nodes.OTHER)
     assert "dnat ip to 10.88.0.11:443" in rules(node)
+
+
+def led(node: Node) -> bool:
+    """Whether the node's ports lead to the proxy environment."""
+    return "dnat ip to 10.88.0.11:443" in rules(node)
+
+
+def test_after_a_restore_it_is_the_front_with_what_is_routed_now(node: Node, host: Fake) -> None:
+    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
+    front.move(node, nodes.OTHER)
+    snapshots.take(node, nodes.OTHER, "first")
+    since = len(host.calls)
+    snapshots.restore(node, nodes.OTHER, "first")
+    calls = host.calls[since:]
+    names = [call.argv[0] for call in calls]
+    handed = [n for n, call in enumerate(calls) if call.argv == ("nft", "-f", "-")
+              and b"dnat ip to 10.88.0.11" not in (call.stdin or b"")]  # fmt: skip
+    assert handed[0] < names.index("lxc-stop")
+    assert any("reload-or-restart" in c.argv and c.argv[0] == "lxc-attach" for c in calls)
+    assert led(node)
+
+
+def test_at_boot_the_node_is_the_front_until_the_environment_runs(
+    tmp_path: Path, node: Node, host: Fake
+) -> None:
+    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
+    front.move(node, nodes.OTHER)
+    node, host = nodes.reload(tmp_path)
+    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
+    boot.prepare(node)
+    assert not led(node)
+    boot.boot(node)
+    assert led(node)
+    lifecycle.autostart(node, nodes.OTHER, on=False)
+    node, host = nodes.reload(tmp_path)
+    boot.boot(node)
+    assert not led(node)
+
+
+def test_a_front_that_is_frozen_for_an_instant_stays_the_front(node: Node, host: Fake) -> None:
+    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
+    front.move(node, nodes.OTHER)
+    lifecycle.freeze(node, nodes.OTHER)
+    routes.route(node, nodes.ID, routes.parse_route("b.example", 8000))
+    assert led(node)
+    since = len(host.calls)
+    lifecycle.thaw(node, nodes.OTHER)
+    given = [call for call in host.calls[since:] if call.argv[0] == "lxc-attach"]
+    assert any(b"b.example" in (call.stdin or b"") for call in given)
+
+
+def test_a_move_that_died_before_the_rules_ends_right_the_next_time(node: Node, host: Fake) -> None:
+    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
+    node.change(nodes.OTHER, lambda now: now.changed(front=True))
+    assert not led(node)
+    assert front.move(node, nodes.OTHER) == []
+    assert led(node)

@@ -19,7 +19,7 @@ from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInp
 from corpus.node.context import Node
 from corpus.node.environments import controls, guest, rootfs, shares, sockets
 from corpus.node.network import bridge, firewall
-from corpus.node.proxy import place, service
+from corpus.node.proxy import service
 from corpus.node.records import Record, Stage
 from corpus.node.storage import pool
 
@@ -101,8 +101,7 @@ def follow(node: Node, record: Record) -> None:
     """Have a front that was away take what has changed meanwhile, and be the front again."""
     if record.front:
         with node.lock():
-            place.wait(place.inside(node, record))
-            service.apply(node)
+            service.start_in(node, record)
             firewall.apply(node)
 
 
@@ -169,6 +168,7 @@ def thaw(node: Node, id: str) -> Record:
         record = runs(node, id)
         if state(node, record)[0] == "FROZEN":
             let_go(node, record)
+            _catch_up(node, record)
     return record
 
 
@@ -214,6 +214,14 @@ def still(node: Node, record: Record, *, wanted: bool = True) -> Iterator[None]:
         yield
     finally:
         let_go(node, record)
+        _catch_up(node, record)
+
+
+def _catch_up(node: Node, record: Record) -> None:
+    """Have a front take what changed while it was frozen; the next change tells what fails."""
+    if record.front:
+        with node.lock(), suppress(CorpusError):
+            service.apply(node)
 
 
 def autostart(node: Node, id: str, *, on: bool | None = None, order: int | None = None) -> Record:
@@ -259,9 +267,6 @@ def _want(node: Node, id: str, *, wanted: bool, timeout: int = 30) -> Record:
             bring_up(node, record)
             follow(node, record)
         else:
-            if record.front:
-                with node.lock():
-                    firewall.apply(node)
             halt(node, record, timeout)
     return node.records.get(id)
 
@@ -269,9 +274,12 @@ def _want(node: Node, id: str, *, wanted: bool, timeout: int = 30) -> Record:
 def halt(node: Node, record: Record, timeout: int = 30) -> None:
     """Stop a guest if it runs, cleanly within ``timeout`` seconds, else at once.
 
-    A frozen one would not hear that it is to end: it is thawed.
+    A frozen one would not hear that it is to end: it is thawed. Of a front the node takes over.
     """
     found = state(node, record)[0]
+    if record.front and found != "STOPPED":
+        with node.lock():
+            firewall.apply(node, leaving=record.id)
     if found == "FROZEN":
         let_go(node, record)
     if found != "STOPPED":

@@ -35,7 +35,7 @@ from corpus.node.environments import (
     sockets,
 )
 from corpus.node.environments import limits as bounds
-from corpus.node.environments.lifecycle import bring_up, let_go, state, wait_for_ssh
+from corpus.node.environments.lifecycle import bring_up, follow, let_go, state, wait_for_ssh
 from corpus.node.network import addresses, firewall
 from corpus.node.proxy import routes, service
 from corpus.node.records import Limits, Pair, Record, Role, Route, Share, Stage
@@ -110,6 +110,7 @@ def _complete(node: Node, there: Record) -> None:
     if there.stage is Stage.RESTORING:
         there = snapshots.finish(node, there)
     bring_up(node, there)
+    follow(node, there)
     with node.lock():
         firewall.apply(node)
         service.apply(node)

@@ -254,6 +254,7 @@ def finish(node: Node, record: Record, timeout: int = 30) -> Record:
     sweep(node, record)
     if record.wanted:
         lifecycle.bring_up(node, record)
+        lifecycle.follow(node, record)
     return record
 
 

@@ -11,6 +11,7 @@ from corpus.model.networks import collapse
 from corpus.node.context import Node
 from corpus.node.network.addresses import nameservers
 from corpus.node.network.doors import doors
+from corpus.node.proxy import place
 from corpus.node.records import INTERFACES, PROXIES, Record, Role
 from corpus.node.settings import ACME_PORT
 
@@ -19,10 +20,13 @@ _LINK_LOCAL = "169.254.0.0/16"
 _RESOLVE = 3  # seconds to look up the name of the mail relay
 
 
-def apply(node: Node) -> None:
-    """Replace the firewall by what the records say, in one transaction. Hold the node's lock."""
+def apply(node: Node, *, leaving: str | None = None) -> None:
+    """Replace the firewall by what the records say, in one transaction. Hold the node's lock.
+
+    ``leaving`` is the id of an environment that is about to stop: no front from here on.
+    """
     try:
-        node.host.run(nft.load(), stdin=ruleset(node))
+        node.host.run(nft.load(), stdin=ruleset(node, leaving=leaving))
     except CommandFailed as error:
         raise Unsupported(
             f"the firewall's rules do not load: {error}",
@@ -31,7 +35,7 @@ def apply(node: Node) -> None:
         ) from None
 
 
-def ruleset(node: Node) -> str:
+def ruleset(node: Node, *, leaving: str | None = None) -> str:
     """Return the tables by the records, without those that are on their way out."""
     settings, records = node.settings, node.records.lasting()
     open_doors = doors(records)
@@ -65,18 +69,25 @@ def ruleset(node: Node) -> str:
         reachable=collapse(settings.open_networks),
         connections=settings.connections,
     )
-    return nft.ruleset(rules) + nft_front.ruleset(_front(node, records))
+    return nft.ruleset(rules) + nft_front.ruleset(_front(node, records, leaving))
 
 
-def _front(node: Node, records: list[Record]) -> nft_front.FrontRules:
+def _front(node: Node, records: list[Record], leaving: str | None) -> nft_front.FrontRules:
     settings = node.settings
     proxies = [record for record in records if record.role is Role.PROXY]
     return nft_front.FrontRules(
         table=settings.bridge,
         gateway=str(settings.gateway),
         proxies=[nft_front.Proxy(record.interface, record.address) for record in proxies],
-        # One that is stopped is no front: the node's own takes over.
-        active=next((one.address for one in proxies if one.front and one.wanted), None),
+        # One that does not run is no front: the node's own takes over. A frozen one comes back.
+        active=next(
+            (
+                one.address
+                for one in proxies
+                if one.front and one.id != leaving and place.state(node, one) != "STOPPED"
+            ),
+            None,
+        ),
         ports=(settings.http_port, settings.https_port),
         routed=[(record.address, route.port) for record in records for route in record.routes],
         answers=ACME_PORT,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
-
 from corpus.model.errors import Conflict, InvalidInput
 from corpus.node.context import Node
 from corpus.node.network import firewall
@@ -11,8 +9,6 @@ from corpus.node.proxy import place, service
 from corpus.node.records import Record, Role, Stage
 
 NODE = "node"
-# Starts the proxy when the environment boots, from the files that it has.
-_WANTS = PurePath(f"/etc/systemd/system/multi-user.target.d/{place.SERVICE}.conf")
 
 
 def front(node: Node) -> str:
@@ -30,16 +26,16 @@ def move(node: Node, to: str, *, test: bool = False) -> list[str]:
     target = None if to == NODE else _proxy(node, to)
     now = front(node)
     if (target.id if target else NODE) == now:
+        if not test:
+            with node.lock():
+                firewall.apply(node)  # a former call may have died between records and rules
         return []
     changes = [f"the front moves from {_named(node, now)} to {target.name if target else NODE}"]
     if test:
         return changes
     with node.lock():
         if target:
-            there = place.inside(node, target)
-            place.wait(there)
-            there.host.put(_WANTS, f"[Unit]\nWants={place.SERVICE}\n".encode())
-            service.start_at(node, there)
+            service.start_in(node, target)
         records = node.records.all()
         # The old one first: killed in between, the front is on the node, where it always runs.
         for record in sorted(records, key=lambda one: one.front, reverse=True):

@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from corpus.commands import haproxy, lxc, systemctl
+from corpus.commands import haproxy, systemctl
+from corpus.hosts import guests
 from corpus.hosts.base import Host
 from corpus.hosts.container import Container
 from corpus.model.errors import CorpusError
@@ -53,9 +54,13 @@ def inside(node: Node, record: Record) -> Place:
 
 
 def runs(node: Node, record: Record) -> bool:
-    """Tell whether an environment runs."""
-    shown = node.host.run(lxc.info(node.settings.lxcpath, record.id), check=False)
-    return lxc.parse_info(shown.out)[0] == "RUNNING"
+    """Tell whether an environment runs, and is not frozen."""
+    return state(node, record) == "RUNNING"
+
+
+def state(node: Node, record: Record) -> str:
+    """Return an environment's state in LXC's words."""
+    return guests.state(node.host, node.settings.lxcpath, record.id)[0]
 
 
 def wait(place: Place) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from pathlib import PurePath
 
 from corpus.commands import haproxy
 from corpus.model.errors import CorpusError
@@ -22,13 +23,16 @@ from corpus.node.context import Node
 from corpus.node.network.doors import doors
 from corpus.node.proxy import live, maps, pages
 from corpus.node.proxy.config import config
-from corpus.node.proxy.place import SERVICE, Place, places
+from corpus.node.proxy.place import SERVICE, Place, inside, places, wait
+from corpus.node.records import Record
 
-__all__ = ["SERVICE", "apply", "differing", "mend", "start", "start_at"]
+__all__ = ["SERVICE", "apply", "differing", "mend", "start", "start_in"]
 
 _APPLIED = "applied.json"
 _CONFIG = "haproxy.cfg"
 _CERTIFICATES = "certificates/"
+# Starts the proxy when the environment boots, from the files that it has.
+_WANTS = PurePath(f"/etc/systemd/system/multi-user.target.d/{SERVICE}.conf")
 
 
 def apply(node: Node) -> None:
@@ -45,11 +49,21 @@ def apply(node: Node) -> None:
 
 def start(node: Node) -> None:
     """Write everything from the records and have the front run on the node. Hold its lock."""
-    start_at(node, places(node)[0])
+    _start_at(node, places(node)[0])
 
 
-def start_at(node: Node, place: Place) -> None:
-    """Write everything from the records and have the front run at ``place``."""
+def start_in(node: Node, record: Record) -> None:
+    """Have the front run in an environment, now and whenever that boots. Hold the node's lock.
+
+    Raises CorpusError.
+    """
+    place = inside(node, record)
+    wait(place)
+    place.host.put(_WANTS, f"[Unit]\nWants={SERVICE}\n".encode())
+    _start_at(node, place)
+
+
+def _start_at(node: Node, place: Place) -> None:
     wanted = _wanted(node, place)
     gone = _applied(place).keys() - wanted.keys()
     _note(place, dict.fromkeys(gone, ""))
@@ -70,7 +84,7 @@ def mend(node: Node) -> None:
     """Write everything anew where something differs. Hold the node's lock."""
     for place in places(node):
         if _differing(node, place):
-            start_at(node, place)
+            _start_at(node, place)
 
 
 def _differing(node: Node, place: Place) -> list[str]:
