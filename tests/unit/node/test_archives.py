@@ -15,10 +15,21 @@ from typing import Any
 
 import pytest
 
+from corpus.commands.cgroups import Layout
 from corpus.hosts.members import Unfit
-from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput
+from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput, Unsupported
 from corpus.node.context import Node
-from corpus.node.environments import archives, exporting, guest, importing, lifecycle, making
+from corpus.node.environments import (
+    archives,
+    controls,
+    exporting,
+    guest,
+    importing,
+    lifecycle,
+    making,
+)
+from corpus.node.network import ports
+from corpus.node.proxy import routes
 from corpus.node.records import Share, Stage
 from corpus.node.storage import copies, packing
 from corpus.node.storage.packing import Packed
@@ -209,6 +220,40 @@ def test_it_is_the_same_one_again(node: Node, file: Path) -> None:
     assert list((node.settings.pool / "import").iterdir()) == []
 
 
+def test_the_same_one_has_all_that_led_to_it(node: Node, file: Path) -> None:
+    new = routes.parse_route("a.example", 8000, 5, "redirect", 3600, proxy_protocol=True)
+    routes.route(node, nodes.ID, new)
+    routes.maintenance(node, nodes.ID, on=True)
+    ports.open_(node, nodes.ID, 5432, to=["192.0.2.0/24"])
+    ports.open_(node, nodes.ID, 53, protocol="udp")
+    file.unlink()
+    exporting.export(node, nodes.ID, file)
+    before = nodes.record_json(node, nodes.ID)
+    making.destroy(node, nodes.ID)
+    making.create(node, id=nodes.OTHER, address="10.88.0.99", ssh_port=22099, wait=0)
+    ports.open_(node, nodes.OTHER, 80, node_port=23000)
+    told = importing.changes(node, file)
+    assert "open udp port 23000 of the node, to its port 53 for 0.0.0.0/0" in told
+    assert "show its maintenance page" in told
+    importing.import_(node, file, wait=0)
+    after = nodes.record_json(node, nodes.ID)
+    assert [one["protocol"] for one in after.pop("openings")] == ["udp"]  # type: ignore[attr-defined]
+    del before["openings"]
+    assert {**before, "made": "", "slot": 1} == {**after, "made": ""}
+    assert nodes.front(node, "maintenance.map") == f"{nodes.ID} on\n"
+
+
+def test_limits_that_this_machine_cannot_hold_are_refused(
+    node: Node, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    making.destroy(node, nodes.ID)
+    limited = rewritten(file, lambda m: m["record"]["limits"].update(pids=100))
+    monkeypatch.setattr(controls, "layout", lambda: Layout(1, 1, 0))
+    for call in (importing.import_, importing.changes):
+        with pytest.raises(Unsupported, match="no control groups for pids"):
+            call(node, limited)
+
+
 def test_with_another_id_it_is_a_copy(node: Node, file: Path) -> None:
     made = importing.import_(node, file, id=nodes.OTHER, keys=[nodes.KEY], start=False)
     assert (made["id"], made["routes"], made["state"]) == (nodes.OTHER, [], "stopped")
@@ -316,6 +361,14 @@ def rewritten(file: Path, change: Callable[[dict[str, Any]], object]) -> Path:
         (lambda m: m["record"]["limits"].update(size=1), "too small"),
         (lambda m: m["record"]["limits"].update(cpu=[]), "damaged"),
         (lambda m: m["record"].update(order="first"), "not an order"),
+        (lambda m: m["record"].update(role="king"), "damaged"),
+        (lambda m: m["record"].update(role="proxy"), "no host name leads"),
+        (
+            lambda m: m["record"].update(
+                openings=[{"protocol": "tcp", "port": 1, "node_port": 1, "sources": ["x"]}]
+            ),
+            "not an IPv4 network",
+        ),
         (lambda m: m["parts"].pop(), "other parts"),
         (lambda m: m["parts"][0].update(digest="0" * 64), "not what the manifest says"),
         (lambda m: m["parts"][0].update(digest=None), "damaged"),

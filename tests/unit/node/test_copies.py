@@ -13,7 +13,7 @@ from corpus.model.mode import Platform
 from corpus.node import boot
 from corpus.node.context import Node
 from corpus.node.environments import cloning, guest, lifecycle, listing, making, renewing, snapshots
-from corpus.node.records import Pair, Share, Stage
+from corpus.node.records import Limits, Pair, Share, Stage
 from unit.node import nodes
 
 
@@ -352,3 +352,27 @@ def test_a_copy_need_not_run(node: Node) -> None:
 def _host(node: Node) -> Fake:
     assert isinstance(node.host, Fake)
     return node.host
+
+
+def test_a_copy_of_a_proxy_is_one_without_the_keys_of_the_sites(node: Node) -> None:
+    making.create(node, id=nodes.OTHER, role="proxy", wait=0)
+    root = guest.rootfs(node.settings, nodes.OTHER)
+    pem = root / "etc/corpus/proxy/certificates/a.example.pem"
+    wants = root / "etc/systemd/system/multi-user.target.d/corpus-proxy.service.conf"
+    for path in (pem, wants):
+        path.parent.mkdir(parents=True)
+        path.write_text("key")
+    made = cloning.clone(node, nodes.OTHER, wait=0)
+    assert (made["role"], made["front"]) == ("proxy", False)
+    copy = guest.rootfs(node.settings, made["id"])
+    assert (copy / "etc/corpus").exists()
+    assert not (copy / pem.relative_to(root)).exists()
+    assert not (copy / wants.relative_to(root)).exists()
+    with pytest.raises(InvalidInput, match="no host name leads to a proxy"):
+        cloning.changes(node, nodes.OTHER, hosts=["b.example"])
+
+
+def test_a_copy_may_be_without_a_limit_of_the_original(node: Node) -> None:
+    node.change(nodes.ID, lambda now: now.changed(limits=Limits(5 << 30, pids=100, cpu=0.5)))
+    made = cloning.clone(node, nodes.ID, pids="none", start=False)
+    assert (made["pids"], made["cpu"]) == (None, 0.5)

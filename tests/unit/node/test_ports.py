@@ -79,6 +79,7 @@ def test_each_protocol_has_its_own_ports(node: Node) -> None:
 @pytest.mark.parametrize(
     ("asked", "whom"),
     [(22001, "environment"), (22050, "SSH of environments to come"), (80, "the proxy"),
+     (443, "the proxy"), (8402, "answers to certificate authorities"),
      (5432, "postgres, which listens"), (7000, "environment")],
 )  # fmt: skip
 def test_a_port_that_is_taken_is_refused(node: Node, asked: int, whom: str) -> None:

@@ -15,7 +15,7 @@ from corpus.node.environments import limits as bounds
 from corpus.node.environments.making import Wanted
 from corpus.node.network import addresses
 from corpus.node.proxy import routes
-from corpus.node.records import Limits, Record
+from corpus.node.records import Record
 from corpus.node.storage import copies
 
 _BECOMES = {Platform.PROD: (Platform.STAGING,)}
@@ -32,7 +32,7 @@ def plan(
     size: str | int | None = None,
     memory: str | int | None = None,
     cpu: float | str | None = None,
-    pids: int | None = None,
+    pids: int | str | None = None,
     hosts: Sequence[str] = (),
     address: str | None = None,
     ssh_port: int | None = None,
@@ -53,9 +53,12 @@ def plan(
         addresses.free_address(node, records, address)
     if ssh_port is not None:
         addresses.free_port(node, records, ssh_port)
-    given = _limits(record.limits, size, memory, cpu, pids)
+    given = bounds.changed(
+        record.limits, size=size, memory=memory, cpu=cpu, pids=pids, size_limit=None
+    )
     kind = type_of_copy(record.platform, platform)
-    return record, Wanted(kind, record.image, given, address, ssh_port, led)
+    role = making.check_role(record.role, led)
+    return record, Wanted(kind, record.image, given, address, ssh_port, led, role=role)
 
 
 def changes(
@@ -81,22 +84,6 @@ def type_of_copy(original: Platform, asked: str | None) -> Platform:
             mend="a copy has the type of its original; of a prod one it may be staging",
         )
     return kind
-
-
-def _limits(
-    old: Limits,
-    size: str | int | None,
-    memory: str | int | None,
-    cpu: float | str | None,
-    pids: int | None,
-) -> Limits:
-    return bounds.parse(
-        old.size if size is None else size,
-        old.memory if memory is None else memory,
-        old.cpu if cpu is None else cpu,
-        old.pids if pids is None else pids,
-        old.size_limit,
-    )
 
 
 def clone(

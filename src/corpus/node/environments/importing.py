@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,15 +19,24 @@ from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInp
 from corpus.model.names import environment_id, project_name
 from corpus.model.size import format_size
 from corpus.node.context import Node
-from corpus.node.environments import archives, guest, lifecycle, listing, making, renewing, rootfs
+from corpus.node.environments import (
+    archives,
+    controls,
+    guest,
+    lifecycle,
+    listing,
+    making,
+    renewing,
+    rootfs,
+)
 from corpus.node.environments import limits as bounds
 from corpus.node.environments.archives import Archive, Part
 from corpus.node.environments.cloning import type_of_copy
 from corpus.node.environments.exporting import Say, progress
 from corpus.node.environments.making import Wanted
-from corpus.node.network import addresses
+from corpus.node.network import addresses, ports
 from corpus.node.proxy import routes
-from corpus.node.records import Limits, Pair, Record
+from corpus.node.records import Limits, Opening, Pair, Record
 from corpus.node.storage import copies, packing, pool
 from corpus.node.storage.volumes import ROOTFS, SRV
 
@@ -84,15 +94,27 @@ def _wanted(
             mend=f"import it with id={NEW}",
         )
     given = _limits(old.limits, size)
+    controls.check(given, controls.layout())
     led = routes.parse_routes(hosts or ())
     pairs: tuple[Pair, ...] = ()
+    openings: tuple[Opening, ...] = ()
     if chosen == own:
         if hosts is None:
-            led = tuple(routes.parse_route(r.host, r.port, r.hold) for r in old.routes)
+            led = tuple(routes.parse_route(*astuple(route)) for route in old.routes)
         pairs = _pairs(node, old)
+        openings = ports.free(node, node.records.all(), [_opening(one) for one in old.openings])
     routes.check_free(node.records.all(), led, chosen)
     lifecycle.check_autostart(old.autostart, old.order)
-    return chosen, Wanted(kind, archive.image[:12], given, *_places(node, old), led, pairs)
+    role = making.check_role(old.role, led)
+    maintained = chosen == own and old.maintenance is True
+    return chosen, Wanted(
+        kind, archive.image[:12], given, *_places(node, old), led, pairs,
+        openings=openings, role=role, maintenance=maintained,
+    )  # fmt: skip
+
+
+def _opening(old: Opening) -> Opening:
+    return ports.parse(old.port, old.protocol, old.sources, old.node_port)
 
 
 def _limits(old: Limits, size: str | int | None) -> Limits:
@@ -144,6 +166,12 @@ def changes(node: Node, file: str | Path, **given: Any) -> list[str]:
         f"make a {wanted.platform} environment {chosen} of {format_size(archive.size)} from {file}",
         *(f"lead {route.host} to it" for route in wanted.routes),
         *(f"pair it with {pair.staging} for {pair.project}" for pair in wanted.pairs),
+        *(
+            f"open {one.protocol} port {one.node_port} of the node, to its port {one.port} for "
+            f"{', '.join(one.sources)}"
+            for one in wanted.openings
+        ),
+        *(["show its maintenance page"] if wanted.maintenance else []),
     ]
 
 
@@ -160,10 +188,10 @@ def import_(
     """Make an environment from an exported file; return what ``inspect`` returns.
 
     ``given`` is what ``plan`` takes. Without ``id`` it is the same environment again, with its
-    keys, routes, and pairs with what is here; with another id it is a copy as ``clone`` makes
-    one. Address and port are the old ones where these are free. Refused, with nothing left, for
-    a file that is cut off, damaged or hostile, and where there is too little room. Raises
-    InvalidInput, Conflict, CorpusError, CommandFailed.
+    keys, role, routes, maintenance, and pairs with what is here; with another id it is a copy as
+    ``clone`` makes one. Address, port and opened ports are the old ones where these
+    are free. Refused, with nothing left, for a file that is cut off, damaged or hostile, and where
+    there is too little room. Raises InvalidInput, Conflict, CorpusError, CommandFailed.
     """
     public = rootfs.public_keys(keys)
     archive, chosen, _ = plan(node, file, **given)

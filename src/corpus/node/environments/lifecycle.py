@@ -36,6 +36,7 @@ def bring_up(node: Node, record: Record) -> None:
         if found == "FROZEN":
             let_go(node, record)
         return
+    controls.check(record.limits, controls.layout())  # it may have booted another kernel
     guest.shut(node.settings, record)
     configure(node, record)
     shares.offer(node, record)

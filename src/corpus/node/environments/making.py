@@ -36,9 +36,9 @@ from corpus.node.environments import (
 )
 from corpus.node.environments import limits as bounds
 from corpus.node.environments.lifecycle import bring_up, follow, let_go, state, wait_for_ssh
-from corpus.node.network import addresses, firewall
+from corpus.node.network import addresses, firewall, ports
 from corpus.node.proxy import routes, service
-from corpus.node.records import Limits, Pair, Record, Role, Route, Share, Stage
+from corpus.node.records import Limits, Opening, Pair, Record, Role, Route, Share, Stage
 from corpus.node.settings import Settings
 from corpus.node.storage import images, pool
 
@@ -81,7 +81,7 @@ def create(
     led = routes.parse_routes(hosts)
     public = rootfs.public_keys(keys)
     shared = shares.parse(node.settings, platform, share or {})
-    kind = _role(role, led)
+    kind = check_role(role, led)
     with alone(node, id):
         there = node.records.find(id)
         if there and not there.half_made:
@@ -131,7 +131,8 @@ def _foreseen(node: Node, id: str, wanted: Wanted) -> list[str]:
     ]
 
 
-def _role(role: str, led: Sequence[Route]) -> Role:
+def check_role(role: str, led: Sequence[Route]) -> Role:
+    """Return the role of an environment that host names are led to. Raises InvalidInput."""
     if role not in tuple(Role):
         raise InvalidInput(f"not a role: {role!r:.20}", mend=f"use {' or '.join(Role)}")
     if led and role == Role.PROXY:
@@ -175,7 +176,10 @@ def _same(
 
 @dataclass(frozen=True)
 class Wanted:
-    """What an environment that is to be made shall be; address and port None: the lowest free."""
+    """What an environment that is to be made shall be; address and port None: the lowest free.
+
+    Of the ``openings`` those are made whose port of the node nobody has.
+    """
 
     platform: Platform
     image: str
@@ -185,7 +189,9 @@ class Wanted:
     routes: tuple[Route, ...] = ()
     pairs: tuple[Pair, ...] = ()
     shares: tuple[Share, ...] = ()
+    openings: tuple[Opening, ...] = ()
     role: Role = Role.PROJECTS
+    maintenance: bool = False
 
 
 @contextmanager
@@ -231,7 +237,9 @@ def _chosen(node: Node, id: str, wanted: Wanted) -> Record:
         routes=wanted.routes,
         pairs=wanted.pairs,
         shares=wanted.shares,
+        openings=ports.free(node, others, wanted.openings),
         role=wanted.role,
+        maintenance=wanted.maintenance,
         stage=Stage.CREATING,
         made=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
@@ -273,7 +281,7 @@ def finish(
     if start:
         bring_up(node, record)
     ready = node.change(record.id, lambda now: now.changed(stage=Stage.READY, wanted=start))
-    if ready.routes or ready.pairs:
+    if ready.routes or ready.pairs or ready.maintenance:
         with node.lock():
             service.apply(node)
 

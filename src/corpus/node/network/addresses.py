@@ -10,6 +10,7 @@ from corpus.commands import ip
 from corpus.model.errors import Conflict, InvalidInput
 from corpus.node.context import Node
 from corpus.node.records import Record
+from corpus.node.settings import ACME_PORT
 
 _RESOLV = PurePath("/etc/resolv.conf")
 _FIRST_GUEST = 10  # the addresses below are kept for the node's own services
@@ -18,11 +19,15 @@ _FIRST_GUEST = 10  # the addresses below are kept for the node's own services
 def taken_ports(
     node: Node, records: Sequence[Record], protocol: str, *, named: bool
 ) -> dict[int, str]:
-    """Return who has each port of the node: SSH, opened ports, processes that listen.
+    """Return who has each port of the node: its proxy, SSH, opened ports, what listens.
 
-    Those by name only when ``named``, where it is told.
+    Processes by name only when ``named``, where it is told. The proxy's are taken also while it
+    does not run: rules that lead a port elsewhere come before who listens there.
     """
     taken: dict[int, str] = {}
+    if protocol == "tcp":
+        taken = dict.fromkeys((node.settings.http_port, node.settings.https_port), "the proxy")
+        taken[ACME_PORT] = "answers to certificate authorities"
     for record in records:
         if protocol == "tcp":
             taken[record.ssh_port] = f"environment {record.id}"

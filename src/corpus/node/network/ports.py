@@ -105,15 +105,35 @@ def _find(record: Record, asked: Opening) -> Opening | None:
     return next((one for one in record.openings if (one.protocol, one.port) == same), None)
 
 
+def free(node: Node, records: Sequence[Record], openings: Sequence[Opening]) -> tuple[Opening, ...]:
+    """Return those of an environment's to be whose port of the node nobody has."""
+    found: list[Opening] = []
+    taken = {
+        protocol: _taken(node, records, protocol, named=False)
+        for protocol in {opening.protocol for opening in openings}
+    }
+    for opening in openings:
+        if opening.node_port not in taken[opening.protocol]:
+            found.append(opening)
+            taken[opening.protocol][opening.node_port] = "it"
+    return tuple(found)
+
+
+def _taken(node: Node, records: Sequence[Record], protocol: str, *, named: bool) -> dict[int, str]:
+    """Return who has, or is to have, each port of the node."""
+    settings = node.settings
+    taken = taken_ports(node, records, protocol, named=named)
+    if protocol == "tcp":
+        own = range(settings.ssh_base, settings.ssh_base + settings.ssh_ports)
+        taken |= dict.fromkeys((p for p in own if p not in taken), "SSH of environments to come")
+    return taken
+
+
 def _node_port(node: Node, record: Record, asked: Opening, old: Opening | None) -> int:
     if old and asked.node_port in (0, old.node_port):
         return old.node_port
     settings, protocol = node.settings, asked.protocol
-    taken = taken_ports(node, node.records.all(), protocol, named=asked.node_port != 0)
-    if protocol == "tcp":
-        own = range(settings.ssh_base, settings.ssh_base + settings.ssh_ports)
-        taken |= dict.fromkeys((p for p in own if p not in taken), "SSH of environments to come")
-        taken.setdefault(settings.http_port, "the proxy")
+    taken = _taken(node, node.records.all(), protocol, named=asked.node_port != 0)
     if asked.node_port:
         if asked.node_port in taken:
             raise Conflict(

@@ -73,7 +73,7 @@ def clone(
     size: str | int | None = None,
     memory: str | int | None = None,
     cpu: float | str | None = None,
-    pids: int | None = None,
+    pids: int | str | None = None,
     hosts: str | list[str] | None = None,
     keys: str | list[str] | None = None,
     address: str | None = None,
