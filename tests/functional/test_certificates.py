@@ -260,3 +260,44 @@ def test_what_settings_lack_is_named(node: Node) -> None:
     without = Node(replace(node.settings, acme_email=""), node.host)
     with pytest.raises(InvalidInput, match="acme_email"):
         acme.obtain(without, "a.example")
+
+
+def test_one_that_the_front_refuses_leaves_everything_as_before(
+    node: Node, machine: Machine, authority: Authority
+) -> None:
+    by_hand = add(node, "a.example", authority.issue("a.example"))
+    machine.prepare_failure("haproxy", err="ee key too small")
+    with pytest.raises(CommandFailed, match="too small"):
+        add(node, "b.example", authority.issue("b.example"))
+    assert changes.listed(node) == [by_hand]
+    machine.prepare_failure("haproxy", err="ee key too small")
+    with pytest.raises(CommandFailed, match="too small"):
+        acme.obtain(node, "b.example")
+    assert changes.listed(node) == [by_hand]
+    assert "b.example" not in nodes.front(node, "certificates.list")
+
+
+def test_one_whose_removal_was_killed_can_be_added_again(node: Node, authority: Authority) -> None:
+    issued = authority.issue("a.example")
+    add(node, "a.example", issued)
+    source = store.find(node.settings, "a.example")
+    assert source is not None
+    store.pem_path(node.settings, source).unlink()  # killed there
+    assert add(node, "a.example", issued)["days_left"] is not None
+
+
+def test_one_for_the_nodes_own_name_that_was_brought_by_hand_stays(
+    node: Node, machine: Machine, authority: Authority
+) -> None:
+    by_hand = add(node, "n.example", authority.issue("n.example"))
+    assert acme.renew(node, test=True) == {"test": True, "changes": []}
+    assert acme.renew(node) == {}
+    assert changes.listed(node) == [by_hand]
+    assert machine.lego == []
+
+
+def test_the_nodes_own_name_may_be_written_in_capitals(node: Node, machine: Machine) -> None:
+    loud = Node(replace(node.settings, domain="N.Example"), node.host)
+    assert acme.renew(loud) == {"n.example": "renewed"}
+    assert acme.renew(loud) == {}
+    assert len(machine.lego) == 1

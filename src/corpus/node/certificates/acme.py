@@ -12,7 +12,7 @@ from typing import Any
 
 from corpus.commands import lego
 from corpus.model.errors import CorpusError, InvalidInput, NotFound
-from corpus.model.names import host_pattern
+from corpus.model.names import host_name, host_pattern
 from corpus.model.secret import Secret
 from corpus.node.certificates import changes, checking, store
 from corpus.node.certificates.store import Source
@@ -42,11 +42,13 @@ def obtain(node: Node, host: str, challenge: str = "http", *, test: bool = False
         said = f"a certificate for {name} is obtained ({challenge})"
         return {"test": True, "changes": [said] if wanted else []}
     with node.lock(changes.LOCK):
-        before = store.find(node.settings, name)
+        before, old = store.find(node.settings, name), store.pem(node.settings, source)
         try:
             _ensure(node, source, DAYS)
         except CorpusError:
-            _put_back(node, source, before)
+            with node.lock():
+                store.put_back(node.settings, source, before, old)
+                service.apply(node)
             raise
     return next(one for one in changes.listed(node) if one["host"] == name)
 
@@ -73,9 +75,13 @@ def renew(node: Node, days: int = DAYS, *, test: bool = False) -> dict[str, Any]
 
 
 def _all(node: Node) -> list[Source]:
-    """Return every certificate, with the node's own wildcard where its domain is set."""
-    found, domain = store.everything(node.settings), node.settings.domain
-    if domain and node.settings.acme_email:
+    """Return every certificate, with the node's own wildcard where its domain is set.
+
+    One for that name that was brought by hand stays: somebody wants it so.
+    """
+    found, settings = store.everything(node.settings), node.settings
+    domain = host_name(settings.domain) if settings.domain and settings.acme_email else ""
+    if domain and all(one.challenge for one in found if one.host == domain):
         own = Source(domain, (domain, f"*.{domain}"), "dns")
         found = [own, *(one for one in found if one.host != domain)]
     return found
@@ -92,8 +98,7 @@ def _ensure(node: Node, source: Source, days: int) -> None:
         return
     settings, folder = node.settings, node.settings.certificates / "_acme"
     with node.lock():
-        store.save(settings, source)
-        service.apply(node)  # challenges over HTTP are led to lego from here on
+        changes.put(node, source)  # challenges over HTTP are led to lego from here on
     pem = _obtained(node, source, folder)
     if pem is None or checking.days_left(node.host, pem.decode()) < days:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -111,8 +116,7 @@ def _ensure(node: Node, source: Source, days: int) -> None:
     if pem is None:
         raise CorpusError(f"lego left no certificate that holds for {source.host}", str(folder))
     with node.lock():
-        store.save(settings, source, pem)
-        service.apply(node)
+        changes.put(node, source, pem)
 
 
 def _obtained(node: Node, source: Source, folder: Path) -> bytes | None:
@@ -124,15 +128,6 @@ def _obtained(node: Node, source: Source, folder: Path) -> bytes | None:
     except (OSError, InvalidInput):
         return None
     return pems[0]
-
-
-def _put_back(node: Node, source: Source, before: Source | None) -> None:
-    with node.lock():
-        if before is None:
-            store.remove(node.settings, source)
-        else:
-            store.save(node.settings, before)
-        service.apply(node)
 
 
 def _environment(settings: Settings, challenge: str) -> dict[str, str]:

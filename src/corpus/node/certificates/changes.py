@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from corpus.commands import openssl
-from corpus.model.errors import InvalidInput, NotFound
+from corpus.model.errors import CorpusError, InvalidInput, NotFound
 from corpus.model.names import host_pattern
 from corpus.node.certificates import checking, store
 from corpus.node.certificates.store import Source
@@ -29,15 +30,30 @@ def add(node: Node, host: str, certificate: str, key: str, *, test: bool = False
     found = checking.read(node.host, openssl.blocks(pem.decode(), "CERTIFICATE")[0])
     source = Source(name, found.names)
     with node.lock(LOCK), node.lock():
-        path = store.pem_path(node.settings, source)
-        same = store.find(node.settings, name) == source and path.read_bytes() == pem
+        same = store.find(node.settings, name) == source and store.pem(node.settings, source) == pem
         if test:
             said = [] if same else [f"{name} is served with a certificate brought by hand"]
             return {"test": True, "changes": said}
-        if not same:
-            store.save(node.settings, source, pem)
-        service.apply(node)
+        put(node, source, None if same else pem)
     return _describe(node, source)
+
+
+def put(node: Node, source: Source, pem: bytes | None = None) -> None:
+    """Save a certificate, or its record alone, and have the front follow; or leave all as before.
+
+    One that the front refuses must not stay: with it the front would refuse every other change.
+    Hold the node's lock. Raises CorpusError.
+    """
+    settings = node.settings
+    before, old = store.find(settings, source.host), store.pem(settings, source)
+    store.save(settings, source, pem)
+    try:
+        service.apply(node)
+    except CorpusError:
+        store.put_back(settings, source, before, old)
+        with suppress(CorpusError):
+            service.apply(node)
+        raise
 
 
 def remove(node: Node, host: str, *, test: bool = False) -> bool | dict[str, Any]:
@@ -60,8 +76,8 @@ def listed(node: Node) -> list[dict[str, Any]]:
 
 def days_left(node: Node, source: Source) -> float | None:
     """Return for how many days a certificate is valid; None when it is not there yet."""
-    path = store.pem_path(node.settings, source)
-    return checking.days_left(node.host, path.read_text()) if path.exists() else None
+    pem = store.pem(node.settings, source)
+    return None if pem is None else checking.days_left(node.host, pem.decode())
 
 
 def _describe(node: Node, source: Source) -> dict[str, Any]:
@@ -77,10 +93,10 @@ def _describe(node: Node, source: Source) -> dict[str, Any]:
 
 
 def _read(node: Node, source: Source) -> openssl.Certificate | None:
-    path = store.pem_path(node.settings, source)
-    if not path.exists():
+    pem = store.pem(node.settings, source)
+    if pem is None:
         return None
-    return checking.read(node.host, openssl.blocks(path.read_text(), "CERTIFICATE")[0])
+    return checking.read(node.host, openssl.blocks(pem.decode(), "CERTIFICATE")[0])
 
 
 def _text(given: str) -> str:

@@ -77,6 +77,14 @@ def pem_path(settings: Settings, source: Source) -> Path:
     return settings.certificates / source.name / _PEM
 
 
+def pem(settings: Settings, source: Source) -> bytes | None:
+    """Return a certificate with chain and key; None while it is not there."""
+    try:
+        return pem_path(settings, source).read_bytes()
+    except FileNotFoundError:
+        return None
+
+
 def save(settings: Settings, source: Source, pem: bytes | None = None) -> None:
     """Write a certificate's record, and the certificate where there is one."""
     text = json.dumps(asdict(source), indent=2) + "\n"
@@ -85,6 +93,16 @@ def save(settings: Settings, source: Source, pem: bytes | None = None) -> None:
     if pem is not None:
         write_atomic(folder / _PEM, pem, 0o600)
     write_atomic(folder / _SOURCE, text.encode(), 0o600)
+
+
+def put_back(settings: Settings, source: Source, before: Source | None, pem: bytes | None) -> None:
+    """Undo what was saved of ``source``: before there was this record, or None, and this PEM."""
+    if before is None:
+        remove(settings, source)
+        return
+    save(settings, before, pem)
+    if pem is None:
+        pem_path(settings, before).unlink(missing_ok=True)
 
 
 def remove(settings: Settings, source: Source) -> None:
