@@ -203,6 +203,7 @@ def _filters(rules: Rules) -> str:
         iifname {bridge} {many}
         {passed}
         iifname {bridge} {named}
+        iifname {bridge} oifname "{rules.proxies}*" ct status dnat accept
         iifname {bridge} ip daddr @reachable4 accept
         iifname {bridge} ip daddr @closed4 drop
         iifname {bridge} accept

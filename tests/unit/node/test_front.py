@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,14 @@ def test_it_reaches_what_is_routed_and_nothing_else(node: Node) -> None:
     assert "dnat ip to" not in cage
     allowed = cage.index("iifname @ours ip daddr . tcp dport @routed4 accept")
     assert allowed < cage.index("iifname @ours drop")
+
+
+def test_closed_networks_that_it_lies_in_keep_no_environment_from_it(node: Node) -> None:
+    closed = Node(replace(node.settings, closed_networks=("10.0.0.0/8",)), node.host)
+    firewall.apply(closed)
+    text = rules(node)
+    led = text.index('iifname corpus0 oifname "cpxy*" ct status dnat accept')
+    assert led < text.index("@closed4 drop")
 
 
 def test_without_a_proxy_there_is_no_table_of_it(node: Node) -> None:

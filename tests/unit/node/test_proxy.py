@@ -245,6 +245,14 @@ def test_a_bare_off_of_the_command_line_is_meant() -> None:
     assert routes.parse_route("a.example", https=False).https == "off"
 
 
+def test_what_is_no_host_name_leads_nowhere_by_a_wildcard(node: Node) -> None:
+    service.apply(node)
+    lines = _text(node, "haproxy.cfg").splitlines()
+    refused = [n for n, line in enumerate(lines) if "status 404" in line and "-m reg" in line]
+    assert lines[refused[0]].endswith("if { var(txn.host) -m reg [^a-z0-9._-] }")
+    assert refused[0] < min(n for n, line in enumerate(lines) if ".map)" in line)
+
+
 def test_nothing_that_a_client_says_of_itself_passes(node: Node) -> None:
     pattern = re.compile(_FORGED)
     for name in ("x-forwarded-for", "x-forwarded-server", "x_forwarded_for", "forwarded",

@@ -27,6 +27,9 @@ _SUITES = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_S
 # Also as they would read in CGI and WSGI, which do not tell "-" from "_".
 _FORGED = "^(x[-_]forwarded[-_].*|forwarded|x[-_]real[-_]ip|proxy)$"
 
+# A wildcard would let it pass, into a redirect to elsewhere: evil.example/.example.org.
+_NO_HOST = "[^a-z0-9._-]"
+
 
 @dataclass(frozen=True)
 class Backend:
@@ -136,6 +139,7 @@ frontend web
     http-request set-header X-Forwarded-Port %[dst_port]
     http-request set-header X-Forwarded-Host %[req.hdr(host)]
     http-request set-var(txn.host) req.hdr(host),field(1,:),rtrim(.),lower
+    {unknown} if {{ var(txn.host) -m reg {_NO_HOST} }}
     http-request set-var(txn.to) var(txn.host),map_str({folder}/challenges.map) \
 if !{{ ssl_fc }} {{ path_beg /.well-known/acme-challenge/ }}
     http-request set-var(txn.to) var(txn.host),map_str({folder}/hosts.map) {missing}
