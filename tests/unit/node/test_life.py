@@ -223,3 +223,13 @@ def test_new_connections_are_dropped_before_a_routed_one_stops(node: Node) -> No
     lifecycle.stop(node, nodes.ID)
     traffic.restart(node, nodes.ID)
     assert len(nodes.ran(_host(node), "nsenter")) == 1
+
+
+def test_one_that_cannot_be_stopped_is_reached_as_before(node: Node) -> None:
+    node.change(nodes.ID, lambda now: now.changed(routes=(Route("a.example", 8000),)))
+    _host(node).prepare_failure("lxc-stop", err="no")
+    with pytest.raises(CommandFailed):
+        traffic.restart(node, nodes.ID)
+    told = [call.stdin or b"" for call in _host(node).calls if call.argv[0] == "nsenter"]
+    assert b"delete element inet corpus held { 8000 }" not in told[0]
+    assert b"delete element inet corpus held { 8000 }" in told[1]

@@ -234,8 +234,7 @@ def finish(node: Node, record: Record, timeout: int = 30) -> Record:
     home, place = guest.home(node.settings, record.id), folder(node.settings, record.id)
     _, ready = _ways(node, record.id)
     before = place / ".before"
-    traffic.hold(node, record)
-    lifecycle.halt(node, record, timeout)
+    traffic.stop(node, record, timeout)
     if any((ready / part).exists() for part in copies.PARTS) and not (before / _FACTS).exists():
         before.mkdir(mode=0o700, exist_ok=True)
         _describe(before, record, frozen=True)  # it is stopped

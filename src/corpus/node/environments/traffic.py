@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from corpus.commands import holding
+from corpus.model.errors import CommandFailed
 from corpus.node.context import Node
 from corpus.node.environments import lifecycle
 from corpus.node.records import Record
@@ -20,22 +21,26 @@ from corpus.node.records import Record
 _PATIENCE = 5.0  # seconds for what is under way to end
 
 
-def hold(node: Node, record: Record, patience: float = _PATIENCE) -> None:
-    """Let no new connection to the routed ports in, and wait for the others to end.
+def stop(node: Node, record: Record, timeout: int, patience: float = _PATIENCE) -> None:
+    """Stop an environment once the requests to its routed ports have ended; new ones wait.
 
-    For an environment that is about to be stopped; nothing happens to one that does not run.
-    What lasts longer than ``patience`` seconds is cut off by the stop.
+    What lasts longer than ``patience`` seconds is cut off. Where it cannot be stopped, it is
+    reached as before. Raises CommandFailed.
     """
     ports = sorted({route.port for route in record.routes})
     status, pid = lifecycle.state(node, record)
     if not ports or status != "RUNNING" or pid is None:
+        lifecycle.halt(node, record, timeout)
         return
-    # One whose root has made that impossible is stopped all the same.
-    argv = holding.within(pid, holding.apply())
-    node.host.run(argv, stdin=holding.hold(ports), check=False, timeout=10)
-    deadline = time.monotonic() + patience
-    while _open(pid, ports) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    _tell(node, pid, holding.hold(ports))
+    try:
+        deadline = time.monotonic() + patience
+        while _open(pid, ports) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        lifecycle.halt(node, record, timeout)
+    except BaseException:
+        _tell(node, pid, holding.admit(ports))
+        raise
 
 
 def restart(node: Node, id: str, timeout: int = 30) -> Record:
@@ -44,11 +49,17 @@ def restart(node: Node, id: str, timeout: int = 30) -> Record:
     with node.lock(id):
         lifecycle.ready(node, id)
         record = node.change(id, lambda now: now.changed(wanted=True))
-        hold(node, record)
-        lifecycle.halt(node, record, timeout)
+        stop(node, record, timeout)
         lifecycle.bring_up(node, record)
         lifecycle.follow(node, record)
     return record
+
+
+def _tell(node: Node, pid: int, rules: str) -> None:
+    # One whose root has made that impossible is stopped all the same.
+    argv = holding.within(pid, holding.apply())
+    with suppress(CommandFailed):
+        node.host.run(argv, stdin=rules, check=False, timeout=10)
 
 
 def _open(pid: int, ports: list[int]) -> int:
