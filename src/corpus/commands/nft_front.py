@@ -69,6 +69,8 @@ def ruleset(rules: FrontRules) -> str:
     chain early {{
         type filter hook prerouting priority raw; policy accept;
         iifname @ours meta nfproto != ipv4 drop
+        iifname @ours ip option lsrr exists drop
+        iifname @ours ip option ssrr exists drop
         iifname @ours iifname . ip saddr != @senders drop
     }}
     chain prerouting {{

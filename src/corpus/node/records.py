@@ -240,7 +240,11 @@ class Records:
         return record
 
     def resolve(self, id: str) -> str:
-        """Return the full id for its first eight digits or more."""
+        """Return the full id for its first eight digits or more.
+
+        Of decimal ones Salt's command line makes a number.
+        """
+        id = str(id)
         if len(id) < 36 and len(id) >= 8:
             found = [r.id for r in self.all() if r.id.startswith(id) or r.name == id]
             if len(found) > 1:

@@ -270,3 +270,10 @@ def test_limits_that_all_would_share_are_raised_where_that_is_allowed(node: Node
     _host(node).prepare_failure("true", err="Operation not permitted")
     making.create(node, id=nodes.OTHER, wait=0)
     assert nodes.ran(_host(node), "lxc-start")[1][0] == "lxc-start"
+
+
+def test_eight_decimal_digits_of_an_id_may_arrive_as_a_number(tmp_path: Path) -> None:
+    node, _ = nodes.make(tmp_path)
+    making.create(node, id=nodes.ID, wait=0)
+    assert node.records.resolve(11111111) == nodes.ID  # type: ignore[arg-type]
+    assert making.destroy(node, 11111111) != []  # type: ignore[arg-type]

@@ -75,6 +75,7 @@ def test_it_reaches_what_is_routed_and_nothing_else(node: Node) -> None:
     assert "elements = { 10.88.0.10 . 80, 10.88.0.10 . 8000 }" in cage
     assert 'elements = { "cpxy99999999222" . 10.88.0.11 }' in cage
     assert "dnat ip to" not in cage
+    assert "iifname @ours ip option lsrr exists drop" in cage
     allowed = cage.index("iifname @ours ip daddr . tcp dport @routed4 accept")
     assert allowed < cage.index("iifname @ours drop")
 

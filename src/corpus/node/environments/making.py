@@ -338,7 +338,7 @@ def destroy(node: Node, id: str, *, test: bool = False) -> list[str]:
 
     Raises CorpusError.
     """
-    id = node.records.resolve(id) if len(id) < 36 else environment_id(id)
+    id = node.records.resolve(id) if len(str(id)) < 36 else environment_id(id)
     with alone(node, id):
         record = node.records.find(id)
         if record is None:
