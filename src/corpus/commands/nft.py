@@ -64,21 +64,10 @@ def load() -> list[str]:
     return ["nft", "-f", "-"]
 
 
-def show(table: str) -> list[str]:
-    """Return the command that prints the node's table."""
-    return ["nft", "list", "table", "inet", table]
-
-
-def remove(table: str) -> str:
-    """Return the input of ``load`` that removes the tables."""
-    return _fresh("inet", table, remove_only=True) + _fresh("bridge", table, remove_only=True)
-
-
-def _fresh(family: str, table: str, *, remove_only: bool = False) -> str:
-    # "add" first, so that "delete" finds it: both lie in one transaction.
-    return f"add table {family} {table}\ndelete table {family} {table}\n" + (
-        "" if remove_only else f"add table {family} {table}\n"
-    )
+def _fresh(family: str, table: str) -> str:
+    # "add" first, so that "delete" finds it: all lie in one transaction.
+    name = f"{family} {table}"
+    return f"add table {name}\ndelete table {name}\nadd table {name}\n"
 
 
 def _elements(values: Sequence[str]) -> str:

@@ -28,6 +28,13 @@ def prepare(node: Node) -> dict[str, Any]:
 
     Raises Unsupported, which names what is missing and what to do without it.
     """
+    _prepare_ground(node)
+    _prepare_front(node)
+    return facts(node)
+
+
+def _prepare_ground(node: Node) -> None:
+    """Have ready what no environment starts without."""
     check_kernel(os.uname().release)
     settings = node.settings
     for folder in (settings.prefix, settings.records, settings.lxcpath, settings.locks):
@@ -40,10 +47,13 @@ def prepare(node: Node) -> dict[str, Any]:
         bridge.prepare(node)
         lifecycle.prepare(node)
         firewall.apply(node)
+
+
+def _prepare_front(node: Node) -> None:
+    with node.lock():
         store.prepare(node)
         service.start(node)
         service.apply(node)  # where the front was moved to, too
-    return facts(node)
 
 
 def check_kernel(release: str) -> None:
@@ -85,12 +95,17 @@ def boot(node: Node) -> dict[str, str]:
     """Rebuild everything from the records; return what became of each environment.
 
     Those of a lower order are started first, those of the same one together, a few at a time.
-    One that does not start does not keep the others from starting.
+    One that does not start does not keep the others from starting, nor does the front, which is
+    told of by that name when it fails.
     """
-    prepare(node)
+    _prepare_ground(node)
     with node.lock():  # within which all records are written
         sweep(node.settings.records)
     outcome = {id: f"failed: {problem}" for id, problem in node.records.damaged().items()}
+    try:
+        _prepare_front(node)
+    except (CorpusError, OSError) as error:
+        outcome["front"] = f"failed: {error}"
     records = sorted(node.records.all(), key=lambda record: record.order)  # else the oldest first
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as workers:
         for _, equals in groupby(records, key=lambda record: record.order):

@@ -165,3 +165,17 @@ def test_boot_removes_what_was_left_of_a_record_that_was_being_written(tmp_path:
     left.write_text("{")
     boot.boot(node)
     assert [path.name for path in node.settings.records.iterdir()] == [f"{nodes.ID}.json"]
+
+
+def test_a_front_that_fails_keeps_no_environment_from_starting(tmp_path: Path) -> None:
+    node, _ = nodes.make(tmp_path)
+    making.create(node, id=nodes.ID, wait=0)
+    node, host = nodes.reload(tmp_path)
+    host.prepare_failure("haproxy", err="cannot bind")
+    outcome = boot.boot(node)
+    assert outcome[nodes.ID] == "started"
+    assert outcome["front"].startswith("failed")
+    assert "cannot bind" in outcome["front"]
+    host.prepare_failure("haproxy", err="cannot bind")
+    with pytest.raises(CommandFailed, match="cannot bind"):
+        boot.prepare(node)
