@@ -340,9 +340,14 @@ def destroy(node: Node, id: str, *, test: bool = False) -> list[str]:
     return [*led, f"remove {record.name} with all its data"]
 
 
-def sweep(node: Node, id: str) -> None:
-    """Remove an environment that a crash left half-way; one that is whole stays."""
+def sweep(node: Node, id: str) -> Stage | None:
+    """Remove what a crash left of an environment; return which stage, None for one that is whole.
+
+    One that is being made at this moment is waited for, and stays.
+    """
     with alone(node, id):
         record = node.records.find(id)
-        if record and record.half_made:
-            remove(node, record)
+        if record is None or not record.half_made:
+            return None
+        remove(node, record)
+    return record.stage
