@@ -19,7 +19,7 @@ from corpus.hosts.members import Unfit
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput
 from corpus.node.context import Node
 from corpus.node.environments import archives, exporting, guest, importing, lifecycle, making
-from corpus.node.records import Share, Stage
+from corpus.node.records import Role, Route, Share, Stage
 from corpus.node.storage import copies, packing
 from corpus.node.storage.packing import Packed
 from unit.node import nodes
@@ -195,6 +195,8 @@ def test_it_must_hold_as_much_as_it_says(tmp_path: Path) -> None:
 
 def test_it_is_the_same_one_again(node: Node, file: Path) -> None:
     lifecycle.autostart(node, nodes.ID, order=7)
+    strict = Route("a.example", 8080, 5, "redirect", 3600, proxy_protocol=True)
+    node.change(nodes.ID, lambda now: now.changed(routes=(strict,), maintenance=True))
     file.unlink()
     exporting.export(node, nodes.ID, file)
     before = nodes.record_json(node, nodes.ID)
@@ -216,6 +218,25 @@ def test_with_another_id_it_is_a_copy(node: Node, file: Path) -> None:
     assert not (root / "etc/corpus/release_key").exists()
     assert json.loads((root / "etc/corpus/environment.json").read_text())["id"] == nodes.OTHER
     assert importing.import_(node, file, id="new", wait=0)["id"] not in (nodes.ID, nodes.OTHER)
+
+
+def test_a_proxy_stays_a_proxy(node: Node, tmp_path: Path) -> None:
+    making.create(node, id=nodes.OTHER, role="proxy", wait=0)
+    file = tmp_path / "proxy.tar"
+    exporting.export(node, nodes.OTHER, file)
+    made = importing.import_(node, file, id="new", wait=0)
+    assert node.records.get(made["id"]).role is Role.PROXY
+    making.destroy(node, nodes.OTHER)
+    importing.import_(node, file, wait=0)
+    assert node.records.get(nodes.OTHER).role is Role.PROXY
+    with pytest.raises(InvalidInput, match="no host name leads to a proxy"):
+        importing.plan(node, file, id="new", hosts=["b.example"])
+
+
+def test_what_a_record_leaves_unsaid_is_as_in_a_new_one(node: Node, file: Path) -> None:
+    bad = rewritten(file, lambda told: told["record"].update(order=None, autostart=None))
+    made = importing.import_(node, bad, id=nodes.OTHER, wait=0)
+    assert (made["order"], made["autostart"]) == (0, True)
 
 
 def test_the_file_is_private_and_nothing_else_is_left(node: Node, file: Path) -> None:

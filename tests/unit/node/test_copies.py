@@ -13,7 +13,7 @@ from corpus.model.mode import Platform
 from corpus.node import boot
 from corpus.node.context import Node
 from corpus.node.environments import cloning, guest, lifecycle, listing, making, renewing, snapshots
-from corpus.node.records import Pair, Share, Stage
+from corpus.node.records import Pair, Role, Share, Stage
 from unit.node import nodes
 
 
@@ -255,6 +255,15 @@ def test_a_copy_has_all_but_what_speaks_for_the_original(node: Node) -> None:
     assert [path.name for path in state.iterdir()] == ["ledger.jsonl"]
     for path in renewing.SECRETS:  # the original is as it was
         assert (guest.rootfs(node.settings, nodes.ID) / path / "secret").exists()
+
+
+def test_a_copy_of_a_proxy_is_a_proxy(node: Node) -> None:
+    node.change(nodes.ID, lambda now: now.changed(role=Role.PROXY, routes=(), front=True))
+    with pytest.raises(InvalidInput, match="no host name leads to a proxy"):
+        cloning.clone(node, nodes.ID, hosts=["b.example"], wait=0)
+    cloning.clone(node, nodes.ID, new=nodes.OTHER, wait=0)
+    copy = node.records.get(nodes.OTHER)
+    assert (copy.role, copy.front) == (Role.PROXY, False)
 
 
 def test_a_hostile_tree_leads_nowhere(node: Node, tmp_path: Path) -> None:

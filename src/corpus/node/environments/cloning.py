@@ -55,7 +55,8 @@ def plan(
         addresses.free_port(node, records, ssh_port)
     given = _limits(record.limits, size, memory, cpu, pids)
     kind = type_of_copy(record.platform, platform)
-    return record, Wanted(kind, record.image, given, address, ssh_port, led)
+    role = making.check_role(record.role, led)
+    return record, Wanted(kind, record.image, given, address, ssh_port, led, role=role)
 
 
 def changes(

@@ -88,11 +88,13 @@ def _wanted(
     pairs: tuple[Pair, ...] = ()
     if chosen == own:
         if hosts is None:
-            led = tuple(routes.parse_route(r.host, r.port, r.hold) for r in old.routes)
+            led = tuple(routes.parse_route(**vars(route)) for route in old.routes)
         pairs = _pairs(node, old)
     routes.check_free(node.records.all(), led, chosen)
     lifecycle.check_autostart(old.autostart, old.order)
-    return chosen, Wanted(kind, archive.image[:12], given, *_places(node, old), led, pairs)
+    role, (address, port) = making.check_role(old.role, led), _places(node, old)
+    image = archive.image[:12]
+    return chosen, Wanted(kind, image, given, address, port, led, pairs, role=role)
 
 
 def _limits(old: Limits, size: str | int | None) -> Limits:
@@ -185,12 +187,18 @@ def import_(
                 raise CorpusError(
                     f"the environment cannot be unpacked: {error.strerror or error}", str(file)
                 ) from None
-            old = archive.record
-            node.change(chosen, lambda now: now.changed(autostart=old.autostart, order=old.order))
+            lasting = _lasting(archive.record, chosen)
+            node.change(chosen, lambda now: now.changed(**lasting))
             making.finish(node, record, start=start)
     if start and wait:
         lifecycle.wait_for_ssh(node, chosen, wait)
     return listing.inspect(node, chosen)
+
+
+def _lasting(old: Record, chosen: str) -> dict[str, bool | int]:
+    """Return what else of the record is kept. One that rested for maintenance does so again."""
+    found = lifecycle.check_autostart(old.autostart, old.order)
+    return {**found, "maintenance": old.maintenance is True and chosen == old.id}
 
 
 def _fill(node: Node, archive: Archive, record: Record, say: Say) -> None:

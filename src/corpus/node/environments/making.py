@@ -81,7 +81,7 @@ def create(
     led = routes.parse_routes(hosts)
     public = rootfs.public_keys(keys)
     shared = shares.parse(node.settings, platform, share or {})
-    kind = _role(role, led)
+    kind = check_role(role, led)
     with alone(node, id):
         there = node.records.find(id)
         if there and not there.half_made:
@@ -130,7 +130,8 @@ def _foreseen(node: Node, id: str, wanted: Wanted) -> list[str]:
     ]
 
 
-def _role(role: str, led: Sequence[Route]) -> Role:
+def check_role(role: str, led: Sequence[Route]) -> Role:
+    """Return the role of an environment that these routes lead to. Raises InvalidInput."""
     if role not in tuple(Role):
         raise InvalidInput(f"not a role: {role!r:.20}", mend=f"use {' or '.join(Role)}")
     if led and role == Role.PROXY:
