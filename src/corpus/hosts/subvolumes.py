@@ -12,7 +12,6 @@ import ctypes
 import errno
 import fcntl
 import os
-import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,6 @@ from pathlib import Path
 
 from corpus.model.errors import Unsupported
 
-_SNAP_CREATE = 0x50009401
 _SUBVOL_CREATE = 0x5000940E
 _SUBVOL_CREATE_V2 = 0x50009418
 _SNAP_DESTROY = 0x5000940F
@@ -32,7 +30,6 @@ _SUBVOL_GETFLAGS = 0x80089419
 _SUBVOL_SETFLAGS = 0x4008941A
 _READ_ONLY, _INHERIT = 2, 4  # flags of a subvolume, and of the calls that name quota groups
 _SUBVOLUME_INODE = 256
-_HOLE_INODE = 2
 
 
 def is_btrfs(path: Path) -> bool:
@@ -127,12 +124,6 @@ def set_read_only(path: Path, wanted: bool) -> None:
     new = old | _READ_ONLY if wanted else old & ~_READ_ONLY
     if new != old:
         _call(path, _SUBVOL_SETFLAGS, bytearray(new.to_bytes(8, "little")))
-
-
-def is_hole(path: Path) -> bool:
-    """Tell whether ``path`` is the empty directory that a snapshot has for a subvolume within."""
-    status = path.lstat()
-    return stat.S_ISDIR(status.st_mode) and status.st_ino == _HOLE_INODE
 
 
 def delete(path: Path) -> None:

@@ -19,7 +19,7 @@ from corpus.hosts.members import Unfit
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput
 from corpus.node.context import Node
 from corpus.node.environments import archives, exporting, guest, importing, lifecycle, making
-from corpus.node.records import Role, Route, Share, Stage
+from corpus.node.records import Record, Role, Route, Share, Stage
 from corpus.node.storage import copies, packing
 from corpus.node.storage.packing import Packed
 from unit.node import nodes
@@ -264,13 +264,13 @@ def test_what_cannot_be_exported_is_refused(node: Node, file: Path, tmp_path: Pa
 def test_an_export_that_fails_leaves_nothing(
     node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = copies.copy_parts
+    copy = copies.put_aside
 
-    def with_a_disk(node: Node, source: Path, target: Path, group: str) -> None:
-        copy(node, source, target, group)
+    def with_a_disk(node: Node, source: Path, target: Path, record: Record) -> None:
+        copy(node, source, target, record)
         os.mknod(target / "srv/disk", stat.S_IFBLK, os.makedev(7, 0))
 
-    monkeypatch.setattr(copies, "copy_parts", with_a_disk)
+    monkeypatch.setattr(copies, "put_aside", with_a_disk)
     before = sorted(tmp_path.iterdir())
     with pytest.raises(CorpusError, match="cannot be exported: a member of a kind"):
         exporting.export(node, nodes.ID, tmp_path / "new.tar")
@@ -281,6 +281,25 @@ def test_an_export_that_fails_leaves_nothing(
 def test_two_exports_at_once_are_one_too_many(node: Node, tmp_path: Path) -> None:
     with node.lock(f"export-{nodes.ID}"), pytest.raises(Conflict, match="busy"):
         exporting.export(node, nodes.ID, tmp_path / "new.tar")
+
+
+def test_two_environments_may_go_to_one_name_and_neither_is_in_the_others_file(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    making.create(node, id=nodes.OTHER, wait=0)
+    file, write, inner = tmp_path / "new.tar", archives.write_manifest, list[str]()
+
+    def slow(handle: int, record: Record, *rest: Any) -> str:
+        if record.id == nodes.ID:  # meanwhile, the other one begins and ends
+            inner.append(exporting.export(node, nodes.OTHER, file)["digest"])
+        return write(handle, record, *rest)
+
+    monkeypatch.setattr(archives, "write_manifest", slow)
+    with pytest.raises(Conflict, match="there is a file"):
+        exporting.export(node, nodes.ID, file)
+    assert [archives.read(file).digest] == inner
+    assert archives.read(file).record.id == nodes.OTHER
+    assert [path.name for path in tmp_path.glob(".*")] == []
 
 
 def test_what_a_killed_export_left_goes_at_boot(node: Node) -> None:

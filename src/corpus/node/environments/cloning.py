@@ -56,7 +56,9 @@ def plan(
     given = _limits(record.limits, size, memory, cpu, pids)
     kind = type_of_copy(record.platform, platform)
     role = making.check_role(record.role, led)
-    return record, Wanted(kind, record.image, given, address, ssh_port, led, role=role)
+    return record, Wanted(
+        kind, record.image, given, address, ssh_port, led, role=role, projects=record.projects
+    )
 
 
 def changes(
@@ -133,7 +135,7 @@ def clone(
                     source, place = (
                         guest.home(node.settings, one) for one in (original.id, chosen)
                     )
-                    copies.make(node, source, place, record.group, record.limits.size)
+                    copies.make(node, source, place, record)
             try:
                 renewing.renew(node, record, public)
             except OSError as error:

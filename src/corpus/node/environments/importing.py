@@ -212,7 +212,7 @@ def _fill(node: Node, archive: Archive, record: Record, say: Say) -> None:
     except Unsupported:
         image.mkdir()
     _unpack(archive, parts[ROOTFS], image, say)
-    copies.begin(node, image, home, record.group, record.limits.size)
+    copies.begin(node, image, home, record)
     pool.volumes(node).delete(image)
     _unpack(archive, parts[SRV], home / SRV, say)
 

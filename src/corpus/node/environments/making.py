@@ -38,7 +38,7 @@ from corpus.node.environments import limits as bounds
 from corpus.node.environments.lifecycle import bring_up, let_go, state, wait_for_ssh
 from corpus.node.network import addresses, firewall
 from corpus.node.proxy import routes, service
-from corpus.node.records import Limits, Pair, Record, Role, Route, Share, Stage
+from corpus.node.records import Allotment, Limits, Pair, Record, Role, Route, Share, Stage
 from corpus.node.settings import Settings
 from corpus.node.storage import images, pool
 
@@ -186,6 +186,7 @@ class Wanted:
     pairs: tuple[Pair, ...] = ()
     shares: tuple[Share, ...] = ()
     role: Role = Role.PROJECTS
+    projects: tuple[Allotment, ...] = ()
 
 
 @contextmanager
@@ -232,6 +233,7 @@ def _chosen(node: Node, id: str, wanted: Wanted) -> Record:
         pairs=wanted.pairs,
         shares=wanted.shares,
         role=wanted.role,
+        projects=wanted.projects,
         stage=Stage.CREATING,
         made=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
