@@ -14,7 +14,7 @@ import fcntl
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from corpus.model.errors import Unsupported
@@ -160,12 +160,17 @@ def children(path: Path) -> int:
 def nested(path: Path) -> list[Path]:
     """Return the subvolumes right within the directory ``path``, by walking it."""
     found: list[Path] = []
-    for folder, names, _files in os.walk(path):
-        for name in list(names):
-            inner = Path(folder, name)
-            if not inner.is_symlink() and inner.stat().st_ino == _SUBVOLUME_INODE:
-                names.remove(name)
-                found.append(inner)
+    waiting = [os.fspath(path)]
+    while waiting:  # os.walk() calls itself for each level, of which there may be thousands
+        with suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False):
+                    continue
+                # What scandir read is the inode of the directory that is beneath, for a subvolume.
+                if entry.stat(follow_symlinks=False).st_ino == _SUBVOLUME_INODE:
+                    found.append(Path(entry.path))
+                else:
+                    waiting.append(entry.path)
     return found
 
 

@@ -159,6 +159,9 @@ HOSTILE: dict[str, list[tuple[str, bytes, dict[str, Any]]]] = {
             "GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "./a",
             "GNU.sparse.realsize": "9"}}),
     ],
+    "attributes that nobody counted": [
+        ("./a", b"0", {"pax_headers": {"SCHILY.xattr.user.x": "x" * 200}}),
+    ],
     "too many": [(f"./{n}", b"0", {}) for n in range(4)],
     "too large": [("./a", b"0", {"size": 101})],
 }  # fmt: skip
@@ -174,6 +177,15 @@ def test_a_hostile_stream_is_refused_and_nothing_is_written_elsewhere(
         packing.unpack([stream(*HOSTILE[case])], target, Packed(3, 100, {}), silent)
     assert [path.name for path in target.parent.iterdir()] == ["target"]
     assert not Path("/tmp/out").exists()
+
+
+@pytest.mark.parametrize(
+    ("told", "why"), [("99999999999", "more parts"), ("1\n9999999999999999999", "is wrong")]
+)
+def test_a_map_of_a_sparse_file_is_bounded(told: str, why: str) -> None:
+    text = f"{told}\n".encode().ljust(512, b"\0")
+    with pytest.raises(Unfit, match=why):
+        packing._map(io.BytesIO(text), 1 << 40)
 
 
 @pytest.mark.parametrize("cut", [10, 200])

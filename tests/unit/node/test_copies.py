@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -120,6 +121,30 @@ def test_a_full_project_does_not_keep_a_snapshot_from_being_removed(
         assert limits[record.group] > record.limits.size
     assert accounted.limits[record.project_group("demo")] == 1 << 30
     assert accounted.limits[record.group] == record.limits.size
+
+
+def test_room_that_a_killed_copy_had_is_taken_back_at_boot(
+    node: Node, accounted: type[Accounted]
+) -> None:
+    record = node.records.get(nodes.ID)
+    accounted.limits.update({record.group: 1 << 50, record.project_group("demo"): 1 << 50})
+    boot.boot(node)
+    assert accounted.limits == {
+        record.group: record.limits.size,
+        record.project_group("demo"): 1 << 30,
+    }
+
+
+def test_a_plain_environment_goes_however_deep_its_root_has_made_it(node: Node) -> None:
+    handle = os.open(guest.srv(node.settings, nodes.ID), os.O_RDONLY)
+    for _ in range(1200):
+        os.mkdir("d" * 10, dir_fd=handle)
+        inner = os.open("d" * 10, os.O_RDONLY, dir_fd=handle)
+        os.close(handle)
+        handle = inner
+    os.close(handle)
+    assert making.destroy(node, nodes.ID)
+    assert nodes.left(node) == []
 
 
 def test_a_copy_has_its_projects_accounted_to_itself(

@@ -274,6 +274,8 @@ def sweep(node: Node, record: Record) -> None:
 
 
 def tidy(node: Node, id: str) -> None:
-    """Remove what a crash left of a snapshot, as the node does at boot."""
+    """Undo what a crash left of a snapshot, as the node does at boot."""
     with node.lock(id):
-        sweep(node, lifecycle.ready(node, id))
+        record = lifecycle.ready(node, id)
+        sweep(node, record)
+        copies.settle(node, record)

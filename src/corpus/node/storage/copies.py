@@ -102,14 +102,22 @@ def room(node: Node, record: Record) -> Iterator[None]:
     if volumes.kind != "quota":  # elsewhere there is room enough for that
         yield
         return
-    sizes = {record.group: record.limits.size, **_sizes(record)}
-    for group, size in sizes.items():
-        volumes.limit(group, size + _LITTLE)
+    _limit(node, record, _LITTLE)
     try:
         yield
     finally:
-        for group, size in sizes.items():
-            volumes.limit(group, size)
+        _limit(node, record)
+
+
+def settle(node: Node, record: Record) -> None:
+    """Hold an environment and its projects to their sizes, where a crash left them with more."""
+    if pool.volumes(node).kind == "quota":
+        _limit(node, record)
+
+
+def _limit(node: Node, record: Record, more: int = 0) -> None:
+    for group, size in {record.group: record.limits.size, **_sizes(record)}.items():
+        pool.volumes(node).limit(group, size + more)
 
 
 def delete(node: Node, folder: Path) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from corpus.commands import copying
-from corpus.hosts import nested, subvolumes
+from corpus.hosts import beneath, nested, subvolumes
 from corpus.hosts.base import Host
 from corpus.model.errors import CorpusError
 
@@ -62,6 +61,7 @@ def remove(path: Path) -> None:
         if subvolumes.is_btrfs(path):
             for inner in subvolumes.nested(path):
                 subvolumes.delete(inner)
-        shutil.rmtree(path)
+        with beneath.opened(path.parent) as folder:
+            beneath.remove(folder, path.name)
     except OSError as error:
         raise CorpusError(f"cannot remove a volume: {error}", str(path)) from None
