@@ -100,19 +100,24 @@ def _collect(subvolume: int, below: bytes, found: dict[bytes, bool]) -> None:
             _collect(handle, below + one.path + b"/", found)
 
 
-def fill(source: Path, target: Path, apart: Mapping[bytes, str] = NONE) -> None:
+def fill(
+    source: Path, target: Path, group: str | None = None, apart: Mapping[bytes, str] = NONE
+) -> None:
     """Give a fresh copy ``target`` of the subvolume ``source`` all subvolumes within, in place.
 
-    Those that are missing become snapshots; read-only ones are read-only there too. ``apart``:
-    the quota groups of some, by their paths; the others are accounted as what they lie in. Raises
-    Conflict when they are moved about meanwhile, OSError.
+    Those that are missing become snapshots; read-only ones are read-only there too. ``group`` is
+    the quota group of all but those that ``apart`` has another for, by their paths, which is that
+    of what lies in them too. Raises Conflict when they are moved about meanwhile, OSError.
     """
     with beneath.opened(source) as old, beneath.opened(target) as new:
-        _fill(old, new, b"", apart)
+        _fill(old, new, b"", group, apart)
 
 
-def _fill(source: int, target: int, below: bytes, apart: Mapping[bytes, str]) -> None:
+def _fill(
+    source: int, target: int, below: bytes, group: str | None, apart: Mapping[bytes, str]
+) -> None:
     for one in inner(source):
+        own = apart.get(below + one.path, group)
         place, _, name = one.path.rpartition(b"/")
         try:
             with beneath.opened(one.path, source) as old, beneath.opened(place, target) as folder:
@@ -121,11 +126,11 @@ def _fill(source: int, target: int, below: bytes, apart: Mapping[bytes, str]) ->
                 if _inode(folder, name) == _PLACEHOLDER:
                     os.rmdir(name, dir_fd=folder)
                     shown = _shown(folder) / os.fsdecode(name)
-                    subvolumes.snapshot(_shown(old), shown, apart.get(below + one.path))
+                    subvolumes.snapshot(_shown(old), shown, own)
                 with beneath.opened(name, folder) as new:
                     if not subvolumes.is_root(new):
                         raise FileNotFoundError
-                    _fill(old, new, below + one.path + b"/", apart)
+                    _fill(old, new, below + one.path + b"/", own, apart)
                     if is_read_only(old):
                         subvolumes.set_read_only(_shown(new), True)
         except (FileNotFoundError, NotADirectoryError):

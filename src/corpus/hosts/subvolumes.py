@@ -19,6 +19,7 @@ from pathlib import Path
 
 from corpus.model.errors import Unsupported
 
+_SNAP_CREATE = 0x50009401
 _SUBVOL_CREATE = 0x5000940E
 _SUBVOL_CREATE_V2 = 0x50009418
 _SNAP_DESTROY = 0x5000940F
@@ -131,16 +132,19 @@ def delete(path: Path) -> None:
 
     Only where the kernel says that other subvolumes lie within are those sought and removed.
     """
-    argument = struct.pack("<q4088s", 0, os.fsencode(path.name))
-    try:
-        _call(path.parent, _SNAP_DESTROY, bytearray(argument))
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EROFS):
-            raise
-        set_read_only(path, False)
-        for inner in nested(path):
-            delete(inner)
-        _call(path.parent, _SNAP_DESTROY, bytearray(argument))
+    waiting, emptied = [path], set[Path]()
+    while waiting:  # and not by calling itself: they may lie in one another a thousand times
+        one = waiting[-1]
+        argument = struct.pack("<q4088s", 0, os.fsencode(one.name))
+        try:
+            _call(one.parent, _SNAP_DESTROY, bytearray(argument))
+            waiting.pop()
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EROFS) or one in emptied:
+                raise
+            emptied.add(one)
+            set_read_only(one, False)
+            waiting += nested(one)
 
 
 def children(path: Path) -> int:

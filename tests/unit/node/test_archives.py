@@ -15,13 +15,15 @@ from typing import Any
 
 import pytest
 
+from corpus.hosts import subvolumes
 from corpus.hosts.members import Unfit
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput
 from corpus.node.context import Node
 from corpus.node.environments import archives, exporting, guest, importing, lifecycle, making
-from corpus.node.records import Record, Role, Route, Share, Stage
-from corpus.node.storage import copies, packing
+from corpus.node.records import Allotment, Record, Role, Route, Share, Stage
+from corpus.node.storage import copies, packing, pool
 from corpus.node.storage.packing import Packed
+from corpus.node.storage.plain import PlainVolumes
 from unit.node import nodes
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners and devices are made by root")
@@ -243,6 +245,44 @@ def test_a_proxy_stays_a_proxy(node: Node, tmp_path: Path) -> None:
     assert node.records.get(nodes.OTHER).role is Role.PROXY
     with pytest.raises(InvalidInput, match="no host name leads to a proxy"):
         importing.plan(node, file, id="new", hosts=["b.example"])
+
+
+def test_projects_are_accounted_as_they_were(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, limits = list[tuple[str, str]](), dict[str, int]()
+
+    class Accounted(PlainVolumes):
+        kind = "quota"
+        apart = True
+
+        def join(self, group: str, within: str) -> None:
+            pass
+
+        def limit(self, group: str, size: int) -> None:
+            limits[group] = size
+
+    def create_in(folder: int, name: str, group: str) -> None:
+        made.append((name, group))
+        os.mkdir(name, dir_fd=folder)
+
+    monkeypatch.setitem(pool._KINDS, "plain", Accounted)
+    monkeypatch.setattr(subvolumes, "create_in", create_in)
+    (guest.srv(node.settings, nodes.ID) / "projects/demo/data").mkdir(parents=True)
+    node.change(nodes.ID, lambda now: now.changed(projects=(Allotment("demo", 1 << 30),)))
+    exporting.export(node, nodes.ID, tmp_path / "a.tar")
+    file = rewritten(
+        tmp_path / "a.tar", lambda m: m["parts"][1].update(subvolumes={"projects/demo": False})
+    )
+    importing.import_(node, file, id=nodes.OTHER, wait=0)
+    copy = node.records.get(nodes.OTHER)
+    assert copy.projects == (Allotment("demo", 1 << 30),)
+    assert made == [("demo", copy.project_group("demo"))]
+    assert limits[copy.project_group("demo")] == 1 << 30
+    for bad in ({"project": "../x"}, {"project": "demo", "size": "all"}):
+        hostile = rewritten(file, lambda m, bad=bad: m["record"].update(projects=[bad]))
+        with pytest.raises(InvalidInput):
+            importing.plan(node, hostile, id="new")
 
 
 def test_what_a_record_leaves_unsaid_is_as_in_a_new_one(node: Node, file: Path) -> None:

@@ -6,13 +6,13 @@ environment's own directory and ids; whatever is refused on the way is refused b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from corpus.hosts import subvolumes
+from corpus.hosts import nested, subvolumes
 from corpus.hosts.members import Unfit
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput, Unsupported
 from corpus.model.names import environment_id, project_name
@@ -23,10 +23,12 @@ from corpus.node.environments import limits as bounds
 from corpus.node.environments.archives import Archive, Part
 from corpus.node.environments.cloning import type_of_copy
 from corpus.node.environments.exporting import Say, progress
+from corpus.node.environments.limits import given_size
 from corpus.node.environments.making import Wanted
+from corpus.node.environments.projects import MOST
 from corpus.node.network import addresses
 from corpus.node.proxy import routes
-from corpus.node.records import Limits, Pair, Record
+from corpus.node.records import Allotment, Limits, Pair, Record
 from corpus.node.storage import copies, packing, pool
 from corpus.node.storage.volumes import ROOTFS, SRV
 
@@ -94,7 +96,10 @@ def _wanted(
     lifecycle.check_autostart(old.autostart, old.order)
     role, (address, port) = making.check_role(old.role, led), _places(node, old)
     image = archive.image[:12]
-    return chosen, Wanted(kind, image, given, address, port, led, pairs, role=role)
+    projects = _projects(old) if pool.volumes(node).apart else ()
+    return chosen, Wanted(
+        kind, image, given, address, port, led, pairs, role=role, projects=projects
+    )
 
 
 def _limits(old: Limits, size: str | int | None) -> Limits:
@@ -102,6 +107,21 @@ def _limits(old: Limits, size: str | int | None) -> Limits:
     if size is not None:
         most = None
     return bounds.parse(old.size if size is None else size, old.memory, old.cpu, old.pids, most)
+
+
+def _projects(old: Record) -> tuple[Allotment, ...]:
+    """Return the projects that are accounted by themselves, with their sizes."""
+    if len(old.projects) > MOST:
+        raise InvalidInput(f"more than {MOST} projects are accounted by themselves")
+    found = (
+        Allotment(
+            project_name(one.project),
+            given_size(one.size, None),
+            given_size(one.size_limit, None),
+        )
+        for one in old.projects
+    )
+    return tuple({one.project: one for one in found}.values())
 
 
 def _pairs(node: Node, old: Record) -> tuple[Pair, ...]:
@@ -214,16 +234,24 @@ def _fill(node: Node, archive: Archive, record: Record, say: Say) -> None:
     _unpack(archive, parts[ROOTFS], image, say)
     copies.begin(node, image, home, record)
     pool.volumes(node).delete(image)
-    _unpack(archive, parts[SRV], home / SRV, say)
+    _unpack(archive, parts[SRV], home / SRV, say, copies.groups(node, record))
+    copies.settle(node, record)
 
 
-def _unpack(archive: Archive, part: Part, volume: Path, say: Say) -> None:
+def _unpack(
+    archive: Archive,
+    part: Part,
+    volume: Path,
+    say: Say,
+    apart: Mapping[bytes, str] = nested.NONE,
+) -> None:
     try:
         found = packing.unpack(
             archives.pieces(archive, part),
             volume,
             part.packed,
             progress(say, part.name, part.packed.size),
+            apart,
         )
     except (Unfit, CommandFailed) as error:
         raise _refused(archive, str(error)) from None

@@ -35,6 +35,12 @@ def copy(
         pool.volumes(node).clone(source, target, group, apart)
     except OSError as error:
         raise _failed(source, error) from None
+    except RecursionError:
+        raise CorpusError(
+            "a volume cannot be copied: subvolumes lie too deep within one another",
+            str(source),
+            "have the environment remove them: btrfs subvolume list -o",
+        ) from None
 
 
 def put_aside(node: Node, source: Path, target: Path, record: Record) -> None:

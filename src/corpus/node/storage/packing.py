@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Final, cast
 
 from corpus.commands import copying
-from corpus.hosts import nested, pipeline, subvolumes
+from corpus.hosts import beneath, nested, pipeline, subvolumes
 from corpus.hosts.extracting import Tree
 from corpus.hosts.files import write_all
 from corpus.hosts.members import (
@@ -128,13 +128,19 @@ def _survey(stream: IO[bytes], tell: Tell) -> tuple[int, int]:
     return files, size
 
 
-def unpack(pieces: Iterable[bytes], volume: Path, what: Packed, tell: Tell) -> str:
+def unpack(
+    pieces: Iterable[bytes],
+    volume: Path,
+    what: Packed,
+    tell: Tell,
+    apart: Mapping[bytes, str] = nested.NONE,
+) -> str:
     """Fill the empty ``volume`` from a stream that is to hold ``what``; return its SHA-256.
 
-    The volume is nobody's yet: whatever is refused is refused by removing it. Raises Unfit,
-    CommandFailed, OSError.
+    ``apart``: the quota groups of some subvolumes, by paths. The volume is nobody's yet:
+    whatever is refused is refused by removing it. Raises Unfit, CommandFailed, OSError.
     """
-    tree = Volume(volume, what.subvolumes)
+    tree = Volume(volume, what.subvolumes, apart)
     done = 0
     with (
         pipeline.fed(pieces) as (source, digest),
@@ -176,9 +182,12 @@ class Volume(Tree):
     Where the storage has no subvolumes, they become directories.
     """
 
-    def __init__(self, root: Path, within: Mapping[bytes, bool]) -> None:
+    def __init__(
+        self, root: Path, within: Mapping[bytes, bool], apart: Mapping[bytes, str] = nested.NONE
+    ) -> None:
         super().__init__(root, _Anything(), frozenset())
         self._within = within
+        self._apart = apart
 
     def finish(self) -> None:
         """Give directories what is theirs; read-only subvolumes take nothing any more then."""
@@ -191,6 +200,11 @@ class Volume(Tree):
     def _make_folder(self, full: bytes, path: bytes) -> None:
         if path not in self._within:
             super()._make_folder(full, path)
+            return
+        if path in self._apart:
+            place, _, name = full.rpartition(b"/")
+            with beneath.opened(place) as folder:
+                subvolumes.create_in(folder, os.fsdecode(name), self._apart[path])
             return
         try:
             subvolumes.create(Path(os.fsdecode(full)))

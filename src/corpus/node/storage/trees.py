@@ -29,7 +29,7 @@ def snapshot(
     guest may be frozen meanwhile. Raises OSError, and Conflict as ``nested.fill``.
     """
     subvolumes.snapshot(source, target, group)
-    nested.fill(source, target, apart)
+    nested.fill(source, target, group, apart)
 
 
 def outline(source: Path, target: Path) -> None:
