@@ -7,14 +7,15 @@ also just now: whoever works there as the node's root goes by descriptors, one n
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_DEEPEST = 50  # directories that are open at a time; what is deeper is moved up first
 
 
 @contextmanager
@@ -89,6 +90,38 @@ def remove(folder: int, path: str) -> None:
     place, _, name = path.rpartition("/")
     with suppress(FileNotFoundError, NotADirectoryError), opened(place, folder) as inner:
         if stat.S_ISDIR(os.stat(name, dir_fd=inner, follow_symlinks=False).st_mode):
-            shutil.rmtree(name, dir_fd=inner)
+            _remove_folder(inner, name)
         else:
             os.unlink(name, dir_fd=inner)
+
+
+def _remove_folder(place: int, name: str) -> None:
+    """Remove a directory, however deep: neither the stack nor the descriptors grow with it."""
+    levels: list[tuple[int, str, list[str]]] = []
+
+    def enter(folder: int, name: str) -> None:
+        handle = os.open(name, _FOLDER, dir_fd=folder)
+        levels.append((handle, name, []))
+        levels[-1][2].extend(os.listdir(handle))  # noqa: PTH208  a descriptor
+
+    try:
+        enter(place, name)
+        while levels:
+            handle, own, left = levels[-1]
+            if not left:
+                levels.pop()
+                os.close(handle)
+                os.rmdir(own, dir_fd=levels[-1][0] if levels else place)
+                continue
+            one = left.pop()
+            if not stat.S_ISDIR(os.stat(one, dir_fd=handle, follow_symlinks=False).st_mode):
+                os.unlink(one, dir_fd=handle)
+            elif len(levels) < _DEEPEST:
+                enter(handle, one)
+            else:
+                top, moved = levels[0], uuid4().hex
+                os.rename(one, moved, src_dir_fd=handle, dst_dir_fd=top[0])
+                top[2].append(moved)
+    finally:
+        for handle, _, _ in levels:
+            os.close(handle)

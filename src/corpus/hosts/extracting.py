@@ -67,7 +67,7 @@ class Tree:
         """Check one member, make it, and read its bytes. Raises Unfit, OSError."""
         assert self._part is not None  # noqa: S101  begin comes first
         self._count += 1
-        self._size += member.size
+        self._size += member.weight
         if self._count > self._part.files or self._size > self._part.size:
             raise Unfit("the archive holds more than its manifest says")
         try:

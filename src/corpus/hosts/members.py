@@ -74,6 +74,11 @@ class Member(NamedTuple):
     length: int | None = None
     attributes: Mapping[bytes, bytes] = _NONE
 
+    @property
+    def weight(self) -> int:
+        """Bytes that it takes: those of its content and of its attributes, which may be more."""
+        return self.size + sum(len(name) + len(value) for name, value in self.attributes.items())
+
 
 def members(stream: IO[bytes], dialect: Dialect = RELEASE) -> Iterator[Member]:
     """Yield the members of ``stream``; after each, the caller reads its bytes and padding.

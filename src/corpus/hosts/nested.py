@@ -11,7 +11,9 @@ import errno
 import fcntl
 import os
 import struct
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from corpus.hosts import beneath, subvolumes
@@ -26,6 +28,7 @@ _TOP = 256  # the inode of a subvolume's root directory
 _PLACEHOLDER = 2  # the inode of the empty directory that a snapshot has in place of a subvolume
 _MOST = 255  # references that one call returns
 _NAME = 256  # bytes of a name, with its end
+NONE: Mapping[bytes, str] = MappingProxyType({})
 
 
 class Inner(NamedTuple):
@@ -97,18 +100,24 @@ def _collect(subvolume: int, below: bytes, found: dict[bytes, bool]) -> None:
             _collect(handle, below + one.path + b"/", found)
 
 
-def fill(source: Path, target: Path) -> None:
+def fill(
+    source: Path, target: Path, group: str | None = None, apart: Mapping[bytes, str] = NONE
+) -> None:
     """Give a fresh copy ``target`` of the subvolume ``source`` all subvolumes within, in place.
 
-    Those that are missing become snapshots; read-only ones are read-only there too. Raises
-    Conflict when they are moved about meanwhile, OSError.
+    Those that are missing become snapshots; read-only ones are read-only there too. ``group`` is
+    the quota group of all but those that ``apart`` has another for, by their paths, which is that
+    of what lies in them too. Raises Conflict when they are moved about meanwhile, OSError.
     """
     with beneath.opened(source) as old, beneath.opened(target) as new:
-        _fill(old, new)
+        _fill(old, new, b"", group, apart)
 
 
-def _fill(source: int, target: int) -> None:
+def _fill(
+    source: int, target: int, below: bytes, group: str | None, apart: Mapping[bytes, str]
+) -> None:
     for one in inner(source):
+        own = apart.get(below + one.path, group)
         place, _, name = one.path.rpartition(b"/")
         try:
             with beneath.opened(one.path, source) as old, beneath.opened(place, target) as folder:
@@ -116,11 +125,12 @@ def _fill(source: int, target: int) -> None:
                     raise FileNotFoundError
                 if _inode(folder, name) == _PLACEHOLDER:
                     os.rmdir(name, dir_fd=folder)
-                    subvolumes.snapshot(_shown(old), _shown(folder) / os.fsdecode(name))
+                    shown = _shown(folder) / os.fsdecode(name)
+                    subvolumes.snapshot(_shown(old), shown, own)
                 with beneath.opened(name, folder) as new:
                     if not subvolumes.is_root(new):
                         raise FileNotFoundError
-                    _fill(old, new)
+                    _fill(old, new, below + one.path + b"/", own, apart)
                     if is_read_only(old):
                         subvolumes.set_read_only(_shown(new), True)
         except (FileNotFoundError, NotADirectoryError):

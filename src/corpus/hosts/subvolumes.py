@@ -12,10 +12,9 @@ import ctypes
 import errno
 import fcntl
 import os
-import stat
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from corpus.model.errors import Unsupported
@@ -32,7 +31,6 @@ _SUBVOL_GETFLAGS = 0x80089419
 _SUBVOL_SETFLAGS = 0x4008941A
 _READ_ONLY, _INHERIT = 2, 4  # flags of a subvolume, and of the calls that name quota groups
 _SUBVOLUME_INODE = 256
-_HOLE_INODE = 2
 
 
 def is_btrfs(path: Path) -> bool:
@@ -129,27 +127,24 @@ def set_read_only(path: Path, wanted: bool) -> None:
         _call(path, _SUBVOL_SETFLAGS, bytearray(new.to_bytes(8, "little")))
 
 
-def is_hole(path: Path) -> bool:
-    """Tell whether ``path`` is the empty directory that a snapshot has for a subvolume within."""
-    status = path.lstat()
-    return stat.S_ISDIR(status.st_mode) and status.st_ino == _HOLE_INODE
-
-
 def delete(path: Path) -> None:
     """Remove the subvolume ``path`` with all that it holds, without walking it when it can.
 
     Only where the kernel says that other subvolumes lie within are those sought and removed.
     """
-    argument = struct.pack("<q4088s", 0, os.fsencode(path.name))
-    try:
-        _call(path.parent, _SNAP_DESTROY, bytearray(argument))
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EROFS):
-            raise
-        set_read_only(path, False)
-        for inner in nested(path):
-            delete(inner)
-        _call(path.parent, _SNAP_DESTROY, bytearray(argument))
+    waiting, emptied = [path], set[Path]()
+    while waiting:  # and not by calling itself: they may lie in one another a thousand times
+        one = waiting[-1]
+        argument = struct.pack("<q4088s", 0, os.fsencode(one.name))
+        try:
+            _call(one.parent, _SNAP_DESTROY, bytearray(argument))
+            waiting.pop()
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EROFS) or one in emptied:
+                raise
+            emptied.add(one)
+            set_read_only(one, False)
+            waiting += nested(one)
 
 
 def children(path: Path) -> int:
@@ -169,12 +164,17 @@ def children(path: Path) -> int:
 def nested(path: Path) -> list[Path]:
     """Return the subvolumes right within the directory ``path``, by walking it."""
     found: list[Path] = []
-    for folder, names, _files in os.walk(path):
-        for name in list(names):
-            inner = Path(folder, name)
-            if not inner.is_symlink() and inner.stat().st_ino == _SUBVOLUME_INODE:
-                names.remove(name)
-                found.append(inner)
+    waiting = [os.fspath(path)]
+    while waiting:  # os.walk() calls itself for each level, of which there may be thousands
+        with suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False):
+                    continue
+                # What scandir read is the inode of the directory that is beneath, for a subvolume.
+                if entry.stat(follow_symlinks=False).st_ino == _SUBVOLUME_INODE:
+                    found.append(Path(entry.path))
+                else:
+                    waiting.append(entry.path)
     return found
 
 

@@ -119,8 +119,10 @@ def _boot(node: Node, record: Record) -> str:
     """Do with one environment what its record says; tell what became of it."""
     try:
         if record.half_made:
-            making.destroy(node, record.id)
-            return f"removed, it was left {record.stage}"
+            left = making.sweep(node, record.id)
+            return (
+                f"removed, it was left {left}" if left else "made or removed by somebody just now"
+            )
         pool.volumes(node).attach(guest.home(node.settings, record.id))
         if record.stage is Stage.RESTORING:
             snapshots.settle(node, record.id)
@@ -134,8 +136,8 @@ def _boot(node: Node, record: Record) -> str:
             return "stopped, its autostart is off"
         lifecycle.start(node, record.id)
         return "started"
-    except (CorpusError, OSError) as error:
-        return f"failed: {error}"
+    except Exception as error:  # whatever it is: what a guest did must not keep the others down
+        return f"failed: {str(error) or type(error).__name__}"
 
 
 def starts(node: Node, record: Record) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from corpus.commands.cgroups import Layout
+from corpus.hosts import subvolumes
 from corpus.hosts.members import Unfit
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput, Unsupported
 from corpus.node.context import Node
@@ -30,9 +31,10 @@ from corpus.node.environments import (
 )
 from corpus.node.network import ports
 from corpus.node.proxy import routes
-from corpus.node.records import Share, Stage
-from corpus.node.storage import copies, packing
+from corpus.node.records import Allotment, Record, Role, Route, Share, Stage
+from corpus.node.storage import copies, packing, pool
 from corpus.node.storage.packing import Packed
+from corpus.node.storage.plain import PlainVolumes
 from unit.node import nodes
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners and devices are made by root")
@@ -170,6 +172,9 @@ HOSTILE: dict[str, list[tuple[str, bytes, dict[str, Any]]]] = {
             "GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "./a",
             "GNU.sparse.realsize": "9"}}),
     ],
+    "attributes that nobody counted": [
+        ("./a", b"0", {"pax_headers": {"SCHILY.xattr.user.x": "x" * 200}}),
+    ],
     "too many": [(f"./{n}", b"0", {}) for n in range(4)],
     "too large": [("./a", b"0", {"size": 101})],
 }  # fmt: skip
@@ -185,6 +190,15 @@ def test_a_hostile_stream_is_refused_and_nothing_is_written_elsewhere(
         packing.unpack([stream(*HOSTILE[case])], target, Packed(3, 100, {}), silent)
     assert [path.name for path in target.parent.iterdir()] == ["target"]
     assert not Path("/tmp/out").exists()
+
+
+@pytest.mark.parametrize(
+    ("told", "why"), [("99999999999", "more parts"), ("1\n9999999999999999999", "is wrong")]
+)
+def test_a_map_of_a_sparse_file_is_bounded(told: str, why: str) -> None:
+    text = f"{told}\n".encode().ljust(512, b"\0")
+    with pytest.raises(Unfit, match=why):
+        packing._map(io.BytesIO(text), 1 << 40)
 
 
 @pytest.mark.parametrize("cut", [10, 200])
@@ -206,6 +220,8 @@ def test_it_must_hold_as_much_as_it_says(tmp_path: Path) -> None:
 
 def test_it_is_the_same_one_again(node: Node, file: Path) -> None:
     lifecycle.autostart(node, nodes.ID, order=7)
+    strict = Route("a.example", 8080, 5, "redirect", 3600, proxy_protocol=True)
+    node.change(nodes.ID, lambda now: now.changed(routes=(strict,), maintenance=True))
     file.unlink()
     exporting.export(node, nodes.ID, file)
     before = nodes.record_json(node, nodes.ID)
@@ -263,6 +279,63 @@ def test_with_another_id_it_is_a_copy(node: Node, file: Path) -> None:
     assert importing.import_(node, file, id="new", wait=0)["id"] not in (nodes.ID, nodes.OTHER)
 
 
+def test_a_proxy_stays_a_proxy(node: Node, tmp_path: Path) -> None:
+    making.create(node, id=nodes.OTHER, role="proxy", wait=0)
+    file = tmp_path / "proxy.tar"
+    exporting.export(node, nodes.OTHER, file)
+    made = importing.import_(node, file, id="new", wait=0)
+    assert node.records.get(made["id"]).role is Role.PROXY
+    making.destroy(node, nodes.OTHER)
+    importing.import_(node, file, wait=0)
+    assert node.records.get(nodes.OTHER).role is Role.PROXY
+    with pytest.raises(InvalidInput, match="no host name leads to a proxy"):
+        importing.plan(node, file, id="new", hosts=["b.example"])
+
+
+def test_projects_are_accounted_as_they_were(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, limits = list[tuple[str, str]](), dict[str, int]()
+
+    class Accounted(PlainVolumes):
+        kind = "quota"
+        apart = True
+
+        def join(self, group: str, within: str) -> None:
+            pass
+
+        def limit(self, group: str, size: int) -> None:
+            limits[group] = size
+
+    def create_in(folder: int, name: str, group: str) -> None:
+        made.append((name, group))
+        os.mkdir(name, dir_fd=folder)
+
+    monkeypatch.setitem(pool._KINDS, "plain", Accounted)
+    monkeypatch.setattr(subvolumes, "create_in", create_in)
+    (guest.srv(node.settings, nodes.ID) / "projects/demo/data").mkdir(parents=True)
+    node.change(nodes.ID, lambda now: now.changed(projects=(Allotment("demo", 1 << 30),)))
+    exporting.export(node, nodes.ID, tmp_path / "a.tar")
+    file = rewritten(
+        tmp_path / "a.tar", lambda m: m["parts"][1].update(subvolumes={"projects/demo": False})
+    )
+    importing.import_(node, file, id=nodes.OTHER, wait=0)
+    copy = node.records.get(nodes.OTHER)
+    assert copy.projects == (Allotment("demo", 1 << 30),)
+    assert made == [("demo", copy.project_group("demo"))]
+    assert limits[copy.project_group("demo")] == 1 << 30
+    for bad in ({"project": "../x"}, {"project": "demo", "size": "all"}):
+        hostile = rewritten(file, lambda m, bad=bad: m["record"].update(projects=[bad]))
+        with pytest.raises(InvalidInput):
+            importing.plan(node, hostile, id="new")
+
+
+def test_what_a_record_leaves_unsaid_is_as_in_a_new_one(node: Node, file: Path) -> None:
+    bad = rewritten(file, lambda told: told["record"].update(order=None, autostart=None))
+    made = importing.import_(node, bad, id=nodes.OTHER, wait=0)
+    assert (made["order"], made["autostart"]) == (0, True)
+
+
 def test_the_file_is_private_and_nothing_else_is_left(node: Node, file: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [path.name for path in file.parent.glob(".*")] == []
@@ -288,13 +361,13 @@ def test_what_cannot_be_exported_is_refused(node: Node, file: Path, tmp_path: Pa
 def test_an_export_that_fails_leaves_nothing(
     node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = copies.copy_parts
+    copy = copies.put_aside
 
-    def with_a_disk(node: Node, source: Path, target: Path, group: str) -> None:
-        copy(node, source, target, group)
+    def with_a_disk(node: Node, source: Path, target: Path, record: Record) -> None:
+        copy(node, source, target, record)
         os.mknod(target / "srv/disk", stat.S_IFBLK, os.makedev(7, 0))
 
-    monkeypatch.setattr(copies, "copy_parts", with_a_disk)
+    monkeypatch.setattr(copies, "put_aside", with_a_disk)
     before = sorted(tmp_path.iterdir())
     with pytest.raises(CorpusError, match="cannot be exported: a member of a kind"):
         exporting.export(node, nodes.ID, tmp_path / "new.tar")
@@ -305,6 +378,25 @@ def test_an_export_that_fails_leaves_nothing(
 def test_two_exports_at_once_are_one_too_many(node: Node, tmp_path: Path) -> None:
     with node.lock(f"export-{nodes.ID}"), pytest.raises(Conflict, match="busy"):
         exporting.export(node, nodes.ID, tmp_path / "new.tar")
+
+
+def test_two_environments_may_go_to_one_name_and_neither_is_in_the_others_file(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    making.create(node, id=nodes.OTHER, wait=0)
+    file, write, inner = tmp_path / "new.tar", archives.write_manifest, list[str]()
+
+    def slow(handle: int, record: Record, *rest: Any) -> str:
+        if record.id == nodes.ID:  # meanwhile, the other one begins and ends
+            inner.append(exporting.export(node, nodes.OTHER, file)["digest"])
+        return write(handle, record, *rest)
+
+    monkeypatch.setattr(archives, "write_manifest", slow)
+    with pytest.raises(Conflict, match="there is a file"):
+        exporting.export(node, nodes.ID, file)
+    assert [archives.read(file).digest] == inner
+    assert archives.read(file).record.id == nodes.OTHER
+    assert [path.name for path in tmp_path.glob(".*")] == []
 
 
 def test_what_a_killed_export_left_goes_at_boot(node: Node) -> None:

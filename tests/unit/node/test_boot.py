@@ -55,6 +55,46 @@ def test_one_environment_that_fails_does_not_keep_the_others(tmp_path: Path) -> 
     assert sorted(what.split(":")[0] for what in outcome.values()) == ["failed", "started"]
 
 
+def test_whatever_one_environment_fails_with_the_others_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, _ = nodes.make(tmp_path)
+    for id in (nodes.ID, nodes.OTHER):
+        making.create(node, id=id, wait=0)
+    node, _ = nodes.reload(tmp_path)
+    start = lifecycle.start
+
+    def hostile(node: Node, id: str) -> object:
+        if id == nodes.ID:
+            raise RecursionError
+        return start(node, id)
+
+    monkeypatch.setattr(lifecycle, "start", hostile)
+    outcome = boot.boot(node)
+    assert outcome[nodes.ID] == "failed: RecursionError"
+    assert outcome[nodes.OTHER] == "started"
+
+
+def test_boot_leaves_alone_what_somebody_is_making_just_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, _ = nodes.make(tmp_path)
+    made = making.create(node, id=nodes.ID, wait=0)
+    ready = node.records.get(nodes.ID)
+    creating = ready.changed(stage=Stage.CREATING)  # as boot has read it
+    node.records.save(creating)
+    alone = making.alone
+
+    def late(node: Node, id: str) -> object:  # the other process ends while its lock is waited for
+        node.records.save(ready)
+        return alone(node, id)
+
+    monkeypatch.setattr(making, "alone", late)
+    assert not boot.boot(node)[nodes.ID].startswith("removed")
+    assert node.records.find(nodes.ID) == ready
+    assert Path(made["rootfs"]).is_dir()
+
+
 def test_halt_stops_all_and_changes_no_wish(tmp_path: Path) -> None:
     node, host = nodes.make(tmp_path)
     making.create(node, id=nodes.ID, wait=0)

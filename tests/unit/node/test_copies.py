@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
+from corpus.hosts import nested
 from corpus.hosts.fake import Fake
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput, NotFound
 from corpus.model.mode import Platform
 from corpus.node import boot
 from corpus.node.context import Node
 from corpus.node.environments import cloning, guest, lifecycle, listing, making, renewing, snapshots
-from corpus.node.records import Limits, Pair, Share, Stage
+from corpus.node.records import Allotment, Limits, Pair, Role, Share, Stage
+from corpus.node.storage import pool
+from corpus.node.storage.plain import PlainVolumes
 from unit.node import nodes
 
 
@@ -50,6 +56,117 @@ def held(node: Node) -> list[str]:
 
 
 # -- snapshots
+
+
+class Accounted(PlainVolumes):
+    """Directories, with what would be accounted to which group, and the limits at each moment."""
+
+    kind = "quota"
+    apart = True
+    groups: ClassVar[list[tuple[str, dict[bytes, str]]]]
+    limits: ClassVar[dict[str, int]]
+    deleted: ClassVar[list[dict[str, int]]]
+
+    def clone(
+        self, source: Path, target: Path, group: str | None = None,
+        apart: Mapping[bytes, str] = nested.NONE,
+    ) -> None:  # fmt: skip
+        super().clone(source, target, group, apart)
+        self.groups.append((str(group), dict(apart)))
+
+    def join(self, group: str, within: str) -> None:
+        self.limits.setdefault(within, 0)
+
+    def limit(self, group: str, size: int) -> None:
+        self.limits[group] = size
+
+    def delete(self, path: Path) -> None:
+        if path.exists():
+            self.deleted.append(dict(self.limits))
+        super().delete(path)
+
+
+@pytest.fixture
+def accounted(node: Node, monkeypatch: pytest.MonkeyPatch) -> type[Accounted]:
+    monkeypatch.setitem(pool._KINDS, "plain", Accounted)
+    for name, value in (("groups", []), ("limits", {}), ("deleted", [])):
+        monkeypatch.setattr(Accounted, name, value, raising=False)
+    projects = (Allotment("demo", 1 << 30), Allotment("free"))
+    node.change(nodes.ID, lambda now: now.changed(projects=projects))
+    return Accounted
+
+
+def test_what_a_restore_brings_back_counts_for_its_project(
+    node: Node, accounted: type[Accounted]
+) -> None:
+    record = node.records.get(nodes.ID)
+    apart = {f"projects/{p}".encode(): record.project_group(p) for p in ("demo", "free")}
+    snapshots.take(node, nodes.ID, "first")
+    assert accounted.groups == [(record.group, {})] * 2
+    snapshots.restore(node, nodes.ID, "first")
+    assert accounted.groups[2:] == [(record.group, {}), (record.group, apart)]
+
+
+def test_a_full_project_does_not_keep_a_snapshot_from_being_removed(
+    node: Node, accounted: type[Accounted]
+) -> None:
+    record = node.records.get(nodes.ID)
+    snapshots.take(node, nodes.ID, "first")
+    snapshots.restore(node, nodes.ID, "first")
+    accounted.deleted.clear()
+    snapshots.restore(node, nodes.ID, "first")  # what the first one took the place of goes
+    assert accounted.deleted
+    for limits in accounted.deleted:
+        assert limits[record.project_group("demo")] > 1 << 30
+        assert limits[record.group] > record.limits.size
+    assert accounted.limits[record.project_group("demo")] == 1 << 30
+    assert accounted.limits[record.group] == record.limits.size
+
+
+def test_room_that_a_killed_copy_had_is_taken_back_at_boot(
+    node: Node, accounted: type[Accounted]
+) -> None:
+    record = node.records.get(nodes.ID)
+    accounted.limits.update({record.group: 1 << 50, record.project_group("demo"): 1 << 50})
+    boot.boot(node)
+    assert accounted.limits == {
+        record.group: record.limits.size,
+        record.project_group("demo"): 1 << 30,
+    }
+
+
+def test_a_plain_environment_goes_however_deep_its_root_has_made_it(node: Node) -> None:
+    handle = os.open(guest.srv(node.settings, nodes.ID), os.O_RDONLY)
+    for _ in range(1200):
+        os.mkdir("d" * 10, dir_fd=handle)
+        inner = os.open("d" * 10, os.O_RDONLY, dir_fd=handle)
+        os.close(handle)
+        handle = inner
+    os.close(handle)
+    assert making.destroy(node, nodes.ID)
+    assert nodes.left(node) == []
+
+
+def test_a_copy_has_its_projects_accounted_to_itself(
+    node: Node, accounted: type[Accounted]
+) -> None:
+    cloning.clone(node, nodes.ID, new=nodes.OTHER, wait=0)
+    copy = node.records.get(nodes.OTHER)
+    assert copy.projects == node.records.get(nodes.ID).projects
+    apart = {f"projects/{p}".encode(): copy.project_group(p) for p in ("demo", "free")}
+    assert accounted.groups[-1] == (copy.group, apart)
+    assert accounted.limits[copy.project_group("demo")] == 1 << 30
+    assert copy.project_group("free") not in accounted.limits
+
+
+def test_a_front_that_was_put_back_takes_what_has_changed_since(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshots.take(node, nodes.ID, "first")
+    followed = list[str]()
+    monkeypatch.setattr(lifecycle, "follow", lambda node, record: followed.append(record.id))
+    snapshots.restore(node, nodes.ID, "first")
+    assert followed == [nodes.ID]
 
 
 def test_a_restore_brings_both_volumes_back_and_can_be_undone(node: Node) -> None:
@@ -255,6 +372,15 @@ def test_a_copy_has_all_but_what_speaks_for_the_original(node: Node) -> None:
     assert [path.name for path in state.iterdir()] == ["ledger.jsonl"]
     for path in renewing.SECRETS:  # the original is as it was
         assert (guest.rootfs(node.settings, nodes.ID) / path / "secret").exists()
+
+
+def test_a_copy_of_a_proxy_is_a_proxy(node: Node) -> None:
+    node.change(nodes.ID, lambda now: now.changed(role=Role.PROXY, routes=(), front=True))
+    with pytest.raises(InvalidInput, match="no host name leads to a proxy"):
+        cloning.clone(node, nodes.ID, hosts=["b.example"], wait=0)
+    cloning.clone(node, nodes.ID, new=nodes.OTHER, wait=0)
+    copy = node.records.get(nodes.OTHER)
+    assert (copy.role, copy.front) == (Role.PROXY, False)
 
 
 def test_a_hostile_tree_leads_nowhere(node: Node, tmp_path: Path) -> None:

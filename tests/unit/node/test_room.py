@@ -287,6 +287,23 @@ def test_a_project_has_a_size_of_its_own(node: Node) -> None:
     assert limited(node)[-1] == "none"
 
 
+def test_a_trim_of_a_project_that_is_taken_back_leaves_no_size_where_there_was_none(
+    node: Node, used: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.change(nodes.ID, lambda now: now.allotted(Allotment("demo")))
+    real = room.check
+
+    def checked(*given: Any) -> None:
+        real(*given)
+        used["used"] = 2 * GIB
+
+    monkeypatch.setattr(room, "check", checked)
+    with pytest.raises(StillUsed):
+        room.allot(node, nodes.ID, "demo", "2G")
+    assert limited(node)[-2:] == [str(2 * GIB), "none"]
+    assert record(node).projects == (Allotment("demo"),)
+
+
 def test_a_guest_cannot_make_its_record_grow_without_end(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:

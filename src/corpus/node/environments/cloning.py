@@ -58,7 +58,9 @@ def plan(
     )
     kind = type_of_copy(record.platform, platform)
     role = making.check_role(record.role, led)
-    return record, Wanted(kind, record.image, given, address, ssh_port, led, role=role)
+    return record, Wanted(
+        kind, record.image, given, address, ssh_port, led, role=role, projects=record.projects
+    )
 
 
 def changes(
@@ -119,7 +121,7 @@ def clone(
                     source, place = (
                         guest.home(node.settings, one) for one in (original.id, chosen)
                     )
-                    copies.make(node, source, place, record.group, record.limits.size)
+                    copies.make(node, source, place, record)
             try:
                 renewing.renew(node, record, public)
             except OSError as error:

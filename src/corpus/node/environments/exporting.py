@@ -55,7 +55,7 @@ def export(
     is written. Raises InvalidInput, Conflict, NotFound, CorpusError.
     """
     record, path = plan(node, id, file)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{record.id}.partial")  # its own: others may go to the same name
     with _alone(node, record):
         place = staged(node, record.id)
         try:
@@ -64,9 +64,7 @@ def export(
                 _clear(node, record)  # what a crash left
                 place.mkdir(mode=0o700)
                 with _room(node, record), lifecycle.still(node, record, wanted=freeze):
-                    copies.copy_parts(
-                        node, guest.home(node.settings, record.id), place, record.group
-                    )
+                    copies.put_aside(node, guest.home(node.settings, record.id), place, record)
             digest = _write(node, record, place, partial, freeze, say)
             plan(node, record.id, path)  # somebody else may have made such a file
             partial.rename(path)
@@ -115,8 +113,7 @@ def _clear(node: Node, record: Record) -> None:
 
 
 def _room(node: Node, record: Record) -> AbstractContextManager[None]:
-    size = node.records.get(record.id).limits.size  # it may have been enlarged meanwhile
-    return copies.room(node, record.group, size)
+    return copies.room(node, node.records.get(record.id))  # it may have been enlarged meanwhile
 
 
 def _write(node: Node, record: Record, place: Path, partial: Path, freeze: bool, say: Say) -> str:

@@ -6,14 +6,13 @@ environment's own directory and ids; whatever is refused on the way is refused b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from corpus.hosts import subvolumes
+from corpus.hosts import nested, subvolumes
 from corpus.hosts.members import Unfit
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput, Unsupported
 from corpus.model.names import environment_id, project_name
@@ -33,10 +32,12 @@ from corpus.node.environments import limits as bounds
 from corpus.node.environments.archives import Archive, Part
 from corpus.node.environments.cloning import type_of_copy
 from corpus.node.environments.exporting import Say, progress
+from corpus.node.environments.limits import given_size
 from corpus.node.environments.making import Wanted
+from corpus.node.environments.projects import MOST
 from corpus.node.network import addresses, ports
 from corpus.node.proxy import routes
-from corpus.node.records import Limits, Opening, Pair, Record
+from corpus.node.records import Allotment, Limits, Opening, Pair, Record
 from corpus.node.storage import copies, packing, pool
 from corpus.node.storage.volumes import ROOTFS, SRV
 
@@ -100,16 +101,16 @@ def _wanted(
     openings: tuple[Opening, ...] = ()
     if chosen == own:
         if hosts is None:
-            led = tuple(routes.parse_route(*astuple(route)) for route in old.routes)
+            led = tuple(routes.parse_route(**vars(route)) for route in old.routes)
         pairs = _pairs(node, old)
         openings = ports.free(node, node.records.all(), [_opening(one) for one in old.openings])
     routes.check_free(node.records.all(), led, chosen)
     lifecycle.check_autostart(old.autostart, old.order)
-    role = making.check_role(old.role, led)
+    projects = _projects(old) if pool.volumes(node).apart else ()
     maintained = chosen == own and old.maintenance is True
     return chosen, Wanted(
-        kind, archive.image[:12], given, *_places(node, old), led, pairs,
-        openings=openings, role=role, maintenance=maintained,
+        kind, archive.image[:12], given, *_places(node, old), led, pairs, openings=openings,
+        role=making.check_role(old.role, led), maintenance=maintained, projects=projects,
     )  # fmt: skip
 
 
@@ -122,6 +123,21 @@ def _limits(old: Limits, size: str | int | None) -> Limits:
     if size is not None:
         most = None
     return bounds.parse(old.size if size is None else size, old.memory, old.cpu, old.pids, most)
+
+
+def _projects(old: Record) -> tuple[Allotment, ...]:
+    """Return the projects that are accounted by themselves, with their sizes."""
+    if len(old.projects) > MOST:
+        raise InvalidInput(f"more than {MOST} projects are accounted by themselves")
+    found = (
+        Allotment(
+            project_name(one.project),
+            given_size(one.size, None),
+            given_size(one.size_limit, None),
+        )
+        for one in old.projects
+    )
+    return tuple({one.project: one for one in found}.values())
 
 
 def _pairs(node: Node, old: Record) -> tuple[Pair, ...]:
@@ -214,7 +230,8 @@ def import_(
                     f"the environment cannot be unpacked: {error.strerror or error}", str(file)
                 ) from None
             old = archive.record
-            node.change(chosen, lambda now: now.changed(autostart=old.autostart, order=old.order))
+            lasting = lifecycle.check_autostart(old.autostart, old.order)
+            node.change(chosen, lambda now: now.changed(**lasting))
             making.finish(node, record, start=start)
     if start and wait:
         lifecycle.wait_for_ssh(node, chosen, wait)
@@ -232,18 +249,26 @@ def _fill(node: Node, archive: Archive, record: Record, say: Say) -> None:
     except Unsupported:
         image.mkdir()
     _unpack(archive, parts[ROOTFS], image, say)
-    copies.begin(node, image, home, record.group, record.limits.size)
+    copies.begin(node, image, home, record)
     pool.volumes(node).delete(image)
-    _unpack(archive, parts[SRV], home / SRV, say)
+    _unpack(archive, parts[SRV], home / SRV, say, copies.groups(node, record))
+    copies.settle(node, record)
 
 
-def _unpack(archive: Archive, part: Part, volume: Path, say: Say) -> None:
+def _unpack(
+    archive: Archive,
+    part: Part,
+    volume: Path,
+    say: Say,
+    apart: Mapping[bytes, str] = nested.NONE,
+) -> None:
     try:
         found = packing.unpack(
             archives.pieces(archive, part),
             volume,
             part.packed,
             progress(say, part.name, part.packed.size),
+            apart,
         )
     except (Unfit, CommandFailed) as error:
         raise _refused(archive, str(error)) from None

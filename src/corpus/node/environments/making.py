@@ -38,7 +38,17 @@ from corpus.node.environments import limits as bounds
 from corpus.node.environments.lifecycle import bring_up, follow, let_go, state, wait_for_ssh
 from corpus.node.network import addresses, firewall, ports
 from corpus.node.proxy import routes, service
-from corpus.node.records import Limits, Opening, Pair, Record, Role, Route, Share, Stage
+from corpus.node.records import (
+    Allotment,
+    Limits,
+    Opening,
+    Pair,
+    Record,
+    Role,
+    Route,
+    Share,
+    Stage,
+)
 from corpus.node.settings import Settings
 from corpus.node.storage import images, pool
 
@@ -132,7 +142,7 @@ def _foreseen(node: Node, id: str, wanted: Wanted) -> list[str]:
 
 
 def check_role(role: str, led: Sequence[Route]) -> Role:
-    """Return the role of an environment that host names are led to. Raises InvalidInput."""
+    """Return the role of an environment that these routes lead to. Raises InvalidInput."""
     if role not in tuple(Role):
         raise InvalidInput(f"not a role: {role!r:.20}", mend=f"use {' or '.join(Role)}")
     if led and role == Role.PROXY:
@@ -192,6 +202,7 @@ class Wanted:
     openings: tuple[Opening, ...] = ()
     role: Role = Role.PROJECTS
     maintenance: bool = False
+    projects: tuple[Allotment, ...] = ()
 
 
 @contextmanager
@@ -240,6 +251,7 @@ def _chosen(node: Node, id: str, wanted: Wanted) -> Record:
         openings=ports.free(node, others, wanted.openings),
         role=wanted.role,
         maintenance=wanted.maintenance,
+        projects=wanted.projects,
         stage=Stage.CREATING,
         made=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
@@ -349,9 +361,14 @@ def destroy(node: Node, id: str, *, test: bool = False) -> list[str]:
     return [*led, f"remove {record.name} with all its data"]
 
 
-def sweep(node: Node, id: str) -> None:
-    """Remove an environment that a crash left half-way; one that is whole stays."""
+def sweep(node: Node, id: str) -> Stage | None:
+    """Remove what a crash left of an environment; return which stage, None for one that is whole.
+
+    One that is being made at this moment is waited for, and stays.
+    """
     with alone(node, id):
         record = node.records.find(id)
-        if record and record.half_made:
-            remove(node, record)
+        if record is None or not record.half_made:
+            return None
+        remove(node, record)
+    return record.stage

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 from corpus.model.errors import CorpusError, StillUsed
@@ -14,6 +15,7 @@ from corpus.node.environments import lifecycle
 from corpus.node.records import Record
 from corpus.node.storage import usage
 
+_MOST = 20  # projects that an error tells of: a guest may have made directories without end
 _SECONDS = 20.0  # that the environment may take to say what its projects keep
 _LINE = "\n           "  # as errors are printed: below the words of ``to mend``
 _KEPT = ("archives", "releases", "deploy")
@@ -36,7 +38,7 @@ def _kept(node: Node, record: Record, project: str) -> list[str]:
     deadline, found = time.monotonic() + _SECONDS, []
     projects = usage.usage(node, record.id)[0]["projects"] or {}
     runs = lifecycle.state(node, record)[0] == "RUNNING"
-    for name in [project] if project else projects:
+    for name in [project] if project else islice(projects, _MOST):
         size = _asked(node, record, name, deadline - time.monotonic()) if runs else None
         if size is not None:
             found.append(

@@ -328,6 +328,10 @@ def settle(
     try:
         _check_used(replace(has, used=found.used if found else None), size)
     except StillUsed:
-        volumes.limit(group, has.size)
+        own = record.allotment(project) if project else None
+        if own is not None and own.size is None:
+            volumes.unlimit(group)
+        else:
+            volumes.limit(group, has.size)
         raise
     return node.change(record.id, how)

@@ -128,10 +128,10 @@ def take(node: Node, id: str, name: str, *, freeze: bool = True) -> dict[str, An
         try:
             new.mkdir(mode=0o700)
             with (
-                copies.room(node, record.group, record.limits.size),
+                copies.room(node, record),
                 lifecycle.still(node, record, wanted=freeze),
             ):
-                copies.copy_parts(node, guest.home(node.settings, id), new, record.group)
+                copies.put_aside(node, guest.home(node.settings, id), new, record)
             _describe(new, record, frozen=freeze)
             new.rename(place / wanted)
             kernel.sync(place)
@@ -203,8 +203,8 @@ def restore(node: Node, id: str, name: str, timeout: int = 30) -> Record:
         try:
             new.mkdir(mode=0o700)
             source = folder(node.settings, id) / name
-            with copies.room(node, record.group, record.limits.size):
-                copies.copy_parts(node, source, new, record.group)
+            with copies.room(node, record):
+                copies.bring_back(node, source, new, record)
             write_atomic(new / _FACTS, (source / _FACTS).read_bytes(), 0o600)
             new.rename(ready)
             kernel.sync(ready)  # the record, on another disk, must not know more than this one
@@ -244,7 +244,7 @@ def finish(node: Node, record: Record, timeout: int = 30) -> Record:
                 (home / part).rename(before / part)
             (ready / part).rename(home / part)
     if before.exists():
-        with copies.room(node, record.group, record.limits.size):
+        with copies.room(node, record):
             copies.delete(node, place / AUTOMATIC)
         before.rename(place / AUTOMATIC)
     kernel.sync(home)
@@ -267,12 +267,14 @@ def sweep(node: Node, record: Record) -> None:
     """Remove what a crash left of a snapshot. Hold the lock of the environment, which is ready."""
     left = list(folder(node.settings, record.id).glob(".*"))
     if left:
-        with copies.room(node, record.group, record.limits.size):
+        with copies.room(node, record):
             for path in left:
                 copies.delete(node, path)
 
 
 def tidy(node: Node, id: str) -> None:
-    """Remove what a crash left of a snapshot, as the node does at boot."""
+    """Undo what a crash left of a snapshot, as the node does at boot."""
     with node.lock(id):
-        sweep(node, lifecycle.ready(node, id))
+        record = lifecycle.ready(node, id)
+        sweep(node, record)
+        copies.settle(node, record)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from corpus.commands import btrfs, copying, loop
 from corpus.commands.btrfs import Usage
-from corpus.hosts import allocation, kernel, loops, mounts, quota, subvolumes
+from corpus.hosts import allocation, kernel, loops, mounts, nested, quota, subvolumes
 from corpus.hosts.files import write_atomic
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, NotFound
 from corpus.model.size import format_size
@@ -105,7 +106,13 @@ class ImageVolumes(Volumes):
         """Make an empty subvolume."""
         self._host.run(btrfs.create(path))
 
-    def clone(self, source: Path, target: Path, group: str | None = None) -> None:
+    def clone(
+        self,
+        source: Path,
+        target: Path,
+        group: str | None = None,
+        apart: Mapping[bytes, str] = nested.NONE,
+    ) -> None:
         """Make snapshots within one environment's disk; else copy the files."""
         if _filesystem(source) == _filesystem(target.parent) and subvolumes.is_subvolume(source):
             trees.snapshot(source, target, None)
@@ -113,6 +120,8 @@ class ImageVolumes(Volumes):
         if target.parent != self._settings.images:  # those are directories here
             trees.outline(source, target)
         trees.copy(self._host, source, target)
+        if subvolumes.is_subvolume(source) and subvolumes.is_subvolume(target):
+            nested.fill(source, target)  # what is read-only there
 
     def limit(self, group: str, size: int) -> None:
         """Resize disk and filesystem while they are in use. Raises Conflict where it cannot be."""

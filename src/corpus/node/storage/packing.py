@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import IO, Final, cast
 
 from corpus.commands import copying
-from corpus.hosts import nested, pipeline, subvolumes
+from corpus.hosts import beneath, nested, pipeline, subvolumes
 from corpus.hosts.extracting import Tree
 from corpus.hosts.files import write_all
 from corpus.hosts.members import (
@@ -46,6 +47,8 @@ _CHUNK: Final = 1 << 20
 _MAX_ID: Final = 65536  # an environment has that many ids
 _LONGEST_PATH: Final = 4000
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_MOST_PARTS: Final = 8 << 20  # of a sparse file: its map is held in memory, 16 bytes for each
+_DIGITS: Final = 18
 _MAP_LINE: Final = 24  # bytes of a number in the map of a sparse file, at the most
 
 Tell = Callable[[int], None]
@@ -54,8 +57,8 @@ Tell = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Packed:
-    """What a stream holds: members, the bytes of its files, and the subvolumes within the volume,
-    each with whether it is read-only."""
+    """What a stream holds: members, the bytes of its files and of what else files have (extended
+    attributes), and the subvolumes within the volume, each with whether it is read-only."""
 
     files: int
     size: int
@@ -117,7 +120,7 @@ def _closed(handle: int) -> Iterator[None]:
 def _survey(stream: IO[bytes], tell: Tell) -> tuple[int, int]:
     files = size = 0
     for member in members(stream, DIALECT):
-        files, size = files + 1, size + member.size
+        files, size = files + 1, size + member.weight
         left = member.size + padding(member.size)
         while left:
             left -= len(exactly(stream, min(left, _CHUNK)))
@@ -125,13 +128,19 @@ def _survey(stream: IO[bytes], tell: Tell) -> tuple[int, int]:
     return files, size
 
 
-def unpack(pieces: Iterable[bytes], volume: Path, what: Packed, tell: Tell) -> str:
+def unpack(
+    pieces: Iterable[bytes],
+    volume: Path,
+    what: Packed,
+    tell: Tell,
+    apart: Mapping[bytes, str] = nested.NONE,
+) -> str:
     """Fill the empty ``volume`` from a stream that is to hold ``what``; return its SHA-256.
 
-    The volume is nobody's yet: whatever is refused is refused by removing it. Raises Unfit,
-    CommandFailed, OSError.
+    ``apart``: the quota groups of some subvolumes, by paths. The volume is nobody's yet:
+    whatever is refused is refused by removing it. Raises Unfit, CommandFailed, OSError.
     """
-    tree = Volume(volume, what.subvolumes)
+    tree = Volume(volume, what.subvolumes, apart)
     done = 0
     with (
         pipeline.fed(pieces) as (source, digest),
@@ -140,7 +149,7 @@ def unpack(pieces: Iterable[bytes], volume: Path, what: Packed, tell: Tell) -> s
         tree.begin(what)
         for member in members(stream, DIALECT):
             tree.add(member, stream)
-            done += member.size
+            done += member.weight
             tell(done)
         tree.end()
         found = digest()
@@ -173,9 +182,12 @@ class Volume(Tree):
     Where the storage has no subvolumes, they become directories.
     """
 
-    def __init__(self, root: Path, within: Mapping[bytes, bool]) -> None:
+    def __init__(
+        self, root: Path, within: Mapping[bytes, bool], apart: Mapping[bytes, str] = nested.NONE
+    ) -> None:
         super().__init__(root, _Anything(), frozenset())
         self._within = within
+        self._apart = apart
 
     def finish(self) -> None:
         """Give directories what is theirs; read-only subvolumes take nothing any more then."""
@@ -188,6 +200,11 @@ class Volume(Tree):
     def _make_folder(self, full: bytes, path: bytes) -> None:
         if path not in self._within:
             super()._make_folder(full, path)
+            return
+        if path in self._apart:
+            place, _, name = full.rpartition(b"/")
+            with beneath.opened(place) as folder:
+                subvolumes.create_in(folder, os.fsdecode(name), self._apart[path])
             return
         try:
             subvolumes.create(Path(os.fsdecode(full)))
@@ -254,7 +271,7 @@ def _copy(
     handle: int,
     stream: IO[bytes],
     size: int,
-    parts: list[tuple[int, int]] | None,
+    parts: Iterable[tuple[int, int]] | None,
     length: int | None,
 ) -> None:
     """Write a file's bytes from the stream; a sparse one's begin with a map of its parts."""
@@ -279,7 +296,7 @@ def _copy(
         os.ftruncate(handle, length)
 
 
-def _map(stream: IO[bytes], size: int) -> tuple[list[tuple[int, int]], int]:
+def _map(stream: IO[bytes], size: int) -> tuple[Iterable[tuple[int, int]], int]:
     """Return offset and length of each part of a sparse file, and the bytes that tell them."""
     data, used = b"", 0
 
@@ -291,9 +308,13 @@ def _map(stream: IO[bytes], size: int) -> tuple[list[tuple[int, int]], int]:
             data += exactly(stream, 512)
             used += 512
         text, _, data = data.partition(b"\n")
-        if not text.isdigit():
+        if not text.isdigit() or len(text) > _DIGITS:
             raise Unfit("a sparse file with a map that is wrong")
         return int(text)
 
-    found = [(number(), number()) for _ in range(number())]
-    return found, used
+    count = number()
+    if count > _MOST_PARTS:
+        raise Unfit("a sparse file of more parts than are taken")
+    found = array("Q", (number() for _ in range(2 * count)))
+    each = iter(found)
+    return zip(each, each, strict=True), used

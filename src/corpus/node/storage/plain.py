@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from corpus.commands.btrfs import Usage
+from corpus.hosts import nested
 from corpus.node.storage import trees
 from corpus.node.storage.volumes import ROOTFS, SRV, Volumes
 
@@ -36,7 +38,13 @@ class PlainVolumes(Volumes):
         """Make an empty directory."""
         path.mkdir()
 
-    def clone(self, source: Path, target: Path, group: str | None = None) -> None:
+    def clone(
+        self,
+        source: Path,
+        target: Path,
+        group: str | None = None,
+        apart: Mapping[bytes, str] = nested.NONE,
+    ) -> None:
         """Copy the directory with all that belongs to its files."""
         trees.copy(self._host, source, target)
 

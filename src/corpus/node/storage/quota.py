@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from corpus.commands import btrfs
 from corpus.commands.btrfs import Usage
-from corpus.hosts import quota, subvolume_names, subvolumes
+from corpus.hosts import nested, quota, subvolume_names, subvolumes
 from corpus.node.storage import trees
 from corpus.node.storage.volumes import ROOTFS, SRV, Volumes
 
@@ -47,14 +47,20 @@ class QuotaVolumes(Volumes):
         """Make an empty subvolume."""
         self._host.run(btrfs.create(path, group))
 
-    def clone(self, source: Path, target: Path, group: str | None = None) -> None:
+    def clone(
+        self,
+        source: Path,
+        target: Path,
+        group: str | None = None,
+        apart: Mapping[bytes, str] = nested.NONE,
+    ) -> None:
         """Make snapshots of the volume and of those within it.
 
         An image that was imported while the pool had another kind is a directory: its files are
         copied by sharing their bytes.
         """
         if subvolumes.is_subvolume(source):
-            trees.snapshot(source, target, group)
+            trees.snapshot(source, target, group, apart)
         else:
             self._host.run(btrfs.create(target, group))
             trees.copy(self._host, source, target)
@@ -95,14 +101,20 @@ class QuotaVolumes(Volumes):
         """Take the limit off the group; fine when there is none."""
         self._host.run(btrfs.group_limit(self._pool, group, None), check=False)
 
+    def join(self, group: str, within: str) -> None:
+        """Make the group, and a member of the other."""
+        with self._opened() as pool:
+            if pool is not None and within in self._related(pool, group, 2):
+                return
+        self._host.run(btrfs.group_create(self._pool, group), check=False)
+        self._host.run(btrfs.group_assign(self._pool, group, within))
+
     def allot(self, folder: int, name: str, group: str, within: str) -> bool:
         """Make a subvolume in the open directory, so that nothing put in the way leads elsewhere.
 
         Whatever its guest makes within it becomes a member of its group by itself.
         """
-        if within not in self._related(folder, group, 2):
-            self._host.run(btrfs.group_create(self._pool, group), check=False)
-            self._host.run(btrfs.group_assign(self._pool, group, within))
+        self.join(group, within)
         with suppress(FileExistsError):
             subvolumes.create_in(folder, name, group)
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

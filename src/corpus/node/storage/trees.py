@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Mapping
 from pathlib import Path
 
 from corpus.commands import copying
-from corpus.hosts import subvolumes
+from corpus.hosts import beneath, nested, subvolumes
 from corpus.hosts.base import Host
 from corpus.model.errors import CorpusError
-
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def copy(host: Host, source: Path, target: Path) -> None:
@@ -25,37 +20,16 @@ def copy(host: Host, source: Path, target: Path) -> None:
     host.run(copying.reflink_tree(source, target))
 
 
-def snapshot(source: Path, target: Path, group: str | None) -> None:
+def snapshot(
+    source: Path, target: Path, group: str | None, apart: Mapping[bytes, str] = nested.NONE
+) -> None:
     """Make ``target`` a snapshot of the subvolume ``source`` and of all subvolumes within it.
 
-    A guest may change ``source`` meanwhile: whatever it does, nothing else is snapshot.
+    Their groups are ``group`` and what ``apart`` says, by paths. No file is looked at, since the
+    guest may be frozen meanwhile. Raises OSError, and Conflict as ``nested.fill``.
     """
-    with ExitStack() as opened:
-        handle = os.open(source, _FOLDER)
-        opened.callback(os.close, handle)
-        _snapshot(handle, target, group)
-
-
-def _snapshot(source: int, target: Path, group: str | None) -> None:
-    shown = Path(f"/proc/self/fd/{source}")
-    subvolumes.snapshot(shown, target, group)
-    if not subvolumes.children(shown):
-        return
-    for hole in list(_holes(target)):
-        with ExitStack() as opened, suppress(FileNotFoundError, NotADirectoryError):
-            folder = source
-            for part in hole.relative_to(target).parts:
-                folder = os.open(part, _FOLDER, dir_fd=folder)
-                opened.callback(os.close, folder)
-            if subvolumes.is_root(folder):
-                hole.rmdir()
-                _snapshot(folder, hole, group)
-
-
-def _holes(root: Path) -> Iterator[Path]:
-    for folder, names, _files in os.walk(root):
-        found = [name for name in names if subvolumes.is_hole(Path(folder, name))]
-        yield from (Path(folder, name) for name in found)
+    subvolumes.snapshot(source, target, group)
+    nested.fill(source, target, group, apart)
 
 
 def outline(source: Path, target: Path) -> None:
@@ -87,6 +61,7 @@ def remove(path: Path) -> None:
         if subvolumes.is_btrfs(path):
             for inner in subvolumes.nested(path):
                 subvolumes.delete(inner)
-        shutil.rmtree(path)
+        with beneath.opened(path.parent) as folder:
+            beneath.remove(folder, path.name)
     except OSError as error:
         raise CorpusError(f"cannot remove a volume: {error}", str(path)) from None

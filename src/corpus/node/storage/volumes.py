@@ -8,12 +8,13 @@ and ``plain``, a module each beside this one; ``pool.volumes`` returns that of t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
 from corpus.commands import btrfs
 from corpus.commands.btrfs import Usage
-from corpus.hosts import kernel, subvolumes
+from corpus.hosts import kernel, nested, subvolumes
 from corpus.model.errors import Unsupported
 from corpus.node.context import Node
 from corpus.node.storage import trees
@@ -68,8 +69,16 @@ class Volumes(ABC):
         """Make an empty volume, accounted to ``group``."""
 
     @abstractmethod
-    def clone(self, source: Path, target: Path, group: str | None = None) -> None:
+    def clone(
+        self,
+        source: Path,
+        target: Path,
+        group: str | None = None,
+        apart: Mapping[bytes, str] = nested.NONE,
+    ) -> None:
         """Make ``target`` a copy of the volume ``source``, those within it included.
+
+        Where parts are accounted by themselves, ``apart`` has the groups of some, by paths.
 
         ``copying`` tells where that takes the time and the room of a copy. It is not of one
         moment unless nothing writes: freeze or stop the guest first.
@@ -110,6 +119,13 @@ class Volumes(ABC):
     def unlimit(self, group: str) -> None:
         """Take the limit off a project's group. Raises Unsupported where a kind has none."""
         raise Unsupported(f"the storage kind {self.kind} has no sizes of projects")
+
+    def join(self, group: str, within: str) -> None:
+        """Have a project's group that is itself in the group ``within``, also before a volume is.
+
+        Hold the node's lock. Raises Unsupported where a kind accounts no parts.
+        """
+        raise Unsupported(f"the storage kind {self.kind} accounts no projects")
 
     def allot(self, folder: int, name: str, group: str, within: str) -> bool:
         """Have the directory ``name`` of the open directory ``folder`` be a volume of ``group``.
