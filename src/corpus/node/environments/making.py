@@ -142,7 +142,7 @@ def _foreseen(node: Node, id: str, wanted: Wanted) -> list[str]:
 
 
 def check_role(role: str, led: Sequence[Route]) -> Role:
-    """Return the role of an environment that these routes lead to. Raises InvalidInput."""
+    """Return the role of an environment that host names are led to. Raises InvalidInput."""
     if role not in tuple(Role):
         raise InvalidInput(f"not a role: {role!r:.20}", mend=f"use {' or '.join(Role)}")
     if led and role == Role.PROXY:

@@ -20,8 +20,8 @@ SECRETS = (
     "etc/corpus/peers",  # whom it is paired with, and what follows from that
     "etc/corpus/signers",
     "etc/corpus/keys/corpus-releases",
-    "etc/corpus/proxy",  # the certificates of the node's sites, with keys, where it was the front
-    "etc/systemd/system/multi-user.target.d/corpus-proxy.service.conf",  # and that it begins so
+    "etc/corpus/proxy",  # as a front: the keys of every site of the node
+    "etc/systemd/system/multi-user.target.d/corpus-proxy.service.conf",
     "etc/salt/pki",  # what it is to a master
     "var/cache/salt/minion",  # its grains among others
     "var/lib/systemd/random-seed",
