@@ -30,6 +30,17 @@ def show(units: Sequence[str]) -> list[str]:
             *units]  # fmt: skip
 
 
+def running_services() -> list[str]:
+    """Return the command that prints the services that run, a line each, the name first."""
+    return ["systemctl", "--no-pager", "--plain", "--no-legend", "--type=service",
+            "--state=running", "list-units"]  # fmt: skip
+
+
+def parse_units(text: str) -> list[str]:
+    """Return the names that ``list-units`` printed."""
+    return [line.split()[0] for line in text.splitlines() if line.split()]
+
+
 def mount_unit(path: PurePath) -> str:
     """Return the name that the unit mounting ``path`` must bear (systemd-escape(1)).
 

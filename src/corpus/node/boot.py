@@ -14,6 +14,7 @@ from corpus.node import kernel_limits
 from corpus.node.certificates import store
 from corpus.node.context import Node
 from corpus.node.environments import exporting, guest, lifecycle, making, snapshots
+from corpus.node.migration import recovery
 from corpus.node.network import bridge, firewall
 from corpus.node.proxy import front, service
 from corpus.node.records import Record, Stage
@@ -106,12 +107,15 @@ def _boot(node: Node, record: Record) -> str:
         if record.half_made:
             making.destroy(node, record.id)
             return f"removed, it was left {record.stage}"
+        if record.stage in (Stage.MOVING, Stage.MOVED, Stage.ARRIVED):
+            return recovery.recover(node, record.id)
         pool.volumes(node).attach(guest.home(node.settings, record.id))
         if record.stage is Stage.RESTORING:
             snapshots.settle(node, record.id)
             return "put back to a snapshot, which was left half-way"
         snapshots.tidy(node, record.id)
         exporting.tidy(node, record)
+        recovery.recover(node, record.id)
         if not record.wanted:
             return "stopped, as it was"
         if not starts(node, record):
