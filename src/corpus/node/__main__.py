@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import socket
 import sys
 from pathlib import Path
@@ -38,6 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
             from corpus.node.migration import arriving, peers
 
             peer = peers.find(node, given.id)
+            what, *words = os.environ.get("SSH_ORIGINAL_COMMAND", "").split()
+            if what == "pull" and len(words) == 2:
+                return arriving.pull(node, peer, *words)
             arriving.Arrival(node, peer, sys.stdin.fileno(), sys.stdout.fileno()).serve()
             return 0
         from corpus.node import boot

@@ -13,10 +13,11 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from corpus.commands import btrfs
-from corpus.hosts import beneath, pipeline, subvolumes
+from corpus.commands import btrfs, copying
+from corpus.hosts import beneath, pipeline, relay, subvolumes
 from corpus.hosts.files import write_all
 from corpus.model.errors import CommandFailed, CorpusError, InvalidInput
+from corpus.model.names import environment_id
 from corpus.node.context import Node
 from corpus.node.environments import guest, lifecycle, making, rootfs
 from corpus.node.migration import checking, decisions, health
@@ -26,7 +27,7 @@ from corpus.node.migration.peers import Peer
 from corpus.node.network import firewall
 from corpus.node.proxy import service
 from corpus.node.records import Record, Stage
-from corpus.node.storage import copies, pool
+from corpus.node.storage import copies, images, pool
 from corpus.node.storage.volumes import ROOTFS, SRV
 
 _SECONDS = 6 * 3600.0
@@ -38,6 +39,7 @@ class Arrival:
     def __init__(self, node: Node, peer: Peer, source: int, target: int) -> None:
         self._node, self._peer, self._target = node, peer, target
         self._record: Record | None = None
+        self._method = ""
         self._held = ExitStack()
         self._reader = Reader(source, self._freeze)
 
@@ -50,6 +52,7 @@ class Arrival:
             "settle": lambda asked: decisions.settle(self._node, self._peer, asked),
             "begin": self._begin,
             "receive": self._receive,
+            "volumes": self._make_volumes,
             "start": self._start,
             "commit": self._commit,
             "abort": self._abort,
@@ -82,7 +85,7 @@ class Arrival:
         left = self._node.records.find(id)
         if left is not None and left.half_made:
             making.remove(self._node, left)
-        checking.check(self._node, asked)
+        self._method = str(checking.check(self._node, asked)["method"])
         record = making.allocate(self._node, id, wanted)
         self._record = record
         volumes = pool.volumes(self._node)
@@ -90,19 +93,36 @@ class Arrival:
         staged = making.staged(self._node.settings, id)
         copies.delete(self._node, staged)
         staged.mkdir(parents=True, mode=0o700)
-        volumes.limit(record.group, checking.room(record.limits.size))
-        (staged / "root").mkdir()
-        volumes.create(staged / "data", record.group)
+        if self._method == "send":
+            volumes.limit(record.group, checking.room(record.limits.size))
+            (staged / "root").mkdir()
+            volumes.create(staged / "data", record.group)
+        else:
+            image = images.volume(self._node, images.find(self._node, record.image))
+            home = guest.home(self._node.settings, id)
+            volumes.make(home, record.group, checking.room(record.limits.size), image)
         old = checking.record_of(asked)
         self._change(autostart=old.autostart, order=old.order, wanted=old.wanted)
         with self._node.lock():
             firewall.apply(self._node)
             service.apply(self._node)
         return {
-            "address": record.address,
+            "method": self._method,
             "ssh_port": record.ssh_port,
             "http_port": self._node.settings.http_port,
         }
+
+    def _make_volumes(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Make the subvolumes that the source has within its volumes, where this pool can."""
+        if pool.volumes(self._node).kind == "plain":
+            return {}
+        with beneath.opened(guest.home(self._node.settings, self._mine().id)) as place:
+            for path in sorted(asked["paths"]):
+                parent, _, name = _named(path)
+                with beneath.opened(parent or ".", place, make=True) as above:
+                    if name not in beneath.names(above, "."):
+                        subvolumes.create(Path(f"/proc/self/fd/{above}") / name)
+        return {}
 
     def _receive(self, asked: dict[str, Any]) -> dict[str, Any]:
         stream = self._reader.stream()
@@ -140,7 +160,9 @@ class Arrival:
 
     def _start(self, asked: dict[str, Any]) -> dict[str, Any]:
         record = self._mine()
-        self._assemble(record, asked["volumes"])
+        if self._method == "send":
+            self._assemble(record, asked["volumes"])
+        self._finish(record, asked["volumes"])
         record = self._change(stage=Stage.ARRIVED)
         if self._reader.lost.is_set():
             raise Lost("the other node is gone")
@@ -159,17 +181,21 @@ class Arrival:
         copies.delete(self._node, home / SRV)
         with beneath.opened(home) as place:
             for path, source in sorted(found.items()):
-                parent, _, name = path.rpartition("/")
-                if name in ("", ".", ".."):
-                    raise InvalidInput("not a path of a volume")
+                parent, _, name = _named(path)
                 with beneath.opened(parent or ".", place) as above:
                     status = os.fstat(above)
                     target = Path(f"/proc/self/fd/{above}") / name
                     subvolumes.snapshot(source, target, record.group)
                     os.utime(above, ns=(status.st_atime_ns, status.st_mtime_ns))
-            for volume in sorted(volumes, key=lambda one: str(one["path"]), reverse=True):
-                if volume["read_only"]:
-                    with beneath.opened(volume["path"], place) as handle:
+
+    def _finish(self, record: Record, volumes: list[dict[str, Any]]) -> None:
+        """Let nobody write where nobody could, and let it know where it is."""
+        home = guest.home(self._node.settings, record.id)
+        kept = [v["path"] for v in volumes if v["read_only"]]
+        if pool.volumes(self._node).kind != "plain":
+            with beneath.opened(home) as place:
+                for path in sorted(kept, reverse=True):
+                    with beneath.opened(path, place) as handle:
                         subvolumes.set_read_only(Path(f"/proc/self/fd/{handle}"), True)
         rootfs.write(
             guest.rootfs(self._node.settings, record.id), rootfs.files(self._node, record, ())
@@ -219,3 +245,23 @@ class Arrival:
                     self._freeze()
         finally:
             self._held.close()
+
+
+def _named(path: object) -> tuple[str, str, str]:
+    """Return where a volume lies, and its name. Raises InvalidInput."""
+    parent, slash, name = str(path).rpartition("/")
+    if name in ("", ".", "..") or str(path).partition("/")[0] not in copies.PARTS:
+        raise InvalidInput("not a path of a volume")
+    return parent, slash, name
+
+
+def pull(node: Node, peer: Peer, id: str, part: str) -> int:
+    """Bring a volume that arrives from a peer by rsync to what that serves at our standard input.
+
+    Returns rsync's code. Raises NotFound, InvalidInput.
+    """
+    record = node.records.get(environment_id(id))
+    if record.stage is not Stage.CREATING or record.origin != peer.name or part not in copies.PARTS:
+        raise InvalidInput("nothing like that arrives from there")
+    target = guest.home(node.settings, record.id) / part
+    return relay.through(copying.fetch(target, relay.helper()), timeout=_SECONDS)

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from corpus.commands import ssh
 from corpus.hosts import pipeline
 from corpus.hosts.session import Session
 from corpus.model import errors
@@ -109,8 +108,7 @@ def _refused(name: str, found: dict[str, Any]) -> CorpusError:
 @contextmanager
 def opened(node: Node, peer: Peer) -> Iterator[Line]:
     """Give an open line to a peer. Raises Lost."""
-    argv = ssh.ask(peers.client(node, peer), "root", peer.address, peer.port, "receive")
-    line = Line(peer, Session(argv))
+    line = Line(peer, Session(peers.ask(node, peer, "receive")))
     try:
         line.ask("hello")
         yield line

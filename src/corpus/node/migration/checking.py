@@ -14,7 +14,7 @@ from corpus.node.environments.making import Wanted
 from corpus.node.network import addresses
 from corpus.node.proxy import routes
 from corpus.node.records import Record, Stage, parse
-from corpus.node.storage import pool
+from corpus.node.storage import images, pool
 
 _MORE = 1 << 30  # bytes for what is received twice, at the least
 
@@ -43,7 +43,10 @@ def wanted(node: Node, asked: dict[str, Any], peer: str) -> tuple[str, Wanted]:
 
 
 def check(node: Node, asked: dict[str, Any]) -> dict[str, Any]:
-    """Raise InvalidInput or Conflict for what cannot come here; tell where it would be."""
+    """Raise InvalidInput or Conflict for what cannot come here; tell by which ``method`` it can.
+
+    By rsync only onto the image that it was made from (NotFound): what is in that is not its own.
+    """
     id, given = wanted(node, asked, "")
     records, volumes = node.records.all(), pool.volumes(node)
     there = node.records.find(id)
@@ -64,9 +67,8 @@ def check(node: Node, asked: dict[str, Any]) -> dict[str, Any]:
             f"it takes {format_size(int(asked['bytes']))}, and {format_size(free)} are free",
             mend="make room, or enlarge the pool",
         )
-    if volumes.kind != asked.get("kind") or volumes.kind != "quota":
-        raise Conflict(
-            f"its pool is of the kind {str(asked.get('kind'))[:20]}, this one {volumes.kind}",
-            mend="export it to a file and import that: corpus_node.export, corpus_node.import",
-        )
-    return {"kind": volumes.kind}
+    both = {volumes.kind, asked.get("kind")}
+    if both == {"quota"}:
+        return {"method": "send"}
+    images.find(node, given.image)
+    return {"method": "rsync"}

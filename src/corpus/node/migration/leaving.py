@@ -20,7 +20,7 @@ from corpus.node.context import Node
 from corpus.node.environments import lifecycle, snapshots
 from corpus.node.migration import channel, decisions, health, peers, recovery
 from corpus.node.migration.channel import Line
-from corpus.node.migration.sending import Pass, Sender, clear
+from corpus.node.migration.sending import Pass, Sender, clear, sender
 from corpus.node.network import firewall
 from corpus.node.records import Move, Record, Stage, dump
 from corpus.node.storage import images, pool
@@ -162,33 +162,33 @@ class _Journey:
             record = fit(self.node, self.id, keep=self.keep)
         at = line.ask("begin", **_offer(self.node, record))
         self.figures.step("begin")
-        sender = Sender(self.node, record, line)
+        way = sender(self.node, record, line, str(at["method"]))
         try:
-            self._send_warm(sender)
+            self._send_warm(way)
             move = Move(line.peer.name, line.peer.address, int(at["http_port"]),
                         int(at["ssh_port"]), kept=self.keep)  # fmt: skip
             with self.node.lock(self.id):
-                self._hand_over(sender, move)
+                self._hand_over(way, move)
         except BaseException:
             with suppress(CorpusError):
                 if self.node.records.get(self.id).stage is not Stage.MOVED:
                     line.ask("abort")
             raise
 
-    def _send_warm(self, sender: Sender) -> None:
+    def _send_warm(self, way: Sender) -> None:
         for number in range(_MOST):
             with self.node.lock(self.id):
                 fit(self.node, self.id, keep=self.keep)
-                taken = sender.take()
-            done = sender.send(taken)
+                taken = way.take()
+            done = way.send(taken)
             self.figures.sent(done)
             self.say(f"pass {number + 1}: {format_size(done.size)} in {done.seconds:.1f} s")
             if number and done.size < _LITTLE:
                 break
         self.figures.step("warm")
 
-    def _hand_over(self, sender: Sender, move: Move) -> None:
-        node, line = self.node, sender.line
+    def _hand_over(self, way: Sender, move: Move) -> None:
+        node, line = self.node, way.line
         record = fit(node, self.id, keep=self.keep)
         found = health.survey(node, record)
         running = lifecycle.state(node, record)[0] != "STOPPED"
@@ -201,9 +201,9 @@ class _Journey:
             self.figures.step("drain")
             lifecycle.halt(node, record, self.timeout)
             self.figures.step("stop")
-            self.figures.sent(sender.send(sender.take()))
+            self.figures.sent(way.send(way.take(last=True)))
             self.figures.step("rest")
-            self._start_there(sender, move, running, found)
+            self._start_there(way, move, running, found)
             record = node.change(self.id, lambda now: now.changed(stage=Stage.MOVED, wanted=False))
         except BaseException:
             self.say("it is put back")
@@ -213,11 +213,11 @@ class _Journey:
         self.figures.step("switch")
         self.figures.downtime = round(time.monotonic() - begun, 3)
 
-    def _start_there(self, sender: Sender, move: Move, running: bool, found: health.Survey) -> None:
+    def _start_there(self, way: Sender, move: Move, running: bool, found: health.Survey) -> None:
         asked = replace(move, asked=time.time())
         self.node.change(self.id, lambda now: now.changed(move=asked))
-        volumes = [asdict(volume) for volume in sender.passes[-1].volumes]
-        sender.line.ask("start", volumes=volumes, run=running, **asdict(found))
+        volumes = [asdict(volume) for volume in way.passes[-1].volumes]
+        way.line.ask("start", volumes=volumes, run=running, **asdict(found))
         self.figures.step("start")
 
 

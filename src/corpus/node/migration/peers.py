@@ -198,8 +198,9 @@ def _authorise(node: Node) -> None:
         write_atomic(AUTHORIZED, "".join(f"{line}\n" for line in kept).encode(), 0o600)
 
 
-def client(node: Node, peer: Peer) -> list[str]:
-    """Return how ssh begins to a peer, whose host key is pinned."""
+def ask(node: Node, peer: Peer, request: str) -> list[str]:
+    """Return the command that sends a request to a peer, whose host key is pinned."""
     known = _folder(node) / f"{peer.name}.known_hosts"
     write_atomic(known, f"{peer.name} {peer.host_key}\n".encode(), 0o600, durable=False)
-    return ssh.client(_key(node), known, peer.name, alive=3)
+    client = ssh.client(_key(node), known, peer.name, alive=3)
+    return ssh.ask(client, "root", peer.address, peer.port, request)
