@@ -30,6 +30,11 @@ def show(units: Sequence[str]) -> list[str]:
             *units]  # fmt: skip
 
 
+def system_state() -> list[str]:
+    """Return the command that prints how far the boot is: ``running``, ``degraded``, …"""
+    return ["systemctl", "is-system-running"]
+
+
 def running_services() -> list[str]:
     """Return the command that prints the services that run, a line each, the name first."""
     return ["systemctl", "--no-pager", "--plain", "--no-legend", "--type=service",

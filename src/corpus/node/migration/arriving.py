@@ -102,7 +102,12 @@ class Arrival:
             home = guest.home(self._node.settings, id)
             volumes.make(home, record.group, checking.room(record.limits.size), image)
         old = checking.record_of(asked)
-        self._change(autostart=old.autostart, order=old.order, wanted=old.wanted)
+        self._change(
+            autostart=old.autostart,
+            order=old.order,
+            wanted=old.wanted,
+            maintenance=old.maintenance is True,
+        )
         with self._node.lock():
             firewall.apply(self._node)
             service.apply(self._node)

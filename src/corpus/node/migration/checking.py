@@ -13,7 +13,7 @@ from corpus.node.environments import limits as bounds
 from corpus.node.environments.making import Wanted
 from corpus.node.network import addresses
 from corpus.node.proxy import routes
-from corpus.node.records import Record, Stage, parse
+from corpus.node.records import Record, Role, Stage, parse
 from corpus.node.storage import images, pool
 
 _MORE = 1 << 30  # bytes for what is received twice, at the least
@@ -34,10 +34,16 @@ def wanted(node: Node, asked: dict[str, Any], peer: str) -> tuple[str, Wanted]:
     old = record_of(asked)
     limits = old.limits
     given = bounds.parse(limits.size, limits.memory, limits.cpu, limits.pids, limits.size_limit)
-    led = tuple(routes.parse_route(r.host, r.port, r.hold) for r in old.routes)
+    led = tuple(routes.parse_route(**vars(route)) for route in old.routes)
     lifecycle.check_autostart(old.autostart, old.order)
-    if old.shares or old.pairs or not isinstance(old.wanted, bool):
-        raise InvalidInput("an environment with shares or pairs does not move")
+    if (
+        old.shares
+        or old.pairs
+        or old.openings
+        or old.role is not Role.PROJECTS
+        or not isinstance(old.wanted, bool)
+    ):
+        raise InvalidInput("an environment with shares, pairs, or open ports does not move")
     image = str(asked.get("image"))[:12]
     return environment_id(old.id), Wanted(old.platform, image, given, routes=led, origin=peer)
 

@@ -14,6 +14,7 @@ from corpus.node.environments import lifecycle
 from corpus.node.records import Record
 
 _PATIENCE = 30.0  # seconds for all of it to run again
+_BOOTED = 4.0  # seconds of it once the boot is over
 _OFTEN = 0.03
 _ASK = 10.0
 
@@ -42,6 +43,13 @@ def survey(node: Node, record: Record) -> Survey:
     return Survey(tuple(sorted(kept)), tuple(sorted(ports)))
 
 
+def booted(node: Node, record: Record) -> bool:
+    """Tell whether an environment has started all that it starts at boot."""
+    inside = Container(record.id, node.host, node.settings.lxcpath)
+    shown = inside.run(systemctl.system_state(), check=False, timeout=_ASK)
+    return shown.out.strip() in ("running", "degraded")
+
+
 def wait(node: Node, record: Record, wanted: Survey, lost: Callable[[], bool]) -> None:
     """Wait until SSH answers and all that was ``wanted`` runs. Raises CorpusError.
 
@@ -55,6 +63,8 @@ def wait(node: Node, record: Record, wanted: Survey, lost: Callable[[], bool]) -
         ports = set(wanted.ports) - set(found.ports)
         if not units and not ports:
             return
+        if deadline - time.monotonic() > _BOOTED and booted(node, record):
+            deadline = time.monotonic() + _BOOTED
         if time.monotonic() > deadline or lost():
             missing = [*sorted(units), *(f"port {port}" for port in sorted(ports))]
             raise CorpusError(

@@ -22,7 +22,7 @@ from corpus.node.migration import channel, decisions, health, peers, recovery
 from corpus.node.migration.channel import Line
 from corpus.node.migration.sending import Pass, Sender, clear, sender
 from corpus.node.network import firewall
-from corpus.node.records import Move, Record, Stage, dump
+from corpus.node.records import Move, Record, Role, Stage, dump
 from corpus.node.storage import images, pool
 
 Say = Callable[[str], None]
@@ -72,6 +72,19 @@ def plan(node: Node, id: str, to: str, *, keep: bool = False) -> list[str]:
 def fit(node: Node, id: str, *, keep: bool) -> Record:
     """Return the record of an environment that can move. Raises NotFound, Conflict."""
     record = lifecycle.ready(node, node.records.resolve(id))
+    if record.role is not Role.PROJECTS:
+        raise Conflict(f"{record.name} is a proxy of this node", mend="make one on the other node")
+    if record.openings:
+        raise Conflict(
+            f"{record.name} has open ports of this node",
+            mend="corpus_node.close them first, and open them there",
+        )
+    for route in record.routes:
+        if route.proxy_protocol:
+            raise Conflict(
+                f"{route.host} leads to {record.name} by the PROXY protocol, which ends at a node",
+                mend="corpus_node.unroute it first, and route it there",
+            )
     if record.shares:
         raise Conflict(
             f"{record.name} shares directories of this machine",
@@ -100,7 +113,7 @@ def _offer(node: Node, record: Record) -> dict[str, Any]:
     except CorpusError:
         image = record.image
     return {
-        "record": dump(record.changed(move=None, origin="")).decode(),
+        "record": dump(record.changed(move=None, origin="", projects=())).decode(),
         "image": image,
         "kind": pool.volumes(node).kind,
         "bytes": used.used if used else 0,

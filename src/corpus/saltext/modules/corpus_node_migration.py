@@ -6,7 +6,9 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
+from corpus.node.context import Node
 from corpus.node.migration import leaving, peers, recovery
+from corpus.node.proxy import service
 from corpus.saltext.node_calls import edge, node_of, planned
 
 __virtualname__ = "corpus_node"
@@ -39,7 +41,9 @@ def peer_add(name: str, peer: dict[str, Any] | str, test: bool = False) -> dict[
     if test:
         found = peers.check(node, name, peer)
         return planned([] if found in peers.listed(node) else [f"know the node {found.name}"])
-    return asdict(peers.add(node, name, peer))
+    found = peers.add(node, name, peer)
+    _follow(node)
+    return asdict(found)
 
 
 @edge
@@ -61,7 +65,9 @@ def peer_remove(name: str, test: bool = False) -> bool | dict[str, Any]:
     if test:
         known = name in [peer.name for peer in peers.listed(node)]
         return planned([f"forget the node {name}"] if known else [])
-    return peers.remove(node, name)
+    known = peers.remove(node, name)
+    _follow(node)
+    return known
 
 
 @edge
@@ -88,6 +94,12 @@ def migration_recover(id: str, take: bool = False, test: bool = False) -> str | 
     if test:
         return planned(recovery.changes(node, id, take=take))
     return recovery.recover(node, id, take=take)
+
+
+def _follow(node: Node) -> None:
+    """Have the front know whose word of a client counts."""
+    with node.lock():
+        service.apply(node)
 
 
 def _say(line: str) -> None:
