@@ -46,7 +46,8 @@ def subvolume(path):
     folder, name = os.path.split(path)
     handle = os.open(folder or ".", os.O_RDONLY)
     try:
-        fcntl.ioctl(handle, 0x5000940E, struct.pack("<q4088s", 0, name.encode()))
+        named = bytearray(struct.pack("<q4088s", 0, name.encode()))
+        fcntl.ioctl(handle, 0x5000940E, named)
     except OSError:
         os.mkdir(path)
     os.close(handle)

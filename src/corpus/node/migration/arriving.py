@@ -100,7 +100,7 @@ class Arrival:
         else:
             image = images.volume(self._node, images.find(self._node, record.image))
             home = guest.home(self._node.settings, id)
-            volumes.make(home, record.group, checking.room(record.limits.size), image)
+            volumes.make(home, record.group, record.limits.size, image)
         old = checking.record_of(asked)
         self._change(
             autostart=old.autostart,
@@ -211,6 +211,8 @@ class Arrival:
         return found
 
     def _commit(self, asked: dict[str, Any]) -> None:
+        if self._mine().stage is not Stage.ARRIVED:
+            raise InvalidInput("it was not started here")
         record = decisions.keep(self._node, self._mine())
         self._record = None
         self._answer({})

@@ -43,6 +43,14 @@ def survey(node: Node, record: Record) -> Survey:
     return Survey(tuple(sorted(kept)), tuple(sorted(ports)))
 
 
+def _answers(node: Node, record: Record) -> bool:
+    try:
+        lifecycle.wait_for_ssh(node, record.id, 0)
+    except CorpusError:
+        return False
+    return True
+
+
 def booted(node: Node, record: Record) -> bool:
     """Tell whether an environment has started all that it starts at boot."""
     inside = Container(record.id, node.host, node.settings.lxcpath)
@@ -55,8 +63,12 @@ def wait(node: Node, record: Record, wanted: Survey, lost: Callable[[], bool]) -
 
     ``lost`` tells that nobody waits for it any more.
     """
-    lifecycle.wait_for_ssh(node, record.id, _PATIENCE)
     deadline = time.monotonic() + _PATIENCE
+    while not _answers(node, record):
+        if time.monotonic() > deadline or lost():
+            lifecycle.wait_for_ssh(node, record.id, 0)
+            break
+        time.sleep(_OFTEN)
     while True:
         found = survey(node, record)
         units = set(wanted.units) - set(found.units)
