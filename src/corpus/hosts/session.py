@@ -70,6 +70,8 @@ class Session:
                     pipe.close()
 
     def _said(self) -> str:
+        if self._errors.closed:
+            return "it was closed"
         self._errors.seek(0)
         return self._errors.read(1 << 16).decode(errors="replace")
 
