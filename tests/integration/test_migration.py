@@ -180,6 +180,8 @@ def test_what_the_target_lacks_room_for_is_refused_and_runs_on(moving: Environme
             call(lab.node(1), "migrate", id, "node2")
     finally:
         lab.node(2).run(["rm", fill])
+        lab.node(2).run(["btrfs", "filesystem", "sync", "/var/lib/corpus/pool"])
+        until(lambda: int(call(lab.node(2), "facts")["pool_free"]) > free - (1 << 30))
     assert where(lab, id) == [1]
     assert traces(lab, 2, id) == []
 

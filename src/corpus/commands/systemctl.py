@@ -35,10 +35,14 @@ def system_state() -> list[str]:
     return ["systemctl", "is-system-running"]
 
 
-def running_services() -> list[str]:
-    """Return the command that prints the services that run, a line each, the name first."""
+def running_services(*, starting: bool = False) -> list[str]:
+    """Return the command that prints the services that run, a line each, the name first.
+
+    ``starting``: also those that are starting, which is not the pause before another try.
+    """
+    states = "running,start,start-post" if starting else "running"
     return ["systemctl", "--no-pager", "--plain", "--no-legend", "--type=service",
-            "--state=running", "list-units"]  # fmt: skip
+            f"--state={states}", "list-units"]  # fmt: skip
 
 
 def parse_units(text: str) -> list[str]:

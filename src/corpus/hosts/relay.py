@@ -71,12 +71,12 @@ def _copy(source: int, target: int) -> None:
 
 
 def main() -> int:
-    """Copy both ways until both ends are closed."""
+    """Copy both ways until what comes in has ended, as ssh(1) does."""
+    for handle in (0, 1):  # rsync leaves its sockets so that a full one is an error
+        os.set_blocking(handle, True)
     source, target = (int(number) for number in os.environ["CORPUS_RELAY"].split())
-    inward = threading.Thread(target=_copy, args=(source, 1), daemon=True)
-    inward.start()
-    _copy(0, target)
-    inward.join(10)
+    threading.Thread(target=_copy, args=(0, target), daemon=True).start()
+    _copy(source, 1)
     return 0
 
 

@@ -27,15 +27,15 @@ class Survey:
     ports: tuple[int, ...] = ()
 
 
-def survey(node: Node, record: Record) -> Survey:
-    """Return what runs in an environment, as far as it is to run wherever it is.
+def survey(node: Node, record: Record, *, starting: bool = False) -> Survey:
+    """Return what runs in an environment, or is ``starting``, as far as it does wherever it is.
 
     What belongs to a login or was begun by hand (``run-…``, with an ``@``) is left out.
     """
     if lifecycle.state(node, record)[0] != "RUNNING":
         return Survey()
     inside = Container(record.id, node.host, node.settings.lxcpath)
-    shown = inside.run(systemctl.running_services(), check=False, timeout=_ASK)
+    shown = inside.run(systemctl.running_services(starting=starting), check=False, timeout=_ASK)
     units = systemctl.parse_units(shown.out)
     kept = {unit for unit in units if "@" not in unit and not unit.startswith("run-")}
     listening = ip.parse_listeners(inside.run(ip.listeners(), check=False, timeout=_ASK).out)
@@ -70,7 +70,7 @@ def wait(node: Node, record: Record, wanted: Survey, lost: Callable[[], bool]) -
             break
         time.sleep(_OFTEN)
     while True:
-        found = survey(node, record)
+        found = survey(node, record, starting=True)
         units = set(wanted.units) - set(found.units)
         ports = set(wanted.ports) - set(found.ports)
         if not units and not ports:
