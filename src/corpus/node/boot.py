@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from corpus.hosts.files import sweep
-from corpus.model.errors import CorpusError, Unsupported
+from corpus.model.errors import Conflict, CorpusError, Unsupported
 from corpus.node import kernel_limits
 from corpus.node.certificates import store
 from corpus.node.context import Node
@@ -115,7 +116,8 @@ def _boot(node: Node, record: Record) -> str:
             return "put back to a snapshot, which was left half-way"
         snapshots.tidy(node, record.id)
         exporting.tidy(node, record)
-        recovery.recover(node, record.id)
+        with suppress(Conflict):  # it moves just now
+            recovery.recover(node, record.id)
         if not record.wanted:
             return "stopped, as it was"
         if not starts(node, record):

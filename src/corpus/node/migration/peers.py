@@ -171,6 +171,14 @@ def listed(node: Node) -> list[Peer]:
     return found
 
 
+def addresses(node: Node) -> list[str]:
+    """Return the addresses of the nodes that are known; a damaged file is none of them."""
+    try:
+        return [peer.address for peer in listed(node)]
+    except CorpusError:
+        return []
+
+
 def find(node: Node, name: str) -> Peer:
     """Return the node that is known as ``name``. Raises NotFound."""
     wanted = host_name(name)

@@ -109,10 +109,11 @@ def clear_away(node: Node, record: Record) -> None:
     """Remove what an environment that lives elsewhere has here, but for what leads there."""
     if record.stage is not Stage.MOVED:
         raise Conflict(f"environment {record.id} lives here")
-    leftovers.clear(record.id)
-    sockets.withdraw(node, record)
-    pool.volumes(node).remove(guest.home(node.settings, record.id), record.group)
-    shutil.rmtree(node.settings.lxcpath / record.id, ignore_errors=True)
+    with making.alone(node, record.id):
+        leftovers.clear(record.id)
+        sockets.withdraw(node, record)
+        pool.volumes(node).remove(guest.home(node.settings, record.id), record.group)
+        shutil.rmtree(node.settings.lxcpath / record.id, ignore_errors=True)
 
 
 def _ask(node: Node, record: Record, *, take: bool) -> str:

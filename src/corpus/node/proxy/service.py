@@ -134,8 +134,8 @@ def _wanted(node: Node, place: Place) -> dict[str, bytes]:
         "503.http": pages.maintenance().encode(),
         "certificates.list": listed.encode(),
     }
-    parts = (settings, place.folder, routes, doors(records) if place.doors else (),
-             [peer.address for peer in peers.listed(node)])  # fmt: skip
+    led = doors(records) if place.doors else ()
+    parts = (settings, place.folder, routes, led, peers.addresses(node))
     fixed = _digest(config(*parts).encode() + b"".join(texts.values()))
     texts[_CONFIG] = config(*parts, description=fixed).encode()
     challenged = [one.host for one in found if one.challenge == "http"]
