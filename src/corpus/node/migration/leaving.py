@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from corpus.commands import ip
-from corpus.model.errors import Conflict, CorpusError
+from corpus.model.errors import Conflict, CorpusError, InvalidInput
 from corpus.model.size import format_size
 from corpus.node.context import Node
 from corpus.node.environments import lifecycle, snapshots
@@ -183,9 +183,8 @@ class _Journey:
             with self.node.lock(self.id):
                 self._hand_over(way, move)
         except BaseException:
-            with suppress(CorpusError):
-                if self.node.records.get(self.id).stage is not Stage.MOVED:
-                    line.ask("abort")
+            if self.node.records.get(self.id).stage is not Stage.MOVED:
+                _abort(self.node, self.id, line)
             raise
 
     def _send_warm(self, way: Sender) -> None:
@@ -250,9 +249,18 @@ def _drain(node: Node, record: Record) -> None:
 
 
 def _put_back(node: Node, record: Record, line: Line) -> None:
-    """Have it run here again; the target, where it is reached, has removed it before."""
-    told = False
-    with suppress(CorpusError):
+    """Have it run here again. What was not asked to start it there is told afterwards."""
+    record = node.records.get(record.id)
+    asked = record.move is not None and record.move.asked
+    recovery.put_back(node, record, told=bool(asked) and _abort(node, record.id, line))
+
+
+def _abort(node: Node, id: str, line: Line) -> bool:
+    """Have the target remove it, over another line where this one is cut; False: not reached."""
+    try:
         line.ask("abort")
-        told = True
-    recovery.put_back(node, node.records.get(record.id), told=told)
+    except InvalidInput:  # nothing of it is there
+        return True
+    except CorpusError:
+        return recovery.withdraw(node, line.peer.name, id)
+    return True

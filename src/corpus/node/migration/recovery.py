@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from contextlib import suppress
 from dataclasses import replace
 
 from corpus.model.errors import Conflict, CorpusError
@@ -56,13 +55,18 @@ def recover(node: Node, id: str, *, take: bool = False) -> str:
 
 def _abort(node: Node, record: Record) -> None:
     """Put an environment back that was moving when its mover died. Hold its lock."""
-    told = False
-    with suppress(CorpusError):
-        if record.move:
-            with channel.opened(node, peers.find(node, record.move.node)) as line:
-                line.ask("settle", id=record.id, lives=decisions.THERE)
-                told = True
+    told = record.move is not None and withdraw(node, record.move.node, record.id)
     put_back(node, record, told=told)
+
+
+def withdraw(node: Node, to: str, id: str) -> bool:
+    """Have the target remove what it has of an environment that lives here; False: not reached."""
+    try:
+        with channel.opened(node, peers.find(node, to)) as line:
+            line.ask("settle", id=id, lives=decisions.THERE)
+    except CorpusError:
+        return False
+    return True
 
 
 def put_back(node: Node, record: Record, *, told: bool) -> None:
