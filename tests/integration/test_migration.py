@@ -278,6 +278,7 @@ def test_a_receiver_that_is_killed_gives_it_back(moving: Environment) -> None:
     work.join(120)
     assert isinstance(ended[0], CorpusError)
     assert where(lab, id) == [1]
+    call(lab.node(2), "boot")
     assert traces(lab, 2, id) == []
 
 

@@ -81,6 +81,11 @@ def _key(node: Node) -> Path:
     return _folder(node) / "key"
 
 
+def has_key(node: Node) -> bool:
+    """Tell whether this node has its migration key."""
+    return _key(node).exists()
+
+
 def _public_key(node: Node) -> str:
     path = _key(node)
     with node.lock("peers"):

@@ -115,7 +115,7 @@ def clear_away(node: Node, record: Record) -> None:
         raise Conflict(f"environment {record.id} lives here")
     with making.alone(node, record.id):
         leftovers.clear(record.id)
-        sockets.withdraw(node, record)
+        sockets.withdraw(node, record.id)
         pool.volumes(node).remove(guest.home(node.settings, record.id), record.group)
         shutil.rmtree(node.settings.lxcpath / record.id, ignore_errors=True)
 

@@ -23,12 +23,15 @@ def __virtual__() -> str:
 
 
 @edge
-def peer_identity(address: str | None = None, port: int = 22) -> dict[str, Any]:
+def peer_identity(address: str | None = None, port: int = 22, test: bool = False) -> dict[str, Any]:
     """Return what ``peer_add`` takes on another node; nothing in it is secret.
 
     CLI Example: ``salt-call --local corpus_node.peer_identity --out=json``
     """
-    return asdict(peers.identity(node_of(__opts__), address, int(port)))
+    node = node_of(__opts__)
+    if test:
+        return planned([] if peers.has_key(node) else ["make the node's migration key"])
+    return asdict(peers.identity(node, address, int(port)))
 
 
 @edge
