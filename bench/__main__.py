@@ -14,6 +14,7 @@ from bench import (
     figures,
     lifecycle,
     memory,
+    migration,
     peers,
     promote,
     push,
@@ -35,6 +36,7 @@ MEASURES: dict[str, tuple[Callable[[Stage, int], list[Figure]], int, str]] = {
     "memory": (memory.measure, 3, "idle memory of an environment and of the deploy service"),
     "lifecycle": (lifecycle.measure, 5, "create, stop, start, destroy of an environment"),
     "peers": (peers.measure, 7, "an environment's life beside LXD, same image, same pool"),
+    "migration": (migration.measure, 3, "1 GB moves to another node under load, and back"),
     "scale": (scale.measure, 1, "fifty environments: what grows with their number"),
 }
 

@@ -19,7 +19,9 @@ FUNCTIONS = {
     "autostart", "boot", "certificate_add", "certificate_list", "certificate_obtain",
     "certificate_remove", "certificate_renew", "clone", "close", "create", "destroy", "doctor",
     "enlarge", "exec", "export", "facts", "freeze", "front_move", "image_import", "image_list",
-    "import", "inspect", "limit", "list", "maintenance", "open", "pair", "pool_grow",
+    "import", "inspect", "limit", "list", "maintenance", "migrate",
+    "migration_recover", "open", "pair", "peer_add", "peer_identity", "peer_remove", "peers",
+    "pool_grow",
     "pool_health", "pool_scrub", "ports", "prepare", "project_limit", "rename", "restart",
     "restore", "route", "saltify_check", "saltify_key", "saltify_list", "saltify_prepare",
     "saltify_remove", "snapshot", "snapshot_delete", "snapshots", "start", "stop", "thaw",
@@ -28,8 +30,8 @@ FUNCTIONS = {
 # ``doctor`` changes nothing but with ``mend``, and without tells what that would do; ``rename``
 # only refuses; what ``exec`` changes is up to its command.
 READING = {
-    "certificate_list", "doctor", "exec", "facts", "image_list", "inspect", "list", "pool_health",
-    "ports", "rename", "saltify_list", "snapshots", "usage",
+    "certificate_list", "doctor", "exec", "facts", "image_list", "inspect", "list", "peers",
+    "pool_health", "ports", "rename", "saltify_list", "snapshots", "usage",
 }  # fmt: skip
 ID = "11111111-2222-4333-8444-555555555555"
 

@@ -49,6 +49,17 @@ def resize(target: PurePath, size: int | None) -> list[str]:
     return ["btrfs", "filesystem", "resize", wanted, str(target)]
 
 
+def send(snapshot: PurePath, parent: PurePath | None = None) -> list[str]:
+    """Return the command that prints a read-only subvolume as a stream: all of it, or what
+    ``parent``, which the other side has too, lacks of it."""
+    return ["btrfs", "--quiet", "send", *(["-p", str(parent)] if parent else []), str(snapshot)]
+
+
+def receive(folder: PurePath) -> list[str]:
+    """Return the command that makes the subvolume of a stream within ``folder``."""
+    return ["btrfs", "--quiet", "receive", str(folder)]
+
+
 def group_create(pool: PurePath, group: str) -> list[str]:
     """Return the command that makes a quota group."""
     return ["btrfs", "qgroup", "create", group, str(pool)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,6 +63,39 @@ def rsync(source: Path, target: Path, *, link_dest: Path | None = None) -> list[
     shared = [f"--link-dest={link_dest}"] if link_dest else []
     return ["rsync", "--archive", "--hard-links", "--acls", "--xattrs", "--numeric-ids",
             "--modify-window=-1", *shared, f"{source}/", f"{target}/"]  # fmt: skip
+
+
+def serve(config: Path) -> list[str]:
+    """Return the command that serves what ``config`` (rsyncd.conf(5)) says at its own input."""
+    return ["rsync", "--server", "--daemon", f"--config={config}", "."]
+
+
+def serve_config(folder: Path) -> str:
+    """Return such a configuration: ``folder`` to read, and by no link anything beside it."""
+    return f"""reverse lookup = no
+use chroot = yes
+munge symlinks = no
+numeric ids = yes
+[volume]
+path = {folder}
+read only = yes
+uid = 0
+gid = 0
+"""
+
+
+def fetch(target: Path, helper: Sequence[str]) -> list[str]:
+    """Return the command that makes ``target`` hold what the other end of ``helper`` serves."""
+    return ["rsync", "--archive", "--hard-links", "--acls", "--xattrs", "--sparse",
+            "--numeric-ids", "--delete", "--force", "--modify-window=-1", "--stats",
+            "--no-human-readable", f"--rsh={' '.join(helper)}", "other::volume/",
+            f"{target}/"]  # fmt: skip
+
+
+def parse_fetched(text: str) -> int:
+    """Return how many bytes came, of what ``fetch`` printed."""
+    found = re.search(r"Total bytes received: (\d+)", text)
+    return int(found[1]) if found else 0
 
 
 def archive(folder: Path, *, mtime: int) -> list[str]:

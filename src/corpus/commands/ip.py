@@ -103,6 +103,12 @@ def listeners(protocol: str = "tcp", *, processes: bool = True) -> list[str]:
     return ["ss", "--no-header", "--listening", f"--{protocol}", "--numeric", *with_names]
 
 
+def connections(address: str) -> list[str]:
+    """Return the command that prints the TCP connections of this machine to an address."""
+    return ["ss", "--no-header", "--tcp", "--numeric", "state", "established",
+            "dst", address]  # fmt: skip
+
+
 def parse_listeners(text: str) -> dict[int, str]:
     """Return each listening port and the name of a process that listens (or ``a process``)."""
     found: dict[int, str] = {}

@@ -12,12 +12,14 @@ def make_key(path: Path) -> list[str]:
     return ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)]
 
 
-def client(key: Path, known_hosts: Path, alias: str, *, accept_new: bool = False) -> list[str]:
+def client(
+    key: Path, known_hosts: Path, alias: str, *, accept_new: bool = False, alive: int = 10
+) -> list[str]:
     """Return how ssh begins that trusts one pinned host key alone, and offers one key alone.
 
     ``alias`` is the host's name in ``known_hosts``, whatever its address is. With ``accept_new``
     a host that is not in there yet is written into it. A connection that is dead ends within
-    30 s.
+    three times ``alive`` seconds.
     """
     options = [
         "BatchMode=yes",
@@ -33,7 +35,7 @@ def client(key: Path, known_hosts: Path, alias: str, *, accept_new: bool = False
         "ForwardAgent=no",
         "ClearAllForwardings=yes",
         "ConnectTimeout=10",
-        "ServerAliveInterval=10",
+        f"ServerAliveInterval={alive}",
         "ServerAliveCountMax=2",
         "LogLevel=ERROR",
     ]

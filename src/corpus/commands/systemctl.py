@@ -30,6 +30,26 @@ def show(units: Sequence[str]) -> list[str]:
             *units]  # fmt: skip
 
 
+def system_state() -> list[str]:
+    """Return the command that prints how far the boot is: ``running``, ``degraded``, …"""
+    return ["systemctl", "is-system-running"]
+
+
+def running_services(*, starting: bool = False) -> list[str]:
+    """Return the command that prints the services that run, a line each, the name first.
+
+    ``starting``: also those that are starting, which is not the pause before another try.
+    """
+    states = "running,start,start-post" if starting else "running"
+    return ["systemctl", "--no-pager", "--plain", "--no-legend", "--type=service",
+            f"--state={states}", "list-units"]  # fmt: skip
+
+
+def parse_units(text: str) -> list[str]:
+    """Return the names that ``list-units`` printed."""
+    return [line.split()[0] for line in text.splitlines() if line.split()]
+
+
 def mount_unit(path: PurePath) -> str:
     """Return the name that the unit mounting ``path`` must bear (systemd-escape(1)).
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import socket
 import sys
 from pathlib import Path
@@ -22,8 +23,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m corpus.node", description=__doc__)
     parser.add_argument("--settings", type=Path, default=DEFAULT_FILE)
     commands = ["boot", "halt", "facts", "prepare", "answer", "restart", "renew", "console"]
+    commands += ["receive"]
     parser.add_argument("command", choices=commands)
-    parser.add_argument("id", nargs="?", default="", help="of the environment")
+    parser.add_argument("id", nargs="?", default="", help="of the environment, or a peer")
     parser.add_argument("--user", default="root", help="whose shell a console is")
     given = parser.parse_args(arguments)
     try:
@@ -33,6 +35,15 @@ def main(arguments: list[str] | None = None) -> int:
                 print(ask.answer(node, line))
             return 0
         # Here, so that an environment that asks does not wait for it.
+        if given.command == "receive":
+            from corpus.node.migration import arriving, peers
+
+            peer = peers.find(node, given.id)
+            what, *words = os.environ.get("SSH_ORIGINAL_COMMAND", "").split()
+            if what == "pull" and len(words) == 2:
+                return arriving.pull(node, peer, *words)
+            arriving.Arrival(node, peer, sys.stdin.fileno(), sys.stdout.fileno()).serve()
+            return 0
         from corpus.node import boot
         from corpus.node.certificates import acme
         from corpus.node.environments import console, lifecycle

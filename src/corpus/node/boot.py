@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from corpus.hosts.files import sweep
-from corpus.model.errors import CorpusError, Unsupported
+from corpus.model.errors import Conflict, CorpusError, Unsupported
 from corpus.node import kernel_limits
 from corpus.node.certificates import store
 from corpus.node.context import Node
 from corpus.node.environments import exporting, guest, lifecycle, making, snapshots
+from corpus.node.migration import recovery
 from corpus.node.network import bridge, firewall
 from corpus.node.proxy import front, service
 from corpus.node.records import Record, Stage
@@ -123,12 +125,16 @@ def _boot(node: Node, record: Record) -> str:
             return (
                 f"removed, it was left {left}" if left else "made or removed by somebody just now"
             )
+        if record.stage in (Stage.MOVING, Stage.MOVED, Stage.ARRIVED):
+            return recovery.recover(node, record.id)
         pool.volumes(node).attach(guest.home(node.settings, record.id))
         if record.stage is Stage.RESTORING:
             snapshots.settle(node, record.id)
             return "put back to a snapshot, which was left half-way"
         snapshots.tidy(node, record.id)
         exporting.tidy(node, record)
+        with suppress(Conflict):  # it moves just now
+            recovery.recover(node, record.id)
         if not record.wanted:
             return "stopped, as it was"
         if not starts(node, record):

@@ -27,11 +27,18 @@ class Role(StrEnum):
 
 
 class Stage(StrEnum):
-    """How far an environment is. Whatever is not ``READY`` was left half-way by a crash."""
+    """How far an environment is. What is none of ``READY`` and ``MOVED`` was left by a crash.
+
+    ``MOVING``: this node still decides, its guest is stopped. ``MOVED``: it lives on another
+    node. ``ARRIVED``: it came from another node, which has not said yet that it lives here.
+    """
 
     CREATING = "creating"
     READY = "ready"
     RESTORING = "restoring"
+    MOVING = "moving"
+    MOVED = "moved"
+    ARRIVED = "arrived"
     DESTROYING = "destroying"
 
 
@@ -113,12 +120,30 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Move:
+    """Where an environment moves, or has moved: the peer ``node``, and its ports there.
+
+    ``asked`` is when that node was asked to start it (seconds of the epoch, 0: not yet);
+    ``kept``: its data stays here; ``settled``: the other node knows that it lives there.
+    """
+
+    node: str
+    address: str
+    http_port: int
+    ssh_port: int
+    asked: float = 0.0
+    kept: bool = False
+    settled: bool = False
+
+
+@dataclass(frozen=True)
 class Record:
     """One environment as the node remembers it. ``slot`` numbers its range of user ids.
 
     It is started at boot when it is ``wanted``, as start and stop say, and ``autostart`` is on:
     those of a lower ``order`` first, those of the same one together.
     ``front``: the node's HTTP and HTTPS ports lead to it; at most one, of role proxy.
+    ``origin`` is the peer that it comes from while it arrives.
     """
 
     id: str
@@ -141,6 +166,8 @@ class Record:
     role: Role = Role.PROJECTS
     front: bool = False
     made: str = ""
+    move: Move | None = None
+    origin: str = ""
 
     @property
     def name(self) -> str:
@@ -151,6 +178,18 @@ class Record:
     def half_made(self) -> bool:
         """Whether it was left by a crash when it was made or removed: nobody's data is in it."""
         return self.stage in (Stage.CREATING, Stage.DESTROYING)
+
+    @property
+    def elsewhere(self) -> Move | None:
+        """Where it lives, when that is another node which knows it: requests are led there."""
+        moved = self.stage in (Stage.MOVED, Stage.CREATING, Stage.ARRIVED)
+        return self.move if moved and self.move and self.move.settled else None
+
+    @property
+    def held(self) -> bool:
+        """Whether it lives nowhere at the moment: requests wait."""
+        moved = self.stage is Stage.MOVED and self.elsewhere is None
+        return moved or self.stage is Stage.MOVING
 
     @property
     def interface(self) -> str:
@@ -208,6 +247,7 @@ def parse(text: str, where: str) -> Record:
             for opening in given["openings"]
         )
         given["projects"] = tuple(Allotment(**one) for one in given["projects"])
+        given["move"] = Move(**given["move"]) if given.get("move") else None
         return Record(**given)
     except (ValueError, KeyError, TypeError) as error:
         raise CorpusError(

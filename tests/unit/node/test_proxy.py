@@ -260,3 +260,17 @@ def test_nothing_that_a_client_says_of_itself_passes(node: Node) -> None:
         assert pattern.match(name), name
     for name in ("x-forward", "proxy-authorization", "authorization", "forwarded-by-me"):
         assert not pattern.match(name), name
+
+
+def test_what_another_node_says_of_a_client_passes(tmp_path: Path) -> None:
+    node, _ = nodes.make(tmp_path)
+    alone = config(node.settings, node.settings.proxy, ())
+    assert "src " not in alone
+    text = config(node.settings, node.settings.proxy, (), (), ["192.0.2.2", "192.0.2.3"])
+    peers = "{ src 192.0.2.2 192.0.2.3 }"
+    for header in ("del-header ^(x", "set-header X-Forwarded-Proto http unless", "dst_port"):
+        (line,) = [line for line in text.splitlines() if header in line]
+        assert line.endswith(f" unless {peers}")
+    (redirect,) = [line for line in text.splitlines() if "redirect code 308" in line]
+    assert f"if !{{ ssl_fc }} !{peers}" in redirect
+    assert "option forwardfor if-none" in text

@@ -25,6 +25,7 @@ from corpus.node.environments import (
     lifecycle,
     listing,
     making,
+    projects,
     renewing,
     rootfs,
 )
@@ -32,12 +33,10 @@ from corpus.node.environments import limits as bounds
 from corpus.node.environments.archives import Archive, Part
 from corpus.node.environments.cloning import type_of_copy
 from corpus.node.environments.exporting import Say, progress
-from corpus.node.environments.limits import given_size
 from corpus.node.environments.making import Wanted
-from corpus.node.environments.projects import MOST
 from corpus.node.network import addresses, ports
 from corpus.node.proxy import routes
-from corpus.node.records import Allotment, Limits, Opening, Pair, Record
+from corpus.node.records import Limits, Opening, Pair, Record
 from corpus.node.storage import copies, packing, pool
 from corpus.node.storage.volumes import ROOTFS, SRV
 
@@ -106,11 +105,11 @@ def _wanted(
         openings = ports.free(node, node.records.all(), [_opening(one) for one in old.openings])
     routes.check_free(node.records.all(), led, chosen)
     lifecycle.check_autostart(old.autostart, old.order)
-    projects = _projects(old) if pool.volumes(node).apart else ()
+    accounted = projects.checked(old) if pool.volumes(node).apart else ()
     maintained = chosen == own and old.maintenance is True
     return chosen, Wanted(
         kind, archive.image[:12], given, *_places(node, old), led, pairs, openings=openings,
-        role=making.check_role(old.role, led), maintenance=maintained, projects=projects,
+        role=making.check_role(old.role, led), maintenance=maintained, projects=accounted,
     )  # fmt: skip
 
 
@@ -123,21 +122,6 @@ def _limits(old: Limits, size: str | int | None) -> Limits:
     if size is not None:
         most = None
     return bounds.parse(old.size if size is None else size, old.memory, old.cpu, old.pids, most)
-
-
-def _projects(old: Record) -> tuple[Allotment, ...]:
-    """Return the projects that are accounted by themselves, with their sizes."""
-    if len(old.projects) > MOST:
-        raise InvalidInput(f"more than {MOST} projects are accounted by themselves")
-    found = (
-        Allotment(
-            project_name(one.project),
-            given_size(one.size, None),
-            given_size(one.size_limit, None),
-        )
-        for one in old.projects
-    )
-    return tuple({one.project: one for one in found}.values())
 
 
 def _pairs(node: Node, old: Record) -> tuple[Pair, ...]:

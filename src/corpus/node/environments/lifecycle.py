@@ -290,13 +290,19 @@ def halt(node: Node, record: Record, timeout: int = 30) -> None:
 def ready(node: Node, id: str) -> Record:
     """Return the record of an environment that is whole; raises NotFound, Conflict."""
     record = node.records.get(id)
+    if record.stage is Stage.MOVED and record.move:
+        raise Conflict(
+            f"environment {id} lives on the node {record.move.node}", mend="ask that node"
+        )
     if record.stage is not Stage.READY:
-        restoring = record.stage is Stage.RESTORING
+        ends = {
+            Stage.RESTORING: f"corpus_node.start {id} ends it",
+            Stage.MOVING: f"corpus_node.migration_recover {id} ends it",
+            Stage.ARRIVED: f"corpus_node.migration_recover {id} ends it",
+        }
         raise Conflict(
             f"environment {id} was left half-way ({record.stage})",
-            mend=f"corpus_node.start {id} ends it"
-            if restoring
-            else "create it again with this id, or destroy it",
+            mend=ends.get(record.stage, "create it again with this id, or destroy it"),
         )
     return record
 

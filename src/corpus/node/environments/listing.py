@@ -35,6 +35,7 @@ def _describe(node: Node, record: Record, usage: Mapping[str, Usage | None]) -> 
         "name": record.name,
         "platform": str(record.platform),
         "state": status.lower() if record.stage is Stage.READY else str(record.stage),
+        "node": record.move.node if record.move else None,
         "wanted": record.wanted,
         "autostart": record.autostart,
         "order": record.order,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from corpus.node.environments import (
     controls,
     guest,
     leftovers,
+    lifecycle,
     listing,
     plans,
     rootfs,
@@ -94,6 +95,8 @@ def create(
     kind = check_role(role, led)
     with alone(node, id):
         there = node.records.find(id)
+        if there and (there.move or there.stage is Stage.ARRIVED):
+            lifecycle.ready(node, id)
         if there and not there.half_made:
             _same(there, platform, address, ssh_port, shared, kind)
             if test:
@@ -203,6 +206,7 @@ class Wanted:
     role: Role = Role.PROJECTS
     maintenance: bool = False
     projects: tuple[Allotment, ...] = ()
+    origin: str = ""
 
 
 @contextmanager
@@ -211,7 +215,7 @@ def allocated(node: Node, id: str, wanted: Wanted) -> Iterator[Record]:
 
     From here on address, port and user ids are its own. An error in the block removes all of it.
     """
-    record = _allocate(node, id, wanted)
+    record = allocate(node, id, wanted)
     try:
         yield record
     except BaseException:
@@ -219,7 +223,11 @@ def allocated(node: Node, id: str, wanted: Wanted) -> Iterator[Record]:
         raise
 
 
-def _allocate(node: Node, id: str, wanted: Wanted) -> Record:
+def allocate(node: Node, id: str, wanted: Wanted) -> Record:
+    """Write the record of an environment that is being made. Raises Conflict, InvalidInput.
+
+    One that has moved to another node has its places here still, to come back to.
+    """
     with node.lock():
         record = _chosen(node, id, wanted)
         node.records.save(record)
@@ -236,14 +244,18 @@ def _chosen(node: Node, id: str, wanted: Wanted) -> Record:
     for problem in node.records.damaged().values():
         raise Conflict(f"nothing is made while it is unknown what is taken: {problem}")
     others = [record for record in node.records.all() if record.id != id]
+    there = node.records.find(id)
+    away = there if there and there.move else None
     routes.check_free(others, wanted.routes, id)
     return Record(
         id=id,
         platform=wanted.platform,
         image=wanted.image,
-        address=addresses.free_address(node, others, wanted.address),
-        ssh_port=addresses.free_port(node, others, wanted.ssh_port),
-        slot=_free_slot(node, others),
+        address=away.address if away else addresses.free_address(node, others, wanted.address),
+        ssh_port=away.ssh_port if away else addresses.free_port(node, others, wanted.ssh_port),
+        slot=away.slot if away else _free_slot(node, others),
+        move=away.move if away else None,
+        origin=wanted.origin,
         limits=wanted.limits,
         routes=wanted.routes,
         pairs=wanted.pairs,
@@ -314,11 +326,13 @@ def remove(node: Node, record: Record) -> None:
     settings, volumes = node.settings, pool.volumes(node)
     with node.lock():
         record = node.records.get(record.id)
-        node.records.save(record.changed(stage=Stage.DESTROYING, routes=(), front=False))
-        if record.front:
-            firewall.apply(node)  # the front is on the node from here on
-        if record.routes:
-            service.apply(node)
+        back = record.elsewhere if record.stage is not Stage.MOVED else None
+        if back is None:
+            node.records.save(record.changed(stage=Stage.DESTROYING, routes=(), front=False))
+            if record.front:
+                firewall.apply(node)  # the front is on the node from here on
+            if record.routes:
+                service.apply(node)
     if (found := state(node, record)[0]) != "STOPPED":
         if found == "FROZEN":  # else it would not die
             let_go(node, record)
@@ -330,6 +344,11 @@ def remove(node: Node, record: Record) -> None:
     volumes.delete(staged(settings, record.id))
     unconfigure(settings.lxcpath / record.id)
     with node.lock():
+        if back:  # it was to come back from there, and has not
+            node.records.save(record.changed(stage=Stage.MOVED, wanted=False, origin="",
+                                             move=replace(back, kept=False)))  # fmt: skip
+            firewall.apply(node)
+            return
         pairing.forget(node, record)
         if not node.records.damaged():  # whose groups are not known
             volumes.prune({other.group for other in node.records.lasting()})

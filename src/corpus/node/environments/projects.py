@@ -16,6 +16,7 @@ from corpus.model.names import project_name
 from corpus.node.context import Node
 from corpus.node.environments import guest
 from corpus.node.environments.lifecycle import ready
+from corpus.node.environments.limits import given_size
 from corpus.node.records import Allotment, Record
 from corpus.node.storage import pool
 
@@ -96,3 +97,18 @@ def _is_there(one: Allotment, folder: int) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def checked(old: Record) -> tuple[Allotment, ...]:
+    """Return the projects of a record from elsewhere, with their sizes. Raises InvalidInput."""
+    if len(old.projects) > MOST:
+        raise InvalidInput(f"more than {MOST} projects are accounted by themselves")
+    found = (
+        Allotment(
+            project_name(one.project),
+            given_size(one.size, None),
+            given_size(one.size_limit, None),
+        )
+        for one in old.projects
+    )
+    return tuple({one.project: one for one in found}.values())

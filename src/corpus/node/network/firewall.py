@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from ipaddress import IPv4Address
 
-from corpus.commands import ip, nft, nft_front
+from corpus.commands import ip, nft, nft_front, nft_moved
 from corpus.model.errors import CommandFailed, Unsupported
 from corpus.model.networks import collapse
 from corpus.node.context import Node
 from corpus.node.network.addresses import nameservers
 from corpus.node.network.doors import doors
 from corpus.node.proxy import place
-from corpus.node.records import INTERFACES, PROXIES, Record, Role
+from corpus.node.records import INTERFACES, PROXIES, Record, Role, Stage
 from corpus.node.settings import ACME_PORT
 
 # Where clouds tell a machine its secrets (RFC 3927).
@@ -48,6 +48,7 @@ def ruleset(node: Node, *, leaving: str | None = None) -> str:
             [door.port for door in open_doors if record.address in door.readers],
         )
         for record in records
+        if record.stage is not Stage.MOVED
     ]
     rules = nft.Rules(
         table=settings.bridge,
@@ -69,7 +70,11 @@ def ruleset(node: Node, *, leaving: str | None = None) -> str:
         reachable=collapse(settings.open_networks),
         connections=settings.connections,
     )
-    return nft.ruleset(rules) + nft_front.ruleset(_front(node, records, leaving))
+    return (
+        nft.ruleset(rules)
+        + nft_front.ruleset(_front(node, records, leaving))
+        + nft_moved.ruleset(_moved(node, records))
+    )
 
 
 def _front(node: Node, records: list[Record], leaving: str | None) -> nft_front.FrontRules:
@@ -106,6 +111,28 @@ def _asked(node: Node) -> list[str]:
         with suppress(ValueError):
             found.append(str(IPv4Address(server)))
     return list(dict.fromkeys(found))
+
+
+def _moved(node: Node, records: list[Record]) -> nft_moved.Rules:
+    """Return what the rules know of environments that live elsewhere, or nowhere."""
+    return nft_moved.Rules(
+        table=node.settings.bridge,
+        bridge=node.settings.bridge,
+        proxies=PROXIES,
+        held=[record.address for record in records if record.held],
+        led=[
+            nft_moved.Led(
+                record.address,
+                sorted({route.port for route in record.routes}),
+                record.ssh_port,
+                there.address,
+                there.http_port,
+                there.ssh_port,
+            )
+            for record in records
+            if (there := record.elsewhere)
+        ],
+    )
 
 
 def _relay(node: Node) -> tuple[str, int] | None:

@@ -62,6 +62,7 @@ def config(
     folder: PurePath,
     routes: Sequence[tuple[Record, Route]],
     doors: Sequence[Door] = (),
+    peers: Sequence[str] = (),
     *,
     description: str = "",
 ) -> str:
@@ -69,13 +70,14 @@ def config(
 
     ``http-server-close``: no connection to a guest outlives its request, so that draining is
     exact and nothing is sent into a connection that closes. ``description`` is how a worker
-    says which configuration it has.
+    says which configuration it has. What comes from the addresses ``peers`` has passed the front
+    of another node, which said of the client what there is to say.
     """
     needed = backends(routes)
     longest = max([60, *(backend.hold for backend in needed)])
     return (
         _head(folder, longest, description)
-        + _frontend(settings, folder)
+        + _frontend(settings, folder, peers)
         + "".join(_backend(backend) for backend in needed)
         + _doors(settings, doors)
     )
@@ -101,7 +103,7 @@ defaults
     log global
     option dontlognull
     option http-server-close
-    option forwardfor
+    option forwardfor if-none
     no option redispatch
     http-reuse never
     retry-on conn-failure
@@ -115,13 +117,15 @@ defaults
 """
 
 
-def _frontend(settings: Settings, folder: PurePath) -> str:
+def _frontend(settings: Settings, folder: PurePath, peers: Sequence[str]) -> str:
     """Return the frontend. Nothing that a client says of itself passes, but what we say of it.
 
     ``txn.to`` is ``backend|https|hsts``, from the maps. All is looked up anew for each request:
     an HTTP/2 connection may ask for every name that its certificate has.
     """
     missing = "unless { var(txn.to) -m found }"
+    ours = f" unless {{ src {' '.join(peers)} }}" if peers else ""
+    ours_too = f" !{{ src {' '.join(peers)} }}" if peers else ""
     port = "" if settings.https_port == 443 else f":{settings.https_port}"
     hsts = "var(txn.to),field(3,|)"
     mode = "var(txn.to),field(2,|) -m str"
@@ -133,11 +137,11 @@ def _frontend(settings: Settings, folder: PurePath) -> str:
 frontend web
     bind :{settings.http_port}
     bind :{settings.https_port} ssl crt-list {folder}/certificates.list alpn h2,http/1.1
-    http-request del-header {_FORGED} -m reg
-    http-request set-header X-Forwarded-Proto http
+    http-request del-header {_FORGED} -m reg{ours}
+    http-request set-header X-Forwarded-Proto http{ours}
     http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
-    http-request set-header X-Forwarded-Port %[dst_port]
-    http-request set-header X-Forwarded-Host %[req.hdr(host)]
+    http-request set-header X-Forwarded-Port %[dst_port]{ours}
+    http-request set-header X-Forwarded-Host %[req.hdr(host)]{ours}
     http-request set-var(txn.host) req.hdr(host),field(1,:),rtrim(.),lower
     {unknown} if {{ var(txn.host) -m reg {_NO_HOST} }}
     http-request set-var(txn.to) var(txn.host),map_str({folder}/challenges.map) \
@@ -149,7 +153,7 @@ if !{{ ssl_fc }} {{ path_beg /.well-known/acme-challenge/ }}
     http-request return status 503 default-errorfiles \
 if {{ var(txn.to),map_beg({folder}/maintenance.map) -m found }}
     http-request redirect code 308 location https://%[var(txn.host)]{port}%[pathq] \
-if !{{ ssl_fc }} {{ {mode} redirect }}
+if !{{ ssl_fc }}{ours_too} {{ {mode} redirect }}
     http-after-response set-header Strict-Transport-Security max-age=%[{hsts}] \
 if {{ ssl_fc }} {{ {hsts} -m int gt 0 }}
     use_backend %[var(txn.to),field(1,|)]

@@ -20,6 +20,7 @@ from corpus.commands import haproxy
 from corpus.model.errors import CorpusError
 from corpus.node.certificates import store
 from corpus.node.context import Node
+from corpus.node.migration import peers
 from corpus.node.network.doors import doors
 from corpus.node.proxy import live, maps, pages
 from corpus.node.proxy.config import config
@@ -147,7 +148,8 @@ def _wanted(node: Node, place: Place) -> dict[str, bytes]:
         "503.http": pages.maintenance().encode(),
         "certificates.list": listed.encode(),
     }
-    parts = (settings, place.folder, routes, doors(records) if place.doors else ())
+    led = doors(records) if place.doors else ()
+    parts = (settings, place.folder, routes, led, peers.addresses(node))
     fixed = _digest(config(*parts).encode() + b"".join(texts.values()))
     texts[_CONFIG] = config(*parts, description=fixed).encode()
     challenged = [one.host for one in found if one.challenge == "http"]

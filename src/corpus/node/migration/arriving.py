@@ -1,0 +1,285 @@
+"""The target's side: what ``python -m corpus.node receive PEER`` answers to another node.
+
+Nothing of an environment is left when the other side is lost before it was started here. Once it
+was, it is frozen instead: the source decides, and says so when it is back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from corpus.commands import btrfs, copying
+from corpus.hosts import beneath, pipeline, relay, subvolumes
+from corpus.hosts.files import write_all
+from corpus.model.errors import CommandFailed, CorpusError, InvalidInput
+from corpus.model.names import environment_id
+from corpus.node.context import Node
+from corpus.node.environments import guest, lifecycle, making, rootfs
+from corpus.node.migration import checking, decisions, health
+from corpus.node.migration.frames import Lost, Reader
+from corpus.node.migration.health import Survey
+from corpus.node.migration.peers import Peer
+from corpus.node.network import firewall
+from corpus.node.proxy import service
+from corpus.node.records import Record, Stage
+from corpus.node.storage import copies, images, pool
+from corpus.node.storage.volumes import ROOTFS, SRV
+
+_SECONDS = 6 * 3600.0
+
+
+class Arrival:
+    """One session with the node ``peer``, at the descriptors ``source`` and ``target``."""
+
+    def __init__(self, node: Node, peer: Peer, source: int, target: int) -> None:
+        self._node, self._peer, self._target = node, peer, target
+        self._record: Record | None = None
+        self._method = ""
+        self._held = ExitStack()
+        self._reader = Reader(source, self._freeze)
+
+    def serve(self) -> None:
+        """Answer until the other side hangs up."""
+        answers: dict[str, Callable[[dict[str, Any]], dict[str, Any] | None]] = {
+            "hello": lambda asked: {},
+            "check": lambda asked: checking.check(self._node, asked),
+            "whose": lambda asked: decisions.whose(self._node, self._peer, asked),
+            "settle": lambda asked: decisions.settle(self._node, self._peer, asked),
+            "begin": self._begin,
+            "receive": self._receive,
+            "volumes": self._make_volumes,
+            "start": self._start,
+            "commit": self._commit,
+            "abort": self._abort,
+        }
+        try:
+            while True:
+                asked = self._reader.asked()
+                try:
+                    found = answers[asked["do"]](asked)
+                except Lost:
+                    raise
+                except CorpusError as error:
+                    found = error.as_dict()
+                except (OSError, LookupError, ValueError, TypeError) as error:
+                    found = CorpusError(f"it failed: {error!r:.300}").as_dict()
+                if found is not None:
+                    self._answer(found)
+        except (Lost, CorpusError, BrokenPipeError):
+            pass
+        finally:
+            self._leave()
+
+    def _answer(self, found: dict[str, Any]) -> None:
+        write_all(self._target, json.dumps(found).encode() + b"\n")
+
+    def _begin(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Check it as any that is to be made, and give it its places."""
+        id, wanted = checking.wanted(self._node, asked, self._peer.name)
+        self._held.enter_context(making.alone(self._node, id))
+        left = self._node.records.find(id)
+        if left is not None and left.half_made:
+            making.remove(self._node, left)
+        self._method = str(checking.check(self._node, asked)["method"])
+        record = making.allocate(self._node, id, wanted)
+        self._record = record
+        volumes = pool.volumes(self._node)
+        copies.delete(self._node, guest.home(self._node.settings, id))  # kept, and of the past
+        staged = making.staged(self._node.settings, id)
+        copies.delete(self._node, staged)
+        staged.mkdir(parents=True, mode=0o700)
+        if self._method == "send":
+            volumes.limit(record.group, checking.room(record.limits.size))
+            (staged / "root").mkdir()
+            volumes.create(staged / "data", record.group)
+        else:
+            image = images.volume(self._node, images.find(self._node, record.image))
+            home = guest.home(self._node.settings, id)
+            volumes.make(home, record.group, record.limits.size, image)
+        old = checking.record_of(asked)
+        self._change(
+            autostart=old.autostart,
+            order=old.order,
+            wanted=old.wanted,
+            maintenance=old.maintenance is True,
+        )
+        with self._node.lock():
+            firewall.apply(self._node)
+            service.apply(self._node)
+        return {
+            "method": self._method,
+            "ssh_port": record.ssh_port,
+            "http_port": self._node.settings.http_port,
+        }
+
+    def _make_volumes(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Make the subvolumes that the source has within its volumes, where this pool can."""
+        if pool.volumes(self._node).kind == "plain":
+            return {}
+        with beneath.opened(guest.home(self._node.settings, self._mine().id)) as place:
+            for path in sorted(asked["paths"]):
+                parent, _, name = _named(path)
+                with beneath.opened(parent or ".", place, make=True) as above:
+                    if name not in beneath.names(above, "."):
+                        subvolumes.create(Path(f"/proc/self/fd/{above}") / name)
+        return {}
+
+    def _receive(self, asked: dict[str, Any]) -> dict[str, Any]:
+        stream = self._reader.stream()
+        try:
+            self._take(asked, stream)
+        finally:
+            for _ in stream:  # what is left of it
+                pass
+        return {}
+
+    def _take(self, asked: dict[str, Any], stream: Iterator[bytes]) -> None:
+        place = self._staged(asked["name"], root=asked["root"])
+        place.mkdir()
+        try:
+            with (
+                pipeline.fed(stream) as (source, told),
+                pipeline.output_of([btrfs.receive(place)], source, timeout=_SECONDS) as output,
+            ):
+                output.read()
+            told()
+        except CommandFailed as error:
+            raise CorpusError(
+                f"a volume cannot be written: {error.output.strip()[-300:]}",
+                str(place),
+                "make room there, or give the environment a larger size",
+            ) from None
+
+    def _staged(self, name: object, *, root: bool) -> Path:
+        """Return where a volume is received. The root is beyond the size, as with an image."""
+        numbers = str(name).split("-")
+        if len(numbers) != 2 or not all(part.isdecimal() for part in numbers):
+            raise InvalidInput("not a name of a volume")
+        staged = making.staged(self._node.settings, self._mine().id)
+        return staged / ("root" if root else "data") / str(name)
+
+    def _start(self, asked: dict[str, Any]) -> dict[str, Any]:
+        record = self._mine()
+        if self._method == "send":
+            self._assemble(record, asked["volumes"])
+        self._finish(record, asked["volumes"])
+        record = self._change(stage=Stage.ARRIVED)
+        if self._reader.lost.is_set():
+            raise Lost("the other node is gone")
+        if record.wanted and asked["run"]:
+            lifecycle.bring_up(self._node, record)
+            wanted = Survey(tuple(asked["units"]), tuple(asked["ports"]))
+            health.wait(self._node, record, wanted, self._reader.lost.is_set)
+        return {}
+
+    def _assemble(self, record: Record, volumes: list[dict[str, Any]]) -> None:
+        """Make the environment's place of what was received last."""
+        home = guest.home(self._node.settings, record.id)
+        found = {v["path"]: self._received(v["sent"], root=v["path"] == ROOTFS) for v in volumes}
+        roomy = replace(record.limits, size=checking.room(record.limits.size))
+        copies.begin(self._node, found.pop(ROOTFS), home, record.changed(limits=roomy))
+        copies.delete(self._node, home / SRV)
+        apart = copies.groups(self._node, record)
+        groups = {f"{SRV}/{os.fsdecode(path)}": group for path, group in apart.items()}
+        with beneath.opened(home) as place:
+            for path, source in sorted(found.items()):
+                groups[path] = _group(path, groups, record.group)
+                parent, _, name = _named(path)
+                with beneath.opened(parent or ".", place) as above:
+                    status = os.fstat(above)
+                    target = Path(f"/proc/self/fd/{above}") / name
+                    subvolumes.snapshot(source, target, groups[path])
+                    os.utime(above, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    def _finish(self, record: Record, volumes: list[dict[str, Any]]) -> None:
+        """Let nobody write where nobody could, and let it know where it is."""
+        home = guest.home(self._node.settings, record.id)
+        kept = [v["path"] for v in volumes if v["read_only"]]
+        if pool.volumes(self._node).kind != "plain":
+            with beneath.opened(home) as place:
+                for path in sorted(kept, reverse=True):
+                    with beneath.opened(path, place) as handle:
+                        subvolumes.set_read_only(Path(f"/proc/self/fd/{handle}"), True)
+        rootfs.write(
+            guest.rootfs(self._node.settings, record.id), rootfs.files(self._node, record, ())
+        )
+
+    def _received(self, name: str, *, root: bool) -> Path:
+        (found,) = self._staged(name, root=root).iterdir()
+        return found
+
+    def _commit(self, asked: dict[str, Any]) -> None:
+        if self._mine().stage is not Stage.ARRIVED:
+            raise InvalidInput("it was not started here")
+        record = decisions.keep(self._node, self._mine())
+        self._record = None
+        self._answer({})
+        decisions.tidy(self._node, record)  # after the answer: requests wait for that
+
+    def _abort(self, asked: dict[str, Any]) -> dict[str, Any]:
+        record, self._record = self._mine(), None
+        making.remove(self._node, self._node.records.get(record.id))
+        return {}
+
+    def _mine(self) -> Record:
+        if self._record is None:
+            raise InvalidInput("nothing has begun")
+        return self._record
+
+    def _change(self, **values: Any) -> Record:
+        record = self._node.change(self._mine().id, lambda now: now.changed(**values))
+        self._record = record
+        return record
+
+    def _freeze(self) -> None:
+        """Let what was started here do nothing until it is known where it lives."""
+        record = self._record
+        if record is None or record.stage is not Stage.ARRIVED:
+            return
+        with suppress(CorpusError):
+            if lifecycle.state(self._node, record)[0] == "RUNNING":
+                lifecycle.hold_still(self._node, record)
+
+    def _leave(self) -> None:
+        try:
+            if self._record is not None:
+                there = self._node.records.find(self._record.id)
+                if there is not None and there.stage is Stage.CREATING:
+                    making.remove(self._node, there)
+                else:
+                    self._freeze()
+        finally:
+            self._held.close()
+
+
+def _named(path: object) -> tuple[str, str, str]:
+    """Return where a volume lies, and its name. Raises InvalidInput."""
+    parent, slash, name = str(path).rpartition("/")
+    if name in ("", ".", "..") or str(path).partition("/")[0] not in copies.PARTS:
+        raise InvalidInput("not a path of a volume")
+    return parent, slash, name
+
+
+def _group(path: str, groups: Mapping[str, str], usual: str) -> str:
+    """Return the quota group of a volume: its own, else that of what it lies in."""
+    while path and path not in groups:
+        path = path.rpartition("/")[0]
+    return groups.get(path, usual)
+
+
+def pull(node: Node, peer: Peer, id: str, part: str) -> int:
+    """Bring a volume that arrives from a peer by rsync to what that serves at our standard input.
+
+    Returns rsync's code. Raises NotFound, InvalidInput.
+    """
+    record = node.records.get(environment_id(id))
+    if record.stage is not Stage.CREATING or record.origin != peer.name or part not in copies.PARTS:
+        raise InvalidInput("nothing like that arrives from there")
+    target = guest.home(node.settings, record.id) / part
+    return relay.through(copying.fetch(target, relay.helper()), timeout=_SECONDS)

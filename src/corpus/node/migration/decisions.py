@@ -1,0 +1,92 @@
+"""Where an environment lives, when that is not known here: the source of a migration decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from corpus.model.errors import Conflict, CorpusError, InvalidInput
+from corpus.model.names import environment_id
+from corpus.node.context import Node
+from corpus.node.environments import lifecycle, making
+from corpus.node.migration.peers import Peer
+from corpus.node.network import firewall
+from corpus.node.proxy import service
+from corpus.node.records import Record, Stage
+from corpus.node.storage import copies, pool
+
+HERE, THERE, OPEN, UNKNOWN = "here", "there", "open", "unknown"
+
+
+@contextmanager
+def alone(node: Node, id: str) -> Iterator[None]:
+    """Hold the lock that the source of a migration holds all the while. Raises Conflict."""
+    name = f"migration-{id}"
+    with node.lock(name, wait=False):
+        try:
+            yield
+        finally:
+            (node.settings.locks / name).unlink(missing_ok=True)
+
+
+def whose(node: Node, peer: Peer, asked: dict[str, Any]) -> dict[str, Any]:
+    """Tell a peer where an environment lives that came to it from here: ``there`` is the peer."""
+    id = environment_id(asked.get("id"))
+    record = node.records.find(id)
+    if record is None:
+        return {"lives": UNKNOWN}
+    if record.stage is Stage.MOVED and record.move:
+        return {"lives": THERE if record.move.node == peer.name else HERE}
+    try:
+        with alone(node, id):
+            return {"lives": OPEN if record.stage is Stage.MOVING else HERE}
+    except Conflict:
+        return {"lives": OPEN}
+
+
+def settle(node: Node, peer: Peer, asked: dict[str, Any]) -> dict[str, Any]:
+    """Do what the source decided of an environment that it sent: ``lives`` says where it does.
+
+    Raises Conflict when it is said to live here, and is not here.
+    """
+    id = environment_id(asked.get("id"))
+    lives = asked.get("lives")
+    if lives not in (HERE, THERE):
+        raise InvalidInput("not a decision")
+    with making.alone(node, id):
+        record = node.records.find(id)
+        mine = record is not None and record.origin == peer.name
+        if record is not None and mine and lives == HERE and record.stage is Stage.ARRIVED:
+            tidy(node, keep(node, record))
+        elif record is not None and mine and lives == THERE:
+            making.remove(node, record)
+        elif lives == HERE and (record is None or record.stage is not Stage.READY):
+            raise Conflict(f"environment {id} is not here")
+    return {}
+
+
+def keep(node: Node, record: Record) -> Record:
+    """Have an environment that arrived live here. Hold its lock."""
+    record = node.change(
+        record.id, lambda now: now.changed(stage=Stage.READY, move=None, origin="")
+    )
+    with node.lock():
+        firewall.apply(node)
+        service.apply(node)
+    found = lifecycle.state(node, record)[0]
+    if found == "FROZEN":
+        lifecycle.let_go(node, record)
+    elif found == "STOPPED" and record.wanted:
+        lifecycle.bring_up(node, record)
+    return record
+
+
+def tidy(node: Node, record: Record) -> None:
+    """Remove what was received of an environment that lives here now."""
+    staged = making.staged(node.settings, record.id)
+    if staged.exists():
+        with suppress(CorpusError, OSError):
+            copies.delete(node, staged)
+            pool.volumes(node).limit(record.group, record.limits.size)
+            copies.settle(node, record)

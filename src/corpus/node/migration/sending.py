@@ -1,0 +1,147 @@
+"""What the source sends: snapshots of an environment, again and again, each what changed since."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from corpus.commands import btrfs, copying
+from corpus.hosts import nested, relay, subvolumes
+from corpus.model.errors import CorpusError
+from corpus.node.context import Node
+from corpus.node.environments import guest
+from corpus.node.migration import peers
+from corpus.node.migration.channel import Line
+from corpus.node.records import Record
+from corpus.node.storage import copies, pool
+from corpus.node.storage.volumes import ROOTFS
+
+_SECONDS = 6 * 3600.0  # the longest that a volume may take
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One subvolume of an environment: ``path`` in its place, ``sent`` its name at the target."""
+
+    path: str
+    sent: str
+    read_only: bool
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One sending: how many bytes in how many seconds, and the volumes that it was of."""
+
+    size: int
+    seconds: float
+    volumes: tuple[Volume, ...]
+
+
+def folder(node: Node, id: str) -> Path:
+    """Return where the snapshots lie that are sent."""
+    return guest.home(node.settings, id) / "migration"
+
+
+def clear(node: Node, id: str) -> None:
+    """Remove them."""
+    copies.delete(node, folder(node, id))
+
+
+@dataclass
+class Sender:
+    """Sends an environment over ``line``, pass by pass: subvolume by subvolume, by btrfs send."""
+
+    node: Node
+    record: Record
+    line: Line
+    passes: list[Pass] = field(default_factory=list)
+
+    def take(self, *, last: bool = False) -> dict[str, bool]:
+        """Make the snapshots of the next pass; return their paths, and which were read-only.
+
+        Hold the environment's lock. In the ``last`` pass nothing runs in it.
+        """
+        place = self._place(len(self.passes))
+        place.mkdir(mode=0o700, parents=True)
+        home = guest.home(self.node.settings, self.record.id)
+        copies.put_aside(self.node, home, place, self.record)
+        found: dict[str, bool] = {}
+        for part in copies.PARTS:
+            found[part] = False
+            for inner, read_only in nested.everything(place / part).items():
+                found[f"{part}/{os.fsdecode(inner)}"] = read_only
+        for path in found:
+            subvolumes.set_read_only(place / path, True)
+        return found
+
+    def send(self, taken: dict[str, bool]) -> Pass:
+        """Send them: what the pass before lacks of them, where there was one."""
+        number, begun, size = len(self.passes), time.monotonic(), 0
+        place, before = self._place(number), self._place(number - 1)
+        there = {volume.path for volume in self.passes[-1].volumes} if self.passes else set()
+        volumes = []
+        for count, (path, read_only) in enumerate(taken.items()):
+            parent = before / path if path in there else None
+            name = f"{number}-{count}"
+            values = {"name": name, "root": path == ROOTFS}
+            size += self.line.send("receive", [btrfs.send(place / path, parent)], **values)
+            volumes.append(Volume(path, name, read_only))
+        return self._done(size, begun, volumes)
+
+    def _done(self, size: int, begun: float, volumes: Iterable[Volume]) -> Pass:
+        done = Pass(size, time.monotonic() - begun, tuple(volumes))
+        self.passes.append(done)
+        if len(self.passes) > 1:
+            copies.delete(self.node, self._place(len(self.passes) - 2))
+        return done
+
+    def _place(self, number: int) -> Path:
+        return folder(self.node, self.record.id) / str(number)
+
+
+class Mirror(Sender):
+    """Sends it by rsync(1), for pools of which one has no btrfs of its own.
+
+    It is read by one that is shut into the volume: a guest that runs could put a link in the way.
+    """
+
+    def take(self, *, last: bool = False) -> dict[str, bool]:
+        """Make snapshots where they cost nothing; elsewhere what is sent is what there is."""
+        self._live = pool.volumes(self.node).kind != "quota"
+        self._last = last
+        if not self._live:
+            return super().take()
+        self._place(len(self.passes)).mkdir(mode=0o700, parents=True)
+        return dict.fromkeys(copies.PARTS, False)
+
+    def send(self, taken: dict[str, bool]) -> Pass:
+        """Send what differs."""
+        begun = time.monotonic()
+        volumes = [Volume(path, "", read_only) for path, read_only in taken.items()]
+        self.line.ask("volumes", paths=list(taken))
+        with ThreadPoolExecutor(len(copies.PARTS)) as workers:
+            sizes = list(workers.map(self._mirror, copies.PARTS))
+        return self._done(sum(sizes), begun, volumes)
+
+    def _mirror(self, part: str) -> int:
+        place = self._place(len(self.passes))
+        home = guest.home(self.node.settings, self.record.id)
+        config = place / f"{part}.conf"
+        config.write_text(copying.serve_config((home if self._live else place) / part))
+        there = peers.ask(self.node, self.line.peer, f"pull {self.record.id} {part}")
+        codes = relay.connect(copying.serve(config), there, timeout=_SECONDS)
+        # 23, 24: files that vanished while they were read, which the last pass makes good.
+        if codes[1] not in ((0,) if self._last else (0, 23, 24)):
+            raise CorpusError(
+                f"{part} cannot be sent: {codes[2].strip()[-500:]}", self.line.peer.name
+            )
+        return copying.parse_fetched(codes[2])
+
+
+def sender(node: Node, record: Record, line: Line, method: str) -> Sender:
+    """Return what sends by ``method``: ``send`` or ``rsync``."""
+    return (Sender if method == "send" else Mirror)(node, record, line)

@@ -1,0 +1,68 @@
+"""Processes that are talked with, and two that talk with each other."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from corpus.hosts import relay
+from corpus.hosts.session import Session
+from corpus.model.errors import CommandFailed
+
+LOUD = "import sys; print(sys.stdin.readline().upper(), end='', flush=True); sys.exit('enough')"
+
+
+def test_a_session_answers_line_by_line_until_it_ends() -> None:
+    session = Session([sys.executable, "-c", LOUD])
+    session.write(b"hel")
+    session.write(b"lo\n")
+    assert session.line(20) == b"HELLO"
+    with pytest.raises(CommandFailed, match="enough"):
+        session.line(20)
+    session.close()
+
+
+def test_a_session_that_says_nothing_is_not_waited_for() -> None:
+    session = Session(["sleep", "60"])
+    with pytest.raises(CommandFailed) as caught:
+        session.line(0.05)
+    assert caught.value.code is None
+    session.close()
+    with pytest.raises(CommandFailed):
+        session.write(b"x" * (1 << 20))
+
+
+def test_what_is_not_there_is_told() -> None:
+    with pytest.raises(CommandFailed, match="127"):
+        Session(["/nonexistent/program"])
+
+
+def test_two_commands_talk_with_each_other() -> None:
+    asks = "import sys; print('hello', flush=True); sys.exit(sys.stdin.readline() != 'HELLO\\n')"
+    first, second, said = relay.connect(
+        [sys.executable, "-c", asks], [sys.executable, "-c", LOUD], timeout=30
+    )
+    assert (first, second, said.strip()) == (0, 1, "enough")
+    with pytest.raises(CommandFailed):
+        relay.connect(["sleep", "60"], ["sleep", "60"], timeout=0.05)
+
+
+def test_a_helper_talks_through_what_its_command_was_given() -> None:
+    inner = f"""
+import subprocess, sys
+with subprocess.Popen({relay.helper()!r}, stdin=-1, stdout=-1, close_fds=False) as line:
+    line.stdin.write(b"hello\\n")
+    line.stdin.close()
+    sys.exit(line.stdout.read() != b"HELLO\\n")
+"""
+    outer = f"""
+import sys
+from corpus.hosts import relay
+sys.exit(relay.through([sys.executable, "-c", {inner!r}], timeout=30))
+"""
+    loud = "import sys; print(sys.stdin.readline().upper(), end='')"
+    first, second, said = relay.connect(
+        [sys.executable, "-c", outer], [sys.executable, "-c", loud], timeout=60
+    )
+    assert (first, second) == (0, 0), said
