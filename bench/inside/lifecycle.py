@@ -12,7 +12,7 @@ import waiting
 
 from corpus.commands import lxc
 from corpus.node.context import Node, this_node
-from corpus.node.environments import guest, lifecycle, making
+from corpus.node.environments import guest, lifecycle, making, removal
 from corpus.node.records import Record
 
 _LONGEST = 30.0
@@ -43,7 +43,7 @@ def life(node: Node) -> None:
 
     timed("start", start)
     waiting.for_deploy(node, node.records.get(id))
-    timed("destroy", lambda: making.destroy(node, id))
+    timed("destroy", lambda: removal.destroy(node, id))
 
 
 def plain(node: Node, record: Record) -> None:
@@ -71,7 +71,7 @@ def main(runs: int) -> None:
             life(node)
             plain(node, record)
     finally:
-        making.destroy(node, id)
+        removal.destroy(node, id)
     print(json.dumps(taken))
 
 

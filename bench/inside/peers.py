@@ -21,7 +21,7 @@ import waiting
 
 from corpus.model.mode import Platform
 from corpus.node.context import Node, this_node
-from corpus.node.environments import lifecycle, making, rootfs, snapshots
+from corpus.node.environments import lifecycle, making, removal, rootfs, snapshots
 from corpus.node.records import Limits, Record
 from corpus.node.storage import images
 
@@ -69,7 +69,7 @@ class Ours:
 
     def destroy(self, id: str) -> None:
         """Remove it while it runs."""
-        making.destroy(self.node, id)
+        removal.destroy(self.node, id)
 
     def pid(self, id: str) -> int:
         """Return the pid of its init; 0 where it does not run."""

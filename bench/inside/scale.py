@@ -18,7 +18,7 @@ import waiting
 
 from corpus.node import boot
 from corpus.node.context import Node, this_node
-from corpus.node.environments import lifecycle, listing, making, room
+from corpus.node.environments import lifecycle, listing, making, removal, room
 
 _STEP = 10
 _LOOKS = 9
@@ -97,7 +97,7 @@ def main(count: int) -> dict[str, Any]:
         found |= reboot(node)
     finally:
         for id in made:
-            found["destroy"].append(timed(partial(making.destroy, node, id)))
+            found["destroy"].append(timed(partial(removal.destroy, node, id)))
     return found
 
 

@@ -35,7 +35,7 @@ import json, sys
 from pathlib import Path
 from corpus.node import boot
 from corpus.node.context import this_node
-from corpus.node.environments import lifecycle, limiting, listing, making, room
+from corpus.node.environments import removal, lifecycle, limiting, listing, making, room
 from corpus.node.storage import images, pool
 node = this_node(Path("{settings}"))
 print(json.dumps({expression}, default=str))
@@ -85,7 +85,7 @@ class Second:
 
     def remove(self) -> None:
         for record in self.call("listing.listed(node)"):
-            self.call(f"making.destroy(node, {record['id']!r})")
+            self.call(f"removal.destroy(node, {record['id']!r})")
         tables = f"nft list tables | grep {self.kind}0 | sed 's/^table/delete table/' | nft -f -"
         script = (
             f"{tables}; ip link delete {self.kind}0; umount {self.prefix}/pool;"
@@ -139,7 +139,7 @@ def node(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Second]:
 def site(node: Second) -> Iterator[dict[str, Any]]:
     made = node.create(memory="512M")
     yield made
-    assert node.call(f"making.destroy(node, {made['id']!r})") != []
+    assert node.call(f"removal.destroy(node, {made['id']!r})") != []
     assert node.left_of(made["id"]) == ""
 
 
@@ -179,7 +179,7 @@ def test_a_full_one_can_be_destroyed(node: Second) -> None:
         pytest.skip("directories do not get full; test_node tries it with quotas")
     one = node.create("128M")
     assert node.write(one, 200) != 0
-    assert node.call(f"making.destroy(node, {one['id']!r})") != []
+    assert node.call(f"removal.destroy(node, {one['id']!r})") != []
     assert node.left_of(one["id"]) == ""
 
 
@@ -210,7 +210,7 @@ def test_a_killed_create_is_cleared_away(node: Second, after: float) -> None:
     node.host.run(["systemctl", "kill", f"--signal={signal.SIGKILL}", unit], check=False)
     if after != 2.0:  # else a boot does it
         assert node.create("300M", id=id)["state"] == "running"
-        node.call(f"making.destroy(node, {id!r})")
+        node.call(f"removal.destroy(node, {id!r})")
     elif "removed" not in node.call("boot.boot(node)").get(id, "removed"):
-        node.call(f"making.destroy(node, {id!r})")
+        node.call(f"removal.destroy(node, {id!r})")
     assert node.left_of(id) == ""

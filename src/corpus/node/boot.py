@@ -14,7 +14,7 @@ from corpus.model.errors import Conflict, CorpusError, Unsupported
 from corpus.node import kernel_limits
 from corpus.node.certificates import store
 from corpus.node.context import Node
-from corpus.node.environments import exporting, guest, lifecycle, making, snapshots
+from corpus.node.environments import exporting, guest, lifecycle, removal, snapshots
 from corpus.node.migration import recovery
 from corpus.node.network import bridge, firewall
 from corpus.node.proxy import front, service
@@ -121,7 +121,7 @@ def _boot(node: Node, record: Record) -> str:
     """Do with one environment what its record says; tell what became of it."""
     try:
         if record.half_made:
-            left = making.sweep(node, record.id)
+            left = removal.sweep(node, record.id)
             return (
                 f"removed, it was left {left}" if left else "made or removed by somebody just now"
             )

@@ -50,3 +50,8 @@ def pairs(given: str | dict[str, Any] | None) -> dict[str, str]:
     if not all("=" in word for word in found):
         raise InvalidInput(f"not pairs: {given!r:.60}", mend="write NAME=VALUE,NAME=VALUE")
     return dict(word.split("=", 1) for word in found)
+
+
+def planned(changes: list[str]) -> dict[str, Any]:
+    """Return what a call with ``test=True`` returns: the changes that the real one would make."""
+    return {"test": True, "changes": changes}

@@ -28,6 +28,7 @@ from corpus.node.environments import (
     importing,
     lifecycle,
     making,
+    removal,
 )
 from corpus.node.network import ports
 from corpus.node.proxy import routes
@@ -225,7 +226,7 @@ def test_it_is_the_same_one_again(node: Node, file: Path) -> None:
     file.unlink()
     exporting.export(node, nodes.ID, file)
     before = nodes.record_json(node, nodes.ID)
-    making.destroy(node, nodes.ID)
+    removal.destroy(node, nodes.ID)
     made = importing.import_(node, file, wait=0)
     after = nodes.record_json(node, nodes.ID)
     assert made["state"] == "running"
@@ -245,7 +246,7 @@ def test_the_same_one_has_all_that_led_to_it(node: Node, file: Path) -> None:
     file.unlink()
     exporting.export(node, nodes.ID, file)
     before = nodes.record_json(node, nodes.ID)
-    making.destroy(node, nodes.ID)
+    removal.destroy(node, nodes.ID)
     making.create(node, id=nodes.OTHER, address="10.88.0.99", ssh_port=22099, wait=0)
     ports.open_(node, nodes.OTHER, 80, node_port=23000)
     told = importing.changes(node, file)
@@ -262,7 +263,7 @@ def test_the_same_one_has_all_that_led_to_it(node: Node, file: Path) -> None:
 def test_limits_that_this_machine_cannot_hold_are_refused(
     node: Node, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    making.destroy(node, nodes.ID)
+    removal.destroy(node, nodes.ID)
     limited = rewritten(file, lambda m: m["record"]["limits"].update(pids=100))
     monkeypatch.setattr(controls, "layout", lambda: Layout(1, 1, 0))
     for call in (importing.import_, importing.changes):
@@ -285,7 +286,7 @@ def test_a_proxy_stays_a_proxy(node: Node, tmp_path: Path) -> None:
     exporting.export(node, nodes.OTHER, file)
     made = importing.import_(node, file, id="new", wait=0)
     assert node.records.get(made["id"]).role is Role.PROXY
-    making.destroy(node, nodes.OTHER)
+    removal.destroy(node, nodes.OTHER)
     importing.import_(node, file, wait=0)
     assert node.records.get(nodes.OTHER).role is Role.PROXY
     with pytest.raises(InvalidInput, match="no host name leads to a proxy"):
@@ -413,14 +414,14 @@ def test_what_a_killed_export_left_goes_at_boot(node: Node) -> None:
 def test_a_killed_import_is_made_anew(node: Node, file: Path) -> None:
     importing.import_(node, file, id=nodes.OTHER, wait=0)
     node.change(nodes.OTHER, lambda now: now.changed(stage=Stage.CREATING))
-    staged = making.staged(node.settings, nodes.OTHER)
+    staged = guest.staged(node.settings, nodes.OTHER)
     staged.mkdir()
     (staged / "half").write_text("x")
     assert importing.import_(node, file, id=nodes.OTHER, wait=0)["state"] == "running"
     assert not staged.exists()
     node.change(nodes.OTHER, lambda now: now.changed(stage=Stage.CREATING))
     staged.mkdir()
-    making.destroy(node, nodes.OTHER)
+    removal.destroy(node, nodes.OTHER)
     assert not staged.exists()
 
 
@@ -475,7 +476,7 @@ def rewritten(file: Path, change: Callable[[dict[str, Any]], object]) -> Path:
 def test_a_hostile_manifest_is_refused_and_leaves_nothing(
     node: Node, file: Path, change: Callable[[dict[str, Any]], object], why: str
 ) -> None:
-    making.destroy(node, nodes.ID)
+    removal.destroy(node, nodes.ID)
     bad = rewritten(file, change)
     with pytest.raises(CorpusError, match=why):
         importing.import_(node, bad, wait=0)
@@ -508,7 +509,7 @@ def test_what_is_in_the_way_is_told(node: Node, file: Path) -> None:
 def test_only_a_copy_is_of_another_type(node: Node, tmp_path: Path) -> None:
     making.create(node, id=nodes.OTHER, platform="prod", wait=0)
     exporting.export(node, nodes.OTHER, tmp_path / "prod.tar")
-    making.destroy(node, nodes.OTHER)
+    removal.destroy(node, nodes.OTHER)
     with pytest.raises(InvalidInput, match="only a copy"):
         importing.import_(node, tmp_path / "prod.tar", platform="staging", wait=0)
     made = importing.import_(node, tmp_path / "prod.tar", id="new", platform="staging", wait=0)
@@ -516,7 +517,7 @@ def test_only_a_copy_is_of_another_type(node: Node, tmp_path: Path) -> None:
 
 
 def test_a_taken_port_is_no_hindrance(node: Node, file: Path) -> None:
-    making.destroy(node, nodes.ID)
+    removal.destroy(node, nodes.ID)
     making.create(node, id=nodes.OTHER, wait=0)  # has address and port of the other one now
     made = importing.import_(node, file, wait=0)
     assert (made["address"], made["ssh_port"]) == ("10.88.0.11", 22002)

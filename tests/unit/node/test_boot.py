@@ -12,7 +12,7 @@ from corpus.model.errors import CommandFailed, Conflict, Unsupported
 from corpus.node import boot
 from corpus.node.__main__ import main
 from corpus.node.context import Node
-from corpus.node.environments import lifecycle, making
+from corpus.node.environments import lifecycle, making, removal
 from corpus.node.network import firewall
 from corpus.node.records import Stage
 from corpus.node.storage import pool
@@ -83,13 +83,13 @@ def test_boot_leaves_alone_what_somebody_is_making_just_now(
     ready = node.records.get(nodes.ID)
     creating = ready.changed(stage=Stage.CREATING)  # as boot has read it
     node.records.save(creating)
-    alone = making.alone
+    alone = removal.alone
 
     def late(node: Node, id: str) -> object:  # the other process ends while its lock is waited for
         node.records.save(ready)
         return alone(node, id)
 
-    monkeypatch.setattr(making, "alone", late)
+    monkeypatch.setattr(removal, "alone", late)
     assert not boot.boot(node)[nodes.ID].startswith("removed")
     assert node.records.find(nodes.ID) == ready
     assert Path(made["rootfs"]).is_dir()

@@ -16,7 +16,16 @@ from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInp
 from corpus.model.mode import Platform
 from corpus.node import boot
 from corpus.node.context import Node
-from corpus.node.environments import cloning, guest, lifecycle, listing, making, renewing, snapshots
+from corpus.node.environments import (
+    cloning,
+    guest,
+    lifecycle,
+    listing,
+    making,
+    removal,
+    renewing,
+    snapshots,
+)
 from corpus.node.records import Allotment, Limits, Pair, Role, Share, Stage
 from corpus.node.storage import pool
 from corpus.node.storage.plain import PlainVolumes
@@ -143,7 +152,7 @@ def test_a_plain_environment_goes_however_deep_its_root_has_made_it(node: Node) 
         os.close(handle)
         handle = inner
     os.close(handle)
-    assert making.destroy(node, nodes.ID)
+    assert removal.destroy(node, nodes.ID)
     assert nodes.left(node) == []
 
 
@@ -325,7 +334,7 @@ def test_one_left_half_way_is_not_used_meanwhile(node: Node) -> None:
 
 def test_snapshots_go_with_the_environment(node: Node) -> None:
     snapshots.take(node, nodes.ID, "first")
-    assert making.destroy(node, nodes.ID) != []
+    assert removal.destroy(node, nodes.ID) != []
     assert nodes.left(node) == []
 
 

@@ -17,7 +17,7 @@ from corpus.node import boot
 from corpus.node.context import Node
 from corpus.node.doctor import proxy
 from corpus.node.doctor.examine import CHECKS, examine
-from corpus.node.environments import controls, guest, leftovers, lifecycle, making
+from corpus.node.environments import controls, guest, leftovers, lifecycle, making, removal
 from corpus.node.records import Limits, Pair, Stage
 from corpus.node.storage import pool
 from corpus.node.storage.quota import QuotaVolumes
@@ -198,7 +198,7 @@ def test_one_that_is_worked_on_is_left(made: tuple[Node, Fake]) -> None:
 
 def test_one_that_became_whole_meanwhile_stays(made: tuple[Node, Fake]) -> None:
     node, _ = made
-    making.sweep(node, nodes.OTHER)
+    removal.sweep(node, nodes.OTHER)
     assert node.records.get(nodes.OTHER).stage is Stage.READY
 
 

@@ -13,7 +13,7 @@ from corpus.hosts.fake import Fake
 from corpus.hosts.local import Local
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput, NotFound
 from corpus.node.context import Node
-from corpus.node.environments import guest, lifecycle, listing, making
+from corpus.node.environments import guest, lifecycle, listing, making, removal
 from corpus.node.records import Route, Stage
 from unit.node import nodes
 
@@ -114,19 +114,19 @@ def test_what_a_crash_left_is_made_anew(node: Node, stage: Stage) -> None:
 
 def test_destroy_removes_all_of_it_and_may_be_called_again(node: Node) -> None:
     making.create(node, id=nodes.ID, hosts=["a.example"], wait=0)
-    assert making.destroy(node, nodes.ID) != []
+    assert removal.destroy(node, nodes.ID) != []
     assert nodes.left(node) == []
     assert nodes.front(node, "hosts.map") == ""
-    assert making.destroy(node, nodes.ID) == []
+    assert removal.destroy(node, nodes.ID) == []
 
 
 def test_destroy_that_fails_half_way_goes_on_next_time(node: Node) -> None:
     making.create(node, id=nodes.ID, wait=0)
     _host(node).prepare_failure("lxc-stop", err="stuck")
     with pytest.raises(CommandFailed, match="stuck"):
-        making.destroy(node, nodes.ID)
+        removal.destroy(node, nodes.ID)
     assert nodes.record_json(node, nodes.ID)["stage"] == "destroying"
-    assert making.destroy(node, nodes.ID) != []
+    assert removal.destroy(node, nodes.ID) != []
     assert nodes.left(node) == []
 
 
@@ -135,7 +135,7 @@ def test_addresses_ports_and_slots_are_given_once_and_come_back(node: Node) -> N
     second = making.create(node, id=nodes.OTHER, wait=0)
     assert (second["address"], second["ssh_port"]) == ("10.88.0.11", 22002)
     assert node.records.get(nodes.OTHER).slot == 1
-    making.destroy(node, nodes.ID)
+    removal.destroy(node, nodes.ID)
     third = making.create(node, id=nodes.ID, wait=0)
     assert (third["address"], third["ssh_port"]) == ("10.88.0.10", 22001)
 
@@ -276,4 +276,4 @@ def test_eight_decimal_digits_of_an_id_may_arrive_as_a_number(tmp_path: Path) ->
     node, _ = nodes.make(tmp_path)
     making.create(node, id=nodes.ID, wait=0)
     assert node.records.resolve(11111111) == nodes.ID  # type: ignore[arg-type]
-    assert making.destroy(node, 11111111) != []  # type: ignore[arg-type]
+    assert removal.destroy(node, 11111111) != []  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from corpus.model.errors import Conflict, CorpusError, InvalidInput
 from corpus.node import boot, foreseen
 from corpus.node.context import Node
 from corpus.node.doctor import proxy
-from corpus.node.environments import lifecycle, making
+from corpus.node.environments import lifecycle, making, removal
 from corpus.node.records import Stage
 from unit.node import nodes
 
@@ -93,10 +93,10 @@ def test_create_raises_the_same(node: Node, given: dict[str, Any], kind: type[Co
 
 
 def test_destroy_says_what_goes(node: Node) -> None:
-    told = untouched(node, lambda: making.destroy(node, nodes.ID, test=True))
+    told = untouched(node, lambda: removal.destroy(node, nodes.ID, test=True))
     assert told == ["lead one.example nowhere", "remove staging-11111111 with all its data"]
-    assert making.destroy(node, nodes.ID) == told
-    assert making.destroy(node, nodes.ID, test=True) == []
+    assert removal.destroy(node, nodes.ID) == told
+    assert removal.destroy(node, nodes.ID, test=True) == []
 
 
 def test_what_was_left_half_way_is_told_of(node: Node) -> None:

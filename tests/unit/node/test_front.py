@@ -13,7 +13,7 @@ from corpus.hosts.fake import Fake
 from corpus.model.errors import CommandFailed, Conflict, InvalidInput
 from corpus.node import boot
 from corpus.node.context import Node
-from corpus.node.environments import guest, lifecycle, making, snapshots, traffic
+from corpus.node.environments import guest, lifecycle, making, removal, snapshots, traffic
 from corpus.node.network import firewall
 from corpus.node.proxy import front, routes
 from unit.node import nodes
@@ -89,7 +89,7 @@ def test_closed_networks_that_it_lies_in_keep_no_environment_from_it(node: Node)
 
 
 def test_without_a_proxy_there_is_no_table_of_it(node: Node) -> None:
-    making.destroy(node, nodes.OTHER)
+    removal.destroy(node, nodes.OTHER)
     firewall.apply(node)
     assert "table inet corpus0-front {" not in rules(node)
     assert "delete table inet corpus0-front\n" in rules(node)
@@ -128,7 +128,7 @@ def test_one_that_does_not_take_it_leaves_the_front_where_it_was(node: Node, hos
 def test_a_front_that_is_destroyed_is_the_nodes_again(node: Node, host: Fake) -> None:
     host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
     front.move(node, nodes.OTHER)
-    making.destroy(node, nodes.OTHER)
+    removal.destroy(node, nodes.OTHER)
     assert front.front(node) == "node"
     assert "dnat ip to 10.88.0.11" not in rules(node)
 

@@ -26,7 +26,7 @@ from corpus.node import boot, pairing
 from corpus.node.context import Node
 from corpus.node.doctor import proxy
 from corpus.node.doctor.examine import examine
-from corpus.node.environments import lifecycle, limiting, making, snapshots
+from corpus.node.environments import lifecycle, limiting, making, removal, snapshots
 from corpus.node.network import firewall, ports
 from corpus.node.proxy import routes
 from corpus.node.records import Stage
@@ -157,7 +157,7 @@ OPERATIONS: dict[str, tuple[Callable[[Node], Any], Callable[[Node], Any]]] = {
         nothing,
         lambda node: making.create(node, id=THIRD, hosts=["third.example"], wait=0),
     ),
-    "destroy": (pair_up, lambda node: making.destroy(node, STAGING)),
+    "destroy": (pair_up, lambda node: removal.destroy(node, STAGING)),
     "start": (nothing, lambda node: lifecycle.start(node, PROD)),
     "stop": (nothing, lambda node: lifecycle.stop(node, STAGING)),
     "limit": (nothing, lambda node: limiting.limit(node, PROD, memory="128M")),

@@ -12,7 +12,7 @@ from corpus.model.errors import CommandFailed, Conflict, InvalidInput, NotFound
 from corpus.node import boot
 from corpus.node.__main__ import main
 from corpus.node.context import Node
-from corpus.node.environments import console, lifecycle, listing, making, plans, traffic
+from corpus.node.environments import console, lifecycle, listing, making, plans, removal, traffic
 from corpus.node.records import Route
 from unit.node import nodes
 
@@ -70,7 +70,7 @@ def test_frozen_is_shown_and_may_be_asked_again(node: Node) -> None:
         (lifecycle.stop, ["lxc-unfreeze", "lxc-stop"]),
         (lifecycle.start, ["lxc-unfreeze"]),
         (traffic.restart, ["lxc-unfreeze", "lxc-stop", "lxc-start"]),
-        (making.destroy, ["lxc-unfreeze", "lxc-stop"]),
+        (removal.destroy, ["lxc-unfreeze", "lxc-stop"]),
     ],
 )
 def test_a_frozen_one_is_thawed_first(node: Node, way: object, last: list[str]) -> None:

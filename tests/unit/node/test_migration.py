@@ -13,7 +13,7 @@ import pytest
 from corpus.model.errors import Conflict, CorpusError, InvalidInput, NotFound
 from corpus.node import boot
 from corpus.node.context import Node
-from corpus.node.environments import lifecycle, making
+from corpus.node.environments import lifecycle, making, removal
 from corpus.node.migration import checking, decisions, frames, leaving, peers, recovery
 from corpus.node.migration.frames import Lost, Reader
 from corpus.node.migration.peers import Peer
@@ -162,7 +162,7 @@ def test_what_arrives_is_checked_as_what_is_made(node: Node) -> None:
     record = made(node)
     with pytest.raises(Conflict, match="is here"):
         checking.check(node, asked(record))
-    making.destroy(node, ID)
+    removal.destroy(node, ID)
     assert checking.check(node, asked(record)) == {"method": "rsync"}
     with pytest.raises(InvalidInput, match="larger than the whole pool"):
         checking.check(node, asked(replace(record, limits=replace(record.limits, size=1 << 50))))
@@ -178,7 +178,7 @@ def test_what_arrives_is_checked_as_what_is_made(node: Node) -> None:
 
 def test_a_name_that_leads_elsewhere_here_does_not_arrive(node: Node) -> None:
     record = made(node)
-    making.destroy(node, ID)
+    removal.destroy(node, ID)
     making.create(node, id=OTHER, hosts=["shop.example"], wait=0)
     taken = node.records.get(OTHER).routes
     with pytest.raises(Conflict, match=r"shop\.example leads to"):
@@ -234,7 +234,7 @@ def test_what_has_moved_leads_there_and_is_not_made_again(node: Node) -> None:
     with pytest.raises(Conflict, match="lives on the node node2"):
         making.create(node, id=ID, wait=0)
     assert node.records.get(ID).elsewhere == MOVE
-    assert making.destroy(node, ID)
+    assert removal.destroy(node, ID)
     assert [path for path in left(node) if ID in path] == []
 
 
@@ -244,7 +244,7 @@ def test_what_does_not_come_back_leads_there_still(node: Node) -> None:
     record = making.allocate(node, ID, wanted)
     assert (record.address, record.slot, record.ssh_port) == (old.address, old.slot, old.ssh_port)
     assert record.elsewhere == MOVE
-    making.remove(node, record)
+    removal.remove(node, record)
     found = node.records.get(ID)
     assert (found.stage, found.elsewhere) == (Stage.MOVED, MOVE)
 

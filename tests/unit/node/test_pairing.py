@@ -14,7 +14,7 @@ from corpus.hosts.fake import Fake
 from corpus.model.errors import CommandFailed, CorpusError, InvalidInput, InvalidName, NotFound
 from corpus.node import pairing
 from corpus.node.context import Node
-from corpus.node.environments import listing, making
+from corpus.node.environments import listing, making, removal
 from unit.node import nodes
 
 STAGING, PROD = nodes.ID, nodes.OTHER
@@ -115,7 +115,7 @@ def test_a_second_project_keeps_the_way_when_the_first_is_unpaired(
 
 def test_a_destroyed_staging_is_forgotten(node: Node, guests: Guests) -> None:
     pairing.pair(node, STAGING, PROD, "demo")
-    making.destroy(node, STAGING)
+    removal.destroy(node, STAGING)
     assert listing.inspect(node, PROD)["pairs"] == []
     assert "10.88.0.11 . 22001" not in rules(guests)
     assert door(node) == []
@@ -123,7 +123,7 @@ def test_a_destroyed_staging_is_forgotten(node: Node, guests: Guests) -> None:
 
 def test_a_destroyed_production_leaves_no_door(node: Node, guests: Guests) -> None:
     pairing.pair(node, STAGING, PROD, "demo")
-    making.destroy(node, PROD)
+    removal.destroy(node, PROD)
     assert door(node) == []
 
 

@@ -9,7 +9,7 @@ import pytest
 from corpus.hosts.fake import Fake
 from corpus.model.errors import Conflict, CorpusError, InvalidInput, NotFound
 from corpus.node.context import Node
-from corpus.node.environments import listing, making
+from corpus.node.environments import listing, making, removal
 from corpus.node.network import addresses, ports
 from corpus.node.records import Stage, dump, parse
 from unit.node import nodes
@@ -166,7 +166,7 @@ def test_what_goes_takes_its_ports_along(node: Node) -> None:
     node.records.save(record.changed(stage=Stage.DESTROYING))
     with pytest.raises(NotFound):
         ports.open_(node, nodes.ID, 5433)
-    making.destroy(node, nodes.ID)
+    removal.destroy(node, nodes.ID)
     assert "23000" not in rules(node)
 
 

@@ -13,7 +13,7 @@ from corpus.hosts.idmap import Range
 from corpus.model.errors import Conflict, InvalidInput
 from corpus.node import boot
 from corpus.node.context import Node
-from corpus.node.environments import guest, making, shares
+from corpus.node.environments import guest, making, removal, shares
 from corpus.node.records import Share
 from unit.node.nodes import ID, left, make
 
@@ -74,7 +74,7 @@ def test_an_environment_begins_with_the_directory(
     told = json.loads((root / "etc/corpus/environment.json").read_text())
     assert told["shares"] == {"demo": 60514}
     assert (guest.srv(node.settings, ID) / "projects/demo/project").is_dir()
-    making.destroy(node, ID)
+    removal.destroy(node, ID)
     assert left(node) == []
     assert laptop.is_dir()
 

@@ -9,7 +9,7 @@ import pytest
 
 from corpus.model.errors import Conflict, CorpusError
 from corpus.node.context import Node
-from corpus.node.environments import making
+from corpus.node.environments import making, removal
 from corpus.node.storage import kinds, pool
 from corpus.node.storage.kinds import Choice
 from unit.node import nodes
@@ -61,7 +61,7 @@ def test_a_pool_keeps_its_kind(tmp_path: Path, kernel: Path) -> None:
     with pytest.raises(Conflict, match=r'storage is "image".* of the kind "plain"') as caught:
         kinds.chosen(asking(node, "image"))
     assert 'storage = "plain"' in str(caught.value.mend)
-    making.destroy(node, nodes.ID)
+    removal.destroy(node, nodes.ID)
     assert kinds.chosen(asking(node, "image")).kind == "image"
 
 

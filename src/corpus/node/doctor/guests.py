@@ -12,7 +12,15 @@ from corpus.model.errors import Conflict, CorpusError
 from corpus.model.finding import Finding, State
 from corpus.node.context import Node
 from corpus.node.doctor.looking import entries, is_id, of_nobody, unclaimed, whole
-from corpus.node.environments import controls, guest, leftovers, lifecycle, making, shares, sockets
+from corpus.node.environments import (
+    controls,
+    guest,
+    leftovers,
+    lifecycle,
+    removal,
+    shares,
+    sockets,
+)
 from corpus.node.records import Record
 
 _STOPPED = "STOPPED"
@@ -66,7 +74,7 @@ def _forget(node: Node, path: Path) -> None:
         if _state(node, path.name) != _STOPPED:
             raise Conflict(f"the guest {path.name} runs")
         leftovers.clear(path.name)
-        making.unconfigure(path)
+        removal.unconfigure(path)
 
 
 def configuration(node: Node) -> Iterator[Finding]:

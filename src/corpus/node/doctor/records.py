@@ -10,7 +10,7 @@ from corpus.model.finding import Finding, State
 from corpus.node import boot
 from corpus.node.context import Node
 from corpus.node.doctor.looking import busy
-from corpus.node.environments import making, snapshots
+from corpus.node.environments import removal, snapshots
 from corpus.node.records import Record, Stage
 
 
@@ -39,7 +39,7 @@ def half_way(node: Node) -> Iterator[Finding]:
         yield Finding(
             "half_way", State.BAD, f"left half-way: {record.stage}", record.id,
             "the restore is ended, as at boot" if restoring else "it is removed, as at boot",
-            partial(snapshots.settle if restoring else making.sweep, node, record.id),
+            partial(snapshots.settle if restoring else removal.sweep, node, record.id),
         )  # fmt: skip
 
 

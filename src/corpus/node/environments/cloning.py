@@ -10,7 +10,7 @@ from corpus.model.errors import Conflict, CorpusError, InvalidInput
 from corpus.model.mode import Platform, parse_platform
 from corpus.model.names import environment_id
 from corpus.node.context import Node
-from corpus.node.environments import guest, lifecycle, listing, making, renewing, rootfs
+from corpus.node.environments import guest, lifecycle, listing, making, removal, renewing, rootfs
 from corpus.node.environments import limits as bounds
 from corpus.node.environments.making import Wanted
 from corpus.node.network import addresses
@@ -109,10 +109,10 @@ def clone(
     CommandFailed, CorpusError.
     """
     chosen, public = str(uuid4()) if new is None else environment_id(new), rootfs.public_keys(keys)
-    with making.alone(node, chosen):
+    with removal.alone(node, chosen):
         left = node.records.find(chosen)
         if left is not None and left.half_made:
-            making.remove(node, left)
+            removal.remove(node, left)
         original, wanted = plan(node, id, new=chosen, **given)
         with making.allocated(node, chosen, wanted) as record:
             with node.lock(original.id):

@@ -33,6 +33,11 @@ def srv(settings: Settings, id: str) -> Path:
     return home(settings, id) / SRV
 
 
+def staged(settings: Settings, id: str) -> Path:
+    """Return where the root of an environment is unpacked that is made from a file."""
+    return settings.pool / "import" / id
+
+
 def asks(settings: Settings, id: str) -> Path:
     """Return the directory of an environment's socket, which it has at /dev/corpus."""
     return settings.asks / id

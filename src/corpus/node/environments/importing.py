@@ -26,6 +26,7 @@ from corpus.node.environments import (
     listing,
     making,
     projects,
+    removal,
     renewing,
     rootfs,
 )
@@ -196,10 +197,10 @@ def import_(
     public = rootfs.public_keys(keys)
     archive, chosen, _ = plan(node, file, **given)
     given["id"] = chosen
-    with making.alone(node, chosen):
+    with removal.alone(node, chosen):
         left = node.records.find(chosen)
         if left is not None and left.half_made:
-            making.remove(node, left)
+            removal.remove(node, left)
         archive, chosen, wanted = plan(node, file, **given)
         with making.allocated(node, chosen, wanted) as record:
             try:
@@ -226,7 +227,7 @@ def _fill(node: Node, archive: Archive, record: Record, say: Say) -> None:
     """Unpack both volumes: the root as an image of its own, which the size is beyond."""
     home = guest.home(node.settings, record.id)
     parts = {part.name: part for part in archive.parts}
-    image = making.staged(node.settings, record.id)
+    image = guest.staged(node.settings, record.id)
     image.parent.mkdir(exist_ok=True, mode=0o700)
     try:
         subvolumes.create(image)

@@ -1,7 +1,7 @@
-"""Environments are made and removed.
+"""Environments are made.
 
-``create`` and ``destroy`` may be called again: each goes on from what the record says, and
-what a crash left half-way is removed by the next one or at boot.
+``create`` may be called again: it goes on from what the record says, and what a crash left
+half-way is removed by the next one or at boot.
 """
 
 from __future__ import annotations
@@ -9,34 +9,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from corpus.commands import lxc
-from corpus.hosts import files
 from corpus.model.errors import Conflict, CorpusError, InvalidInput
 from corpus.model.mode import Platform, parse_platform
 from corpus.model.names import environment_id
 from corpus.model.size import format_size
-from corpus.node import pairing
 from corpus.node.context import Node
 from corpus.node.environments import (
     controls,
     guest,
-    leftovers,
     lifecycle,
     listing,
     plans,
+    removal,
     rootfs,
     shares,
     snapshots,
-    sockets,
 )
 from corpus.node.environments import limits as bounds
-from corpus.node.environments.lifecycle import bring_up, follow, let_go, state, wait_for_ssh
+from corpus.node.environments.lifecycle import bring_up, follow, wait_for_ssh
 from corpus.node.network import addresses, firewall, ports
 from corpus.node.proxy import routes, service
 from corpus.node.records import (
@@ -50,7 +45,6 @@ from corpus.node.records import (
     Share,
     Stage,
 )
-from corpus.node.settings import Settings
 from corpus.node.storage import images, pool
 
 
@@ -93,7 +87,7 @@ def create(
     public = rootfs.public_keys(keys)
     shared = shares.parse(node.settings, platform, share or {})
     kind = check_role(role, led)
-    with alone(node, id):
+    with removal.alone(node, id):
         there = node.records.find(id)
         if there and (there.move or there.stage is Stage.ARRIVED):
             lifecycle.ready(node, id)
@@ -110,7 +104,7 @@ def create(
             if test:
                 return {"test": True, "changes": _foreseen(node, id, wanted)}
             if there:
-                remove(node, there)
+                removal.remove(node, there)
             with allocated(node, id, wanted) as record:
                 finish(node, record, lambda: _fill(node, record, public))
     if wait:
@@ -151,17 +145,6 @@ def check_role(role: str, led: Sequence[Route]) -> Role:
     if led and role == Role.PROXY:
         raise InvalidInput("no host name leads to a proxy", mend="leave hosts out")
     return Role(role)
-
-
-@contextmanager
-def alone(node: Node, id: str) -> Iterator[None]:
-    """Hold an environment's lock; its file goes with the environment."""
-    with node.lock(id):
-        try:
-            yield
-        finally:
-            if node.records.find(id) is None:
-                (node.settings.locks / id).unlink(missing_ok=True)
 
 
 def _same(
@@ -269,11 +252,6 @@ def _chosen(node: Node, id: str, wanted: Wanted) -> Record:
     )
 
 
-def staged(settings: Settings, id: str) -> Path:
-    """Return where the root of an environment is unpacked that is made from a file."""
-    return settings.pool / "import" / id
-
-
 def _free_slot(node: Node, records: Sequence[Record]) -> int:
     taken = {record.slot for record in records}
     slot = next((n for n in range(node.settings.idmap_slots) if n not in taken), None)
@@ -318,76 +296,4 @@ def _lead(node: Node) -> None:
 def _undo(node: Node, record: Record) -> None:
     # The first error is what the caller must see; the record stays when this one fails too.
     with suppress(CorpusError, OSError):
-        remove(node, record)
-
-
-def remove(node: Node, record: Record) -> None:
-    """Remove an environment, from wherever a crash left it. Hold its lock."""
-    settings, volumes = node.settings, pool.volumes(node)
-    with node.lock():
-        record = node.records.get(record.id)
-        back = record.elsewhere if record.stage is not Stage.MOVED else None
-        if back is None:
-            node.records.save(record.changed(stage=Stage.DESTROYING, routes=(), front=False))
-            if record.front:
-                firewall.apply(node)  # the front is on the node from here on
-            if record.routes:
-                service.apply(node)
-    if (found := state(node, record)[0]) != "STOPPED":
-        if found == "FROZEN":  # else it would not die
-            let_go(node, record)
-        node.host.run(lxc.stop(settings.lxcpath, record.id, kill=True), timeout=60)
-    leftovers.clear(record.id)
-    sockets.withdraw(node, record.id)
-    shares.withdraw(node, record)
-    volumes.remove(guest.home(settings, record.id), record.group)
-    volumes.delete(staged(settings, record.id))
-    unconfigure(settings.lxcpath / record.id)
-    with node.lock():
-        if back:  # it was to come back from there, and has not
-            node.records.save(record.changed(stage=Stage.MOVED, wanted=False, origin="",
-                                             move=replace(back, kept=False)))  # fmt: skip
-            firewall.apply(node)
-            return
-        pairing.forget(node, record)
-        if not node.records.damaged():  # whose groups are not known
-            volumes.prune({other.group for other in node.records.lasting()})
-        node.records.remove(record.id)  # the last: as long as it is there, all this is done again
-
-
-def unconfigure(folder: Path) -> None:
-    """Remove the configuration of a guest that is stopped. Hold its lock."""
-    for path in (folder / "config", folder / "log"):
-        path.unlink(missing_ok=True)
-    files.sweep(folder)
-    with suppress(OSError):  # LXC may have left files of its own
-        folder.rmdir()
-
-
-def destroy(node: Node, id: str, *, test: bool = False) -> list[str]:
-    """Remove an environment with all its data; return what changes: nothing when there is none.
-
-    Raises CorpusError.
-    """
-    id = node.records.resolve(id) if len(str(id)) < 36 else environment_id(id)
-    with alone(node, id):
-        record = node.records.find(id)
-        if record is None:
-            return []
-        if not test:
-            remove(node, record)
-    led = [f"lead {route.host} nowhere" for route in record.routes]
-    return [*led, f"remove {record.name} with all its data"]
-
-
-def sweep(node: Node, id: str) -> Stage | None:
-    """Remove what a crash left of an environment; return which stage, None for one that is whole.
-
-    One that is being made at this moment is waited for, and stays.
-    """
-    with alone(node, id):
-        record = node.records.find(id)
-        if record is None or not record.half_made:
-            return None
-        remove(node, record)
-    return record.stage
+        removal.remove(node, record)

@@ -20,7 +20,7 @@ from corpus.hosts.files import write_all
 from corpus.model.errors import CommandFailed, CorpusError, InvalidInput
 from corpus.model.names import environment_id
 from corpus.node.context import Node
-from corpus.node.environments import guest, lifecycle, making, rootfs
+from corpus.node.environments import guest, lifecycle, making, removal, rootfs
 from corpus.node.migration import checking, decisions, health
 from corpus.node.migration.frames import Lost, Reader
 from corpus.node.migration.health import Survey
@@ -82,16 +82,16 @@ class Arrival:
     def _begin(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Check it as any that is to be made, and give it its places."""
         id, wanted = checking.wanted(self._node, asked, self._peer.name)
-        self._held.enter_context(making.alone(self._node, id))
+        self._held.enter_context(removal.alone(self._node, id))
         left = self._node.records.find(id)
         if left is not None and left.half_made:
-            making.remove(self._node, left)
+            removal.remove(self._node, left)
         self._method = str(checking.check(self._node, asked)["method"])
         record = making.allocate(self._node, id, wanted)
         self._record = record
         volumes = pool.volumes(self._node)
         copies.delete(self._node, guest.home(self._node.settings, id))  # kept, and of the past
-        staged = making.staged(self._node.settings, id)
+        staged = guest.staged(self._node.settings, id)
         copies.delete(self._node, staged)
         staged.mkdir(parents=True, mode=0o700)
         if self._method == "send":
@@ -161,7 +161,7 @@ class Arrival:
         numbers = str(name).split("-")
         if len(numbers) != 2 or not all(part.isdecimal() for part in numbers):
             raise InvalidInput("not a name of a volume")
-        staged = making.staged(self._node.settings, self._mine().id)
+        staged = guest.staged(self._node.settings, self._mine().id)
         return staged / ("root" if root else "data") / str(name)
 
     def _start(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -224,7 +224,7 @@ class Arrival:
 
     def _abort(self, asked: dict[str, Any]) -> dict[str, Any]:
         record, self._record = self._mine(), None
-        making.remove(self._node, self._node.records.get(record.id))
+        removal.remove(self._node, self._node.records.get(record.id))
         return {}
 
     def _mine(self) -> Record:
@@ -251,7 +251,7 @@ class Arrival:
             if self._record is not None:
                 there = self._node.records.find(self._record.id)
                 if there is not None and there.stage is Stage.CREATING:
-                    making.remove(self._node, there)
+                    removal.remove(self._node, there)
                 else:
                     self._freeze()
         finally:

@@ -9,7 +9,7 @@ from typing import Any
 from corpus.model.errors import Conflict, CorpusError, InvalidInput
 from corpus.model.names import environment_id
 from corpus.node.context import Node
-from corpus.node.environments import lifecycle, making
+from corpus.node.environments import guest, lifecycle, removal
 from corpus.node.migration.peers import Peer
 from corpus.node.network import firewall
 from corpus.node.proxy import service
@@ -54,13 +54,13 @@ def settle(node: Node, peer: Peer, asked: dict[str, Any]) -> dict[str, Any]:
     lives = asked.get("lives")
     if lives not in (HERE, THERE):
         raise InvalidInput("not a decision")
-    with making.alone(node, id):
+    with removal.alone(node, id):
         record = node.records.find(id)
         mine = record is not None and record.origin == peer.name
         if record is not None and mine and lives == HERE and record.stage is Stage.ARRIVED:
             tidy(node, keep(node, record))
         elif record is not None and mine and lives == THERE:
-            making.remove(node, record)
+            removal.remove(node, record)
         elif lives == HERE and (record is None or record.stage is not Stage.READY):
             raise Conflict(f"environment {id} is not here")
     return {}
@@ -84,7 +84,7 @@ def keep(node: Node, record: Record) -> Record:
 
 def tidy(node: Node, record: Record) -> None:
     """Remove what was received of an environment that lives here now."""
-    staged = making.staged(node.settings, record.id)
+    staged = guest.staged(node.settings, record.id)
     if staged.exists():
         with suppress(CorpusError, OSError):
             copies.delete(node, staged)

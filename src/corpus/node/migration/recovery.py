@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from corpus.model.errors import Conflict, CorpusError
 from corpus.node.context import Node
-from corpus.node.environments import guest, leftovers, lifecycle, making, sockets
+from corpus.node.environments import guest, leftovers, lifecycle, removal, sockets
 from corpus.node.migration import channel, decisions, frames, peers
 from corpus.node.migration.channel import Line
 from corpus.node.migration.sending import clear
@@ -113,7 +113,7 @@ def clear_away(node: Node, record: Record) -> None:
     """Remove what an environment that lives elsewhere has here, but for what leads there."""
     if record.stage is not Stage.MOVED:
         raise Conflict(f"environment {record.id} lives here")
-    with making.alone(node, record.id):
+    with removal.alone(node, record.id):
         leftovers.clear(record.id)
         sockets.withdraw(node, record.id)
         pool.volumes(node).remove(guest.home(node.settings, record.id), record.group)
@@ -125,7 +125,7 @@ def _ask(node: Node, record: Record, *, take: bool) -> str:
     if not take:
         with channel.opened(node, peers.find(node, record.origin)) as line:
             lives = str(line.ask("whose", id=record.id).get("lives"))
-    with making.alone(node, record.id):
+    with removal.alone(node, record.id):
         record = node.records.get(record.id)
         if record.stage is not Stage.ARRIVED:
             return "it is settled"
@@ -133,7 +133,7 @@ def _ask(node: Node, record: Record, *, take: bool) -> str:
             decisions.tidy(node, decisions.keep(node, record))
             return "it lives here"
         if lives == decisions.HERE:
-            making.remove(node, record)
+            removal.remove(node, record)
             return f"it lives on {record.origin}"
     raise Conflict(
         f"{record.origin} does not say where {record.name} lives",

@@ -12,9 +12,10 @@ from typing import Any
 
 from corpus.node import boot as _boot
 from corpus.node import foreseen
-from corpus.node.environments import listing, making
+from corpus.node.environments import listing, making, removal
 from corpus.node.storage import images
-from corpus.saltext.node_calls import edge, node_of, pairs, planned, words
+from corpus.saltext.edge import edge, pairs, planned, words
+from corpus.saltext.node_calls import node_of
 
 __virtualname__ = "corpus_node"
 __func_alias__ = {"list_": "list"}
@@ -148,5 +149,5 @@ def destroy(id: str, test: bool = False) -> bool | dict[str, Any]:
 
     CLI Example: ``salt-call --local corpus_node.destroy ID``
     """
-    changes = making.destroy(node_of(__opts__), id, test=bool(test))
+    changes = removal.destroy(node_of(__opts__), id, test=bool(test))
     return planned(changes) if test else bool(changes)

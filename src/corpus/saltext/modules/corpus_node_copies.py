@@ -7,7 +7,8 @@ from typing import Any
 
 from corpus.node.environments import cloning, exporting, importing, listing
 from corpus.node.environments import snapshots as shots
-from corpus.saltext.node_calls import edge, node_of, planned, words
+from corpus.saltext.edge import edge, planned, words
+from corpus.saltext.node_calls import node_of
 
 __virtualname__ = "corpus_node"
 __func_alias__ = {"import_": "import"}

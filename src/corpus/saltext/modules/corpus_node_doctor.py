@@ -6,7 +6,8 @@ from typing import Any
 
 from corpus.model.finding import is_well
 from corpus.node.doctor.examine import examine
-from corpus.saltext.node_calls import edge, node_of
+from corpus.saltext.edge import edge
+from corpus.saltext.node_calls import node_of
 
 __virtualname__ = "corpus_node"
 __context__: dict[str, Any]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from corpus.node.network import ports as _ports
-from corpus.saltext.node_calls import edge, node_of, words
+from corpus.saltext.edge import edge, words
+from corpus.saltext.node_calls import node_of
 
 __virtualname__ = "corpus_node"
 __func_alias__ = {"open_": "open"}

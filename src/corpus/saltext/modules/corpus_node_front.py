@@ -7,7 +7,8 @@ from typing import Any
 
 from corpus.node.certificates import acme, changes
 from corpus.node.proxy import front, routes
-from corpus.saltext.node_calls import edge, node_of
+from corpus.saltext.edge import edge
+from corpus.saltext.node_calls import node_of
 
 __virtualname__ = "corpus_node"
 __context__: dict[str, Any]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from corpus.node.environments import lifecycle, listing, plans, snapshots, traffic
-from corpus.saltext.node_calls import edge, node_of, planned
+from corpus.saltext.edge import edge, planned
+from corpus.saltext.node_calls import node_of
 
 __virtualname__ = "corpus_node"
 __func_alias__ = {"exec_": "exec"}

@@ -9,7 +9,8 @@ from typing import Any
 from corpus.node.context import Node
 from corpus.node.migration import leaving, peers, recovery
 from corpus.node.proxy import service
-from corpus.saltext.node_calls import edge, node_of, planned
+from corpus.saltext.edge import edge, planned
+from corpus.saltext.node_calls import node_of
 
 __virtualname__ = "corpus_node"
 __func_alias__ = {"peers_": "peers"}

@@ -6,7 +6,8 @@ from typing import Any
 
 from corpus.node.saltify import making, removing
 from corpus.node.saltify.records import Machines
-from corpus.saltext.node_calls import edge, node_of, planned, words
+from corpus.saltext.edge import edge, planned, words
+from corpus.saltext.node_calls import node_of
 
 __virtualname__ = "corpus_node"
 __context__: dict[str, Any]

@@ -7,7 +7,8 @@ from typing import Any
 from corpus.node.environments import limiting, listing, room
 from corpus.node.environments.room import Resized
 from corpus.node.storage import usage as _usage
-from corpus.saltext.node_calls import edge, node_of
+from corpus.saltext.edge import edge
+from corpus.saltext.node_calls import node_of
 
 __virtualname__ = "corpus_node"
 __context__: dict[str, Any]

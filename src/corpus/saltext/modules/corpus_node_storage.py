@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from corpus.node.storage import growth, health
-from corpus.saltext.node_calls import edge, node_of
+from corpus.saltext.edge import edge
+from corpus.saltext.node_calls import node_of
 
 __virtualname__ = "corpus_node"
 __context__: dict[str, Any]
