@@ -133,8 +133,9 @@ def _boot(node: Node, record: Record) -> str:
             return "put back to a snapshot, which was left half-way"
         snapshots.tidy(node, record.id)
         exporting.tidy(node, record)
-        with suppress(Conflict):  # it moves just now
-            recovery.recover(node, record.id)
+        if recovery.left(node, record.id):
+            with suppress(Conflict):  # it moves just now
+                recovery.recover(node, record.id)
         if not record.wanted:
             return "stopped, as it was"
         if not starts(node, record):

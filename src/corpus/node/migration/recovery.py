@@ -15,7 +15,7 @@ from corpus.node.context import Node
 from corpus.node.environments import guest, leftovers, lifecycle, removal, sockets
 from corpus.node.migration import channel, decisions, frames, peers
 from corpus.node.migration.channel import Line
-from corpus.node.migration.sending import clear
+from corpus.node.migration.sending import clear, folder
 from corpus.node.network import firewall
 from corpus.node.records import Record, Stage
 from corpus.node.storage import pool
@@ -51,6 +51,11 @@ def recover(node: Node, id: str, *, take: bool = False) -> str:
             clear(node, record.id)
             decisions.tidy(node, record)
         return "nothing was left half-way"
+
+
+def left(node: Node, id: str) -> bool:
+    """Tell whether copies lie about that were made to send an environment, or were received."""
+    return folder(node, id).exists() or making.staged(node.settings, id).exists()
 
 
 def _abort(node: Node, record: Record) -> None:
