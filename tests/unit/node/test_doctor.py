@@ -18,7 +18,7 @@ from corpus.node.context import Node
 from corpus.node.doctor import proxy
 from corpus.node.doctor.examine import CHECKS, examine
 from corpus.node.environments import controls, guest, leftovers, lifecycle, making, removal
-from corpus.node.records import Limits, Pair, Stage
+from corpus.node.records import Limits, Move, Pair, Stage
 from corpus.node.storage import pool
 from corpus.node.storage.quota import QuotaVolumes
 from unit.node import nodes
@@ -200,6 +200,19 @@ def test_one_that_became_whole_meanwhile_stays(made: tuple[Node, Fake]) -> None:
     node, _ = made
     removal.sweep(node, nodes.OTHER)
     assert node.records.get(nodes.OTHER).stage is Stage.READY
+
+
+def test_a_migration_is_never_taken_for_what_may_be_removed(made: tuple[Node, Fake]) -> None:
+    node, _ = made
+    move = Move("node2", "192.0.2.2", 80, 22001, settled=True)
+    for stage in (Stage.MOVING, Stage.ARRIVED):
+        node.records.save(node.records.get(nodes.OTHER).changed(stage=stage, move=move))
+        told = [one for one in found(node) if one["check"] == "half_way"]
+        assert [(one["state"], "migration" in one["mend"]) for one in told] == [(State.BAD, True)]
+    node.records.save(node.records.get(nodes.OTHER).changed(stage=Stage.MOVED, wanted=False))
+    assert [one["what"] for one in found(node) if one["check"] in ("half_way", "places")] == []
+    found(node, mend=True)
+    assert node.records.get(nodes.OTHER).stage is Stage.MOVED
 
 
 def test_rules_that_differ_are_loaded_anew(made: tuple[Node, Fake]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from ipaddress import IPv4Address
 
@@ -11,7 +11,15 @@ from corpus.node import boot
 from corpus.node.context import Node
 from corpus.node.doctor.looking import busy
 from corpus.node.environments import removal, snapshots
+from corpus.node.migration import recovery
 from corpus.node.records import Record, Stage
+
+_MIGRATION = "its migration is ended, as at boot: the other node must answer"
+_ENDS: Mapping[Stage, tuple[str, Callable[[Node, str], object]]] = {
+    Stage.RESTORING: ("the restore is ended, as at boot", snapshots.settle),
+    Stage.MOVING: (_MIGRATION, recovery.recover),
+    Stage.ARRIVED: (_MIGRATION, recovery.recover),
+}
 
 
 def readable(node: Node) -> Iterator[Finding]:
@@ -30,16 +38,15 @@ def readable(node: Node) -> Iterator[Finding]:
 def half_way(node: Node) -> Iterator[Finding]:
     """No environment was left half-way by a crash; one that is worked on now is none."""
     for record in node.records.all():
-        if record.stage is Stage.READY:
+        if record.stage in (Stage.READY, Stage.MOVED):
             continue
-        restoring = record.stage is Stage.RESTORING
+        mend, repair = _ENDS.get(record.stage, ("it is removed, as at boot", removal.sweep))
         if busy(node, record.id):
             yield Finding("half_way", State.OK, f"{record.stage} is under way", record.id)
             continue
         yield Finding(
-            "half_way", State.BAD, f"left half-way: {record.stage}", record.id,
-            "the restore is ended, as at boot" if restoring else "it is removed, as at boot",
-            partial(snapshots.settle if restoring else removal.sweep, node, record.id),
+            "half_way", State.BAD, f"left half-way: {record.stage}", record.id, mend,
+            partial(repair, node, record.id),
         )  # fmt: skip
 
 

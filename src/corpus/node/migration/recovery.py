@@ -55,7 +55,7 @@ def recover(node: Node, id: str, *, take: bool = False) -> str:
 
 def left(node: Node, id: str) -> bool:
     """Tell whether copies lie about that were made to send an environment, or were received."""
-    return folder(node, id).exists() or making.staged(node.settings, id).exists()
+    return folder(node, id).exists() or guest.staged(node.settings, id).exists()
 
 
 def _abort(node: Node, record: Record) -> None:
