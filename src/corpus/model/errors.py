@@ -10,6 +10,7 @@
     │   └── StillUsed           4   more is used than what is asked would hold
     ├── Unsupported             5   the kernel or a package lacks what is asked
     ├── CommandFailed           6   a process ended non-zero, or ran past its time
+    ├── Lost                    1   another node is not reached any more, while work is shared
     ├── DeploymentRefused       10  nothing was touched, the live version never stopped
     │   └── ReleaseRefused      10  a release is not what was signed, or not fit to be one
     ├── PhaseFailed             11  a phase's template, state or command failed
@@ -106,6 +107,10 @@ class CommandFailed(CorpusError):
     def __reduce__(self) -> tuple[object, ...]:
         """Rebuild from the arguments of this class, not of the base."""
         return (type(self), (self.argv, self.code, self.output, self.mend))
+
+
+class Lost(CorpusError):
+    """The other side is gone: it ended, was killed, or the link is cut."""
 
 
 class DeploymentRefused(CorpusError):

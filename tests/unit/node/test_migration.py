@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from corpus.model.errors import Conflict, CorpusError, InvalidInput, NotFound
+from corpus.model.errors import Conflict, CorpusError, InvalidInput, Lost, NotFound
 from corpus.node import boot
 from corpus.node.context import Node
 from corpus.node.environments import lifecycle, making, removal
 from corpus.node.migration import checking, decisions, frames, leaving, peers, recovery
-from corpus.node.migration.frames import Lost, Reader
+from corpus.node.migration.frames import Reader
 from corpus.node.migration.peers import Peer
 from corpus.node.records import Move, Opening, Pair, Record, Stage, dump
 from unit.node.nodes import ID, OTHER, left, make

@@ -17,12 +17,12 @@ from typing import Any
 from corpus.commands import btrfs, copying
 from corpus.hosts import beneath, pipeline, relay, subvolumes
 from corpus.hosts.files import write_all
-from corpus.model.errors import CommandFailed, CorpusError, InvalidInput
+from corpus.model.errors import CommandFailed, CorpusError, InvalidInput, Lost
 from corpus.model.names import environment_id
 from corpus.node.context import Node
 from corpus.node.environments import guest, lifecycle, making, removal, rootfs
 from corpus.node.migration import checking, decisions, health
-from corpus.node.migration.frames import Lost, Reader
+from corpus.node.migration.frames import Reader
 from corpus.node.migration.health import Survey
 from corpus.node.migration.peers import Peer
 from corpus.node.network import firewall

@@ -12,10 +12,9 @@ from typing import Any
 from corpus.hosts import pipeline
 from corpus.hosts.session import Session
 from corpus.model import errors
-from corpus.model.errors import CommandFailed, CorpusError
+from corpus.model.errors import CommandFailed, CorpusError, Lost
 from corpus.node.context import Node
 from corpus.node.migration import frames, peers
-from corpus.node.migration.frames import Lost
 from corpus.node.migration.peers import Peer
 
 _PATIENCE = 900.0  # seconds for one answer: the disk there may have much to write

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from corpus.model.errors import CorpusError
+from corpus.model.errors import CorpusError, Lost
 
 JSON, DATA, END, ALIVE = b"J", b"D", b"E", b"A"
 LEASE = 10.0  # seconds without a frame after which the target counts the source as lost
@@ -22,10 +22,6 @@ BEAT = 1.0  # seconds between two signs of life
 CHUNK = 1 << 18
 _HEAD = 5
 _LARGEST = 1 << 22
-
-
-class Lost(CorpusError):
-    """The other side is gone: it ended, was killed, or the link is cut."""
 
 
 def frame(kind: bytes, content: bytes = b"") -> bytes:
