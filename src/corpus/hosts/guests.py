@@ -22,7 +22,7 @@ _REQUEST = struct.Struct("@iiP")  # command, length of its data, where they lie
 _ANSWER = struct.Struct("@iiq")  # error, length of more data, the value
 _CREDENTIALS = struct.Struct("@iII")
 _SECONDS = 1.0
-_LONGEST = 107  # bytes of an abstract socket's name; LXC hashes a longer one
+_LONGEST = 105  # bytes of a socket's name: for a longer one LXC takes a digest (af_unix.c)
 
 
 def state(host: Host, lxcpath: PurePath, name: str) -> tuple[str, int | None]:

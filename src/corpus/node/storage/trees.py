@@ -42,14 +42,6 @@ def outline(source: Path, target: Path) -> None:
             outline(inner, place)
 
 
-def set_read_only(path: Path) -> None:
-    """Let nobody change what is in a subvolume and those within it."""
-    if subvolumes.children(path):
-        for inner in subvolumes.nested(path):
-            set_read_only(inner)
-    subvolumes.set_read_only(path, True)
-
-
 def remove(path: Path) -> None:
     """Remove a directory or a subvolume with all that it holds; fine when it is absent."""
     if not path.exists():

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from corpus.commands import btrfs
 from corpus.commands.btrfs import Usage
-from corpus.hosts import kernel, nested, subvolumes
+from corpus.hosts import nested
 from corpus.model.errors import Unsupported
 from corpus.node.context import Node
 from corpus.node.storage import trees
@@ -84,19 +84,9 @@ class Volumes(ABC):
         moment unless nothing writes: freeze or stop the guest first.
         """
 
-    def freeze(self, source: Path, target: Path, group: str) -> None:
-        """Make ``target`` such a copy, which nobody can change where it is a subvolume."""
-        self.clone(source, target, group)
-        if subvolumes.is_subvolume(target):
-            trees.set_read_only(target)
-
     def delete(self, path: Path) -> None:
         """Remove a volume with all that it holds; fine when it is absent."""
         trees.remove(path)
-
-    def exchange(self, one: Path, other: Path) -> None:
-        """Swap two volumes of one place atomically. A guest that runs keeps what it has mounted."""
-        kernel.exchange(one, other)
 
     # -- sizes
 
