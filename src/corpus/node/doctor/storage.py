@@ -113,18 +113,16 @@ def _discard(node: Node, path: Path) -> None:
 
 
 def groups(node: Node) -> Iterator[Finding]:
-    """No quota group is of an environment that is gone."""
+    """No quota group of the node's is of an environment that is gone."""
     volumes = pool.volumes(node)
-    if volumes.kind != "quota":
-        return
-    found = [group for group in volumes.usage() if group.startswith("2/")]
-    kept = _kept(node)
+    found = volumes.strays(_kept(node))
+    if found:  # or of one whose record has been written since those were read
+        found = [group for group in volumes.strays(_kept(node)) if group in found]
     for group in found:
-        if group not in kept:
-            yield Finding(
-                "quota_groups", State.WARN, "it belongs to no environment", group,
-                "it is removed", partial(_prune, node, group),
-            )  # fmt: skip
+        yield Finding(
+            "quota_groups", State.WARN, "it belongs to no environment", group,
+            "it is removed", partial(_prune, node, group),
+        )  # fmt: skip
 
 
 def _kept(node: Node) -> set[str]:
@@ -137,7 +135,7 @@ def _prune(node: Node, group: str) -> None:
     volumes = pool.volumes(node)
     with node.lock():
         volumes.prune(_kept(node))
-    if group in volumes.usage():
+    if group in volumes.strays(_kept(node)):
         raise Conflict("the kernel still cleans up its data: it is removed later")
 
 

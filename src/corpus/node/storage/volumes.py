@@ -121,7 +121,8 @@ class Volumes(ABC):
         """Have the directory ``name`` of the open directory ``folder`` be a volume of ``group``.
 
         That group is itself in the group ``within``. False, and nothing is made, where the kind
-        accounts no parts of an environment or where something else of that name is there.
+        accounts no parts of an environment, where something else of that name is there, or where
+        somebody else has a group of that number.
         """
         return False
 
@@ -132,6 +133,13 @@ class Volumes(ABC):
         them. None where the kind does not tell.
         """
         return None
+
+    def strays(self, kept: set[str]) -> list[str]:
+        """Return the groups of this node that ``prune`` would remove: of no environment, no data.
+
+        Others' groups on the same filesystem are none of them.
+        """
+        return []
 
     @abstractmethod
     def prune(self, kept: set[str]) -> None:
