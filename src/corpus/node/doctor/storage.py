@@ -18,7 +18,7 @@ from corpus.node.doctor.looking import busy, entries, is_id, known_ids, of_nobod
 from corpus.node.environments import guest
 from corpus.node.environments.lifecycle import ready
 from corpus.node.records import group_of
-from corpus.node.storage import health, kinds, pool
+from corpus.node.storage import health, kinds, pool, weights
 from corpus.node.storage.images import Image
 
 _DISK = ".img"
@@ -140,8 +140,10 @@ def _prune(node: Node, group: str) -> None:
 
 
 def sizes(node: Node) -> Iterator[Finding]:
-    """What an environment may store is what its record says."""
+    """What an environment may store is what its record says; where nothing holds it, it does."""
     volumes = pool.volumes(node)
+    if weights.kept(node):
+        yield from _weighed(node)
     if volumes.kind != "quota":  # the disk of the kind image is rounded, and is its own size
         return
     for record in whole(node):
@@ -156,6 +158,23 @@ def sizes(node: Node) -> Iterator[Finding]:
         else:
             repair = partial(_resize, node, record.id)
             yield Finding("sizes", State.BAD, what, record.id, "it is set anew", repair)
+
+
+def _weighed(node: Node) -> Iterator[Finding]:
+    for record in whole(node):
+        weight = weights.last(node, record.id)
+        size = format_size(record.limits.size)
+        if weight and weight.used > record.limits.size:
+            yield Finding(
+                "sizes", State.WARN,
+                f"it takes {format_size(weight.used)}, its size is {size}, and nothing holds it",
+                record.id, "have it free space, or corpus_node.enlarge",
+            )  # fmt: skip
+        if weight and weight.age > weights.OLD:
+            yield Finding(
+                "sizes", State.WARN, f"it was weighed {weight.age / 3600:.0f} hours ago",
+                record.id, "see systemctl status corpus-weigh.timer; corpus_node.weigh does it now",
+            )  # fmt: skip
 
 
 def _resize(node: Node, id: str) -> None:
