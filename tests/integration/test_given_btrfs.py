@@ -71,7 +71,8 @@ def shown(node: Node) -> list[str]:
     host = node.host
     told = host.run(["btrfs", "qgroup", "show", "-pcr", "--raw", str(node.settings.pool)]).out
     theirs = {TWO, ONE, INNER, RECORD.project_group("taken")}
-    return sorted(line for line in told.splitlines() if line.split()[0] in theirs)
+    lines = [line.split() for line in told.splitlines()]
+    return sorted(" ".join(line) for line in lines if line[0] in theirs)
 
 
 def test_their_groups_outlive_all_that_the_node_does(node: Node) -> None:

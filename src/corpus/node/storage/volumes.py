@@ -36,6 +36,7 @@ class Volumes(ABC):
     """Whether parts of an environment are accounted by themselves: ``allot``, ``parts``."""
 
     def __init__(self, node: Node) -> None:
+        self._node = node
         self._host = node.host
         self._settings = node.settings
         self._pool = node.settings.pool
