@@ -279,6 +279,9 @@ def test_sizes_and_groups_follow_the_records(
     monkeypatch.setattr(QuotaVolumes, "used", lambda self, group: self.usage().get(group))
     pruned: list[set[str]] = []
     monkeypatch.setattr(QuotaVolumes, "prune", lambda _, kept: pruned.append(kept))
+    monkeypatch.setattr(
+        QuotaVolumes, "strays", lambda _, kept: sorted({"2/7", *groups.values()} - kept)
+    )
     told = found(node, mend=True)
     assert {(one["check"], one["where"]) for one in told} == {
         ("quota_groups", "2/7"), ("sizes", nodes.OTHER),

@@ -18,7 +18,7 @@ from corpus.node.doctor.looking import busy, entries, is_id, known_ids, of_nobod
 from corpus.node.environments import guest
 from corpus.node.environments.lifecycle import ready
 from corpus.node.records import group_of
-from corpus.node.storage import health, kinds, pool
+from corpus.node.storage import health, kinds, pool, weights
 from corpus.node.storage.images import Image
 
 _DISK = ".img"
@@ -113,18 +113,16 @@ def _discard(node: Node, path: Path) -> None:
 
 
 def groups(node: Node) -> Iterator[Finding]:
-    """No quota group is of an environment that is gone."""
+    """No quota group of the node's is of an environment that is gone."""
     volumes = pool.volumes(node)
-    if volumes.kind != "quota":
-        return
-    found = [group for group in volumes.usage() if group.startswith("2/")]
-    kept = _kept(node)
+    found = volumes.strays(_kept(node))
+    if found:  # or of one whose record has been written since those were read
+        found = [group for group in volumes.strays(_kept(node)) if group in found]
     for group in found:
-        if group not in kept:
-            yield Finding(
-                "quota_groups", State.WARN, "it belongs to no environment", group,
-                "it is removed", partial(_prune, node, group),
-            )  # fmt: skip
+        yield Finding(
+            "quota_groups", State.WARN, "it belongs to no environment", group,
+            "it is removed", partial(_prune, node, group),
+        )  # fmt: skip
 
 
 def _kept(node: Node) -> set[str]:
@@ -137,13 +135,15 @@ def _prune(node: Node, group: str) -> None:
     volumes = pool.volumes(node)
     with node.lock():
         volumes.prune(_kept(node))
-    if group in volumes.usage():
+    if group in volumes.strays(_kept(node)):
         raise Conflict("the kernel still cleans up its data: it is removed later")
 
 
 def sizes(node: Node) -> Iterator[Finding]:
-    """What an environment may store is what its record says."""
+    """What an environment may store is what its record says; where nothing holds it, it does."""
     volumes = pool.volumes(node)
+    if weights.kept(node):
+        yield from _weighed(node)
     if volumes.kind != "quota":  # the disk of the kind image is rounded, and is its own size
         return
     for record in whole(node):
@@ -158,6 +158,23 @@ def sizes(node: Node) -> Iterator[Finding]:
         else:
             repair = partial(_resize, node, record.id)
             yield Finding("sizes", State.BAD, what, record.id, "it is set anew", repair)
+
+
+def _weighed(node: Node) -> Iterator[Finding]:
+    for record in whole(node):
+        weight = weights.last(node, record.id)
+        size = format_size(record.limits.size)
+        if weight and weight.used > record.limits.size:
+            yield Finding(
+                "sizes", State.WARN,
+                f"it takes {format_size(weight.used)}, its size is {size}, and nothing holds it",
+                record.id, "have it free space, or corpus_node.enlarge",
+            )  # fmt: skip
+        if weight and weight.age > weights.OLD:
+            yield Finding(
+                "sizes", State.WARN, f"it was weighed {weight.age / 3600:.0f} hours ago",
+                record.id, "see systemctl status corpus-weigh.timer; corpus_node.weigh does it now",
+            )  # fmt: skip
 
 
 def _resize(node: Node, id: str) -> None:

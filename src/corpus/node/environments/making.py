@@ -44,6 +44,7 @@ from corpus.node.records import (
     Route,
     Share,
     Stage,
+    group_of,
 )
 from corpus.node.storage import images, pool
 
@@ -229,6 +230,11 @@ def _chosen(node: Node, id: str, wanted: Wanted) -> Record:
     others = [record for record in node.records.all() if record.id != id]
     there = node.records.find(id)
     away = there if there and there.move else None
+    if twin := next((other for other in others if other.group == group_of(id)), None):
+        raise Conflict(
+            f"its id begins as that of environment {twin.id}: they would share one quota group",
+            mend="give another id",
+        )
     routes.check_free(others, wanted.routes, id)
     return Record(
         id=id,

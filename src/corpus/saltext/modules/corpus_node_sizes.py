@@ -7,6 +7,7 @@ from typing import Any
 from corpus.node.environments import limiting, listing, room
 from corpus.node.environments.room import Resized
 from corpus.node.storage import usage as _usage
+from corpus.node.storage import weights
 from corpus.saltext.edge import edge
 from corpus.saltext.node_calls import node_of
 
@@ -27,6 +28,19 @@ def usage(id: str | None = None) -> list[dict[str, Any]]:
     CLI Example: ``salt-call --local corpus_node.usage ID``
     """
     return _usage.usage(node_of(__opts__), id)
+
+
+@edge
+def weigh(id: str | None = None) -> list[dict[str, Any]]:
+    """Walk an environment's files, or those of each, where nothing accounts them; as ``usage``.
+
+    A timer of the node's does it too; this waits for it.
+
+    CLI Example: ``salt-call --local corpus_node.weigh ID``
+    """
+    node = node_of(__opts__)
+    weights.weigh(node, id)
+    return _usage.usage(node, id)
 
 
 @edge
