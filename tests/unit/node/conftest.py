@@ -11,6 +11,7 @@ import pytest
 from corpus.node import boot
 from corpus.node.doctor import proxy
 from corpus.node.environments import lifecycle, making
+from corpus.node.storage import pool
 
 pytest.register_assert_rewrite("unit.node.killing")
 
@@ -23,6 +24,12 @@ def scratch(tmp_path: Path) -> Iterator[Path]:
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as name:
         yield Path(name)
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have sizes be enforced, where this is used before ``folder``."""
+    monkeypatch.setitem(pool._KINDS, "plain", killing.Held)
 
 
 @pytest.fixture

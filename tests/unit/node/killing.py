@@ -13,18 +13,22 @@ import signal
 import subprocess
 import traceback
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from corpus.commands.btrfs import Usage
 from corpus.hosts.base import Command, Result
 from corpus.hosts.fake import Fake
 from corpus.model.finding import State
 from corpus.node.context import Node
 from corpus.node.doctor.examine import examine
 from corpus.node.network import firewall
+from corpus.node.storage import pool
+from corpus.node.storage.plain import PlainVolumes
 from instants import Fault, Instants, pass_through
 from unit.node import nodes
 from unit.node.test_pairing import Guests
@@ -185,6 +189,7 @@ def check_mended(node: Node, where: str) -> None:
     host = node.host
     assert isinstance(host, Machine)
     assert (host.folder / "nft").read_text() == firewall.ruleset(node), where
+    assert sizes(node) == recorded(node), where
     assert not [path for path in nodes.left(node) if "/." in path], where
     assert not list(node.settings.prefix.parent.glob("*/.*.partial")), where
     held = {path.name.removeprefix("export-") for path in node.settings.locks.glob("*-*")}
@@ -199,7 +204,8 @@ def killed(folder: Path, trial: Trial, step: int) -> bool:
         try:
             node = trial.wake(folder)
             fault = Fault("death", "begun", step + 1)
-            Instants(folder, [fault], each=lambda: None, large=folder / "none").arm()
+            none = folder / "none"
+            Instants(folder, [fault], each=lambda: None, large=none, beneath=True).arm()
             pass_through("begun")
             trial.operation(node)
             code = 0
@@ -252,3 +258,82 @@ def unwell(node: Node, *, mend: bool = False) -> list[dict[str, Any]]:
     return [
         one for one in examine(node, mend=mend) if one["state"] != State.OK and not one["mended"]
     ]
+
+
+class Held(PlainVolumes):
+    """Directories, with quota groups that outlive whoever changes them; each uses 1 GiB."""
+
+    kind = "quota"
+    enforced = True
+    apart = True
+
+    def _file(self, group: str) -> Path:
+        folder = self._settings.prefix.parent / "groups"
+        folder.mkdir(exist_ok=True)
+        return folder / group.replace("/", "-")
+
+    def _set(self, group: str, text: str) -> None:
+        """Change a group in one step, as the kernel does."""
+        pass_through("limit")
+        path = self._file(group)
+        folder = os.open(path.parent, os.O_RDONLY)
+        handle = os.open(path.name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, dir_fd=folder)
+        os.write(handle, text.encode())
+        os.close(handle)
+        os.close(folder)
+
+    def make(self, home: Path, group: str, size: int, image: Path) -> None:
+        self.limit(group, size)
+        super().make(home, group, size, image)
+
+    def limit(self, group: str, size: int) -> None:
+        self._set(group, str(size))
+
+    def unlimit(self, group: str) -> None:
+        self._set(group, "")
+
+    def join(self, group: str, within: str) -> None:
+        if not self._file(group).exists():
+            self.unlimit(group)
+
+    def allot(self, folder: int, name: str, group: str, within: str) -> bool:
+        self.join(group, within)
+        with suppress(FileExistsError):
+            os.mkdir(name, dir_fd=folder)
+        return True
+
+    def used(self, group: str) -> Usage | None:
+        path = self._file(group)
+        return Usage(1 << 30, int(path.read_text() or 0) or None) if path.exists() else None
+
+    def usage(self) -> dict[str, Usage]:
+        names = [path.name.replace("-", "/") for path in self._file("").iterdir()]
+        return {name: used for name in names if (used := self.used(name))}
+
+    def remove(self, home: Path, group: str) -> None:
+        self.unlimit(group)
+        super().remove(home, group)
+
+    def prune(self, kept: set[str]) -> None:
+        for group in self.usage():
+            if group.startswith("2/") and group not in kept:
+                pass_through("prune")
+                self._file(group).unlink()
+
+
+def recorded(node: Node) -> dict[str, int]:
+    """Return what each quota group must be limited to."""
+    records = node.records.all() if pool.volumes(node).enforced else []
+    own = {one.group: one.limits.size for one in records}
+    return own | {
+        record.project_group(one.project): one.size
+        for record in records
+        for one in record.projects
+        if one.size is not None
+    }
+
+
+def sizes(node: Node) -> dict[str, int]:
+    """Return what the quota groups are limited to that are."""
+    found = pool.volumes(node).usage()
+    return {group: one.limit for group, one in found.items() if one.limit is not None}

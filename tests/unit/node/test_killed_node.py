@@ -108,9 +108,7 @@ OPERATIONS: dict[str, Trial] = {
     "thaw": Trial(
         lambda node: lifecycle.freeze(node, STAGING), lambda node: lifecycle.thaw(node, STAGING)
     ),
-    "autostart": Trial(
-        nothing, lambda node: lifecycle.autostart(node, STAGING, on=False, order=7)
-    ),
+    "autostart": Trial(nothing, lambda node: lifecycle.autostart(node, STAGING, on=False, order=7)),
     "route": Trial(
         nothing,
         lambda node: routes.route(node, PROD, routes.parse_route("new.example", 8000)),
@@ -125,9 +123,7 @@ OPERATIONS: dict[str, Trial] = {
     "pair": Trial(nothing, pair_up),
     "unpair": Trial(pair_up, lambda node: pairing.unpair(node, STAGING, PROD, "demo")),
     "front_move": Trial(make_a_proxy, lambda node: front.move(node, THIRD), with_a_proxy),
-    "front_move back": Trial(
-        move_the_front, lambda node: front.move(node, "node"), with_a_proxy
-    ),
+    "front_move back": Trial(move_the_front, lambda node: front.move(node, "node"), with_a_proxy),
 }
 
 

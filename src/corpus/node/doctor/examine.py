@@ -36,6 +36,7 @@ CHECKS: dict[str, Callable[[Node], Iterable[Finding]]] = {
     "shares": guests.shared,
     "sockets": guests.listening,
     "running": guests.running,
+    "frozen": guests.frozen,
     "limits": guests.limited,
     "copies": leftovers.copies,
     "temporary": leftovers.temporary,

@@ -10,7 +10,16 @@ from corpus.model.errors import Conflict, CorpusError, InvalidInput
 from corpus.model.mode import Platform, parse_platform
 from corpus.model.names import environment_id
 from corpus.node.context import Node
-from corpus.node.environments import guest, lifecycle, listing, making, removal, renewing, rootfs
+from corpus.node.environments import (
+    guest,
+    lifecycle,
+    listing,
+    making,
+    removal,
+    renewing,
+    rootfs,
+    stillness,
+)
 from corpus.node.environments import limits as bounds
 from corpus.node.environments.making import Wanted
 from corpus.node.network import addresses
@@ -117,7 +126,7 @@ def clone(
         with making.allocated(node, chosen, wanted) as record:
             with node.lock(original.id):
                 original = lifecycle.ready(node, original.id)
-                with lifecycle.still(node, original, wanted=freeze):
+                with stillness.still(node, original, wanted=freeze):
                     source, place = (
                         guest.home(node.settings, one) for one in (original.id, chosen)
                     )

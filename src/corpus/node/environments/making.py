@@ -282,10 +282,11 @@ def finish(
         led.result()
     if start:
         bring_up(node, record)
-    ready = node.change(record.id, lambda now: now.changed(stage=Stage.READY, wanted=start))
-    if ready.routes or ready.pairs or ready.maintenance:
+    if record.routes or record.pairs or record.maintenance:
         with node.lock():
             service.apply(node)
+    # The last: whoever dies before leaves what is made anew, and nothing that lacks its front.
+    node.change(record.id, lambda now: now.changed(stage=Stage.READY, wanted=start))
 
 
 def _lead(node: Node) -> None:
