@@ -40,6 +40,7 @@ CHECKS: dict[str, Callable[[Node], Iterable[Finding]]] = {
     "limits": guests.limited,
     "copies": leftovers.copies,
     "temporary": leftovers.temporary,
+    "certificate_folders": leftovers.certificates,
     "locks": leftovers.locks,
 }
 """The checks by their names, in the order in which they are mended."""
