@@ -15,7 +15,7 @@ from corpus.node.storage import pool
 
 pytest.register_assert_rewrite("unit.node.killing")
 
-from unit.node import killing  # noqa: E402
+from unit.node import killing, outliving  # noqa: E402
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def scratch(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have sizes be enforced, where this is used before ``folder``."""
-    monkeypatch.setitem(pool._KINDS, "plain", killing.Held)
+    monkeypatch.setitem(pool._KINDS, "plain", outliving.Held)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def folder(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where a node lies with a staging environment that runs, and a prod one that is stopped."""
     monkeypatch.setattr(proxy, "answers", lambda port: True)
     place = scratch / "it"
-    node = killing.machine(place)
+    node = outliving.machine(place)
     boot.prepare(node)
     making.create(node, id=killing.STAGING, hosts=["one.example"], wait=0)
     making.create(node, id=killing.PROD, platform="prod", wait=0)

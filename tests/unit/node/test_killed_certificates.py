@@ -15,7 +15,8 @@ from corpus.node.context import Node
 from corpus.node.proxy import service
 from functional.test_certificates import Authority, Issued
 from unit.node import nodes
-from unit.node.killing import Machine, Trial, die_at_each_step, nothing
+from unit.node.killing import Trial, die_at_each_step, nothing
+from unit.node.outliving import Machine
 
 HOST = "one.example"
 

@@ -22,7 +22,8 @@ from corpus.node.environments import (
     snapshots,
 )
 from corpus.node.records import Stage
-from unit.node.killing import STAGING, THIRD, Trial, die_at_each_step, sizes
+from unit.node.killing import STAGING, THIRD, Trial, die_at_each_step
+from unit.node.outliving import sizes
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners are given by root")
 

@@ -21,16 +21,8 @@ from corpus.node.network import ports
 from corpus.node.proxy import front, routes
 from corpus.node.records import Stage
 from unit.node import nodes
-from unit.node.killing import (
-    PROD,
-    STAGING,
-    THIRD,
-    Machine,
-    Trial,
-    die_at_each_step,
-    machine,
-    nothing,
-)
+from unit.node.killing import PROD, STAGING, THIRD, Trial, die_at_each_step, nothing
+from unit.node.outliving import Machine, machine
 from unit.node.test_pairing import Guests
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from corpus.node.context import Node
 from corpus.node.environments import limiting, projects, room
-from unit.node.killing import PROD, STAGING, Trial, die_at_each_step, nothing, sizes
+from unit.node.killing import PROD, STAGING, Trial, die_at_each_step, nothing
+from unit.node.outliving import sizes
 
 PROJECT = "demo"
 

@@ -14,7 +14,7 @@ from corpus.node.context import Node
 from corpus.node.doctor.looking import busy, entries, is_id, known_ids, whole
 from corpus.node.environments import exporting, snapshots
 from corpus.node.records import Record
-from corpus.node.saltify.records import Machines
+from corpus.node.saltify.records import LOCK, Machines
 
 NODE, IMAGES = "node", "images"
 
@@ -29,6 +29,18 @@ def temporary(node: Node) -> Iterator[Finding]:
                 "temporary", State.WARN, "left half-written", str(path), "it is removed",
                 partial(_sweep, node, folder, lock),
             )  # fmt: skip
+    if not busy(node, LOCK):
+        for path in Machines(node).half_written():
+            yield Finding(
+                "temporary", State.WARN, "left half-written", str(path), "it is removed",
+                partial(_discard, node, path),
+            )  # fmt: skip
+
+
+def _discard(node: Node, path: Path) -> None:
+    with node.lock(LOCK):
+        if path in Machines(node).half_written():
+            path.unlink()
 
 
 def certificates(node: Node) -> Iterator[Finding]:
@@ -57,6 +69,11 @@ def _folders(node: Node) -> list[tuple[Path, str]]:
         if path.is_dir()
     ]
     of_guests = [(path, path.name) for path in entries(settings.lxcpath) if is_id(path.name)]
+    of_snapshots = [
+        (path, record.id)
+        for record in node.records.all()
+        for path in snapshots.folder(settings, record.id).glob("[!.]*")
+    ]
     return [
         (settings.records, NODE),
         (settings.proxy, NODE),
@@ -65,6 +82,7 @@ def _folders(node: Node) -> list[tuple[Path, str]]:
         (settings.images, IMAGES),
         *of_certificates,
         *of_guests,
+        *of_snapshots,
     ]
 
 

@@ -20,16 +20,15 @@ from corpus.node.environments.rootfs import public_keys
 from corpus.node.records import Stage
 from corpus.node.saltify import contents as things
 from corpus.node.saltify import looking, placing
-from corpus.node.saltify.records import Machine, Machines
+from corpus.node.saltify.records import LOCK, Machine, Machines
 
 
 def own_key(node: Node) -> str:
     """Return the public key that the node reaches machines with, made at the first call."""
-    key = Machines(node).key
-    with node.lock("saltify"):
+    key, partial = Machines(node).key, Machines(node).partial
+    with node.lock(LOCK):
         if not key.exists():
             key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            partial = key.with_name(".key.partial")
             for left in (partial, Path(f"{partial}.pub")):
                 left.unlink(missing_ok=True)
             node.host.run(ssh.make_key(partial))

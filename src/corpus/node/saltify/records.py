@@ -7,12 +7,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from corpus.hosts import files
 from corpus.hosts.files import write_atomic
 from corpus.model.errors import CorpusError, InvalidInput, NotFound
 from corpus.model.mode import Platform
 from corpus.model.names import environment_id
 from corpus.node.context import Node
 from corpus.node.records import Stage
+
+LOCK = "saltify"  # held while a file is written there; taken after that of a machine, its id
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,13 @@ class Machines:
     """The records in the directory ``saltify`` of the node's state."""
 
     def __init__(self, node: Node) -> None:
+        self._node = node
         self.directory = node.settings.prefix / "saltify"
+
+    @property
+    def partial(self) -> Path:
+        """Where that key is made."""
+        return self.directory / ".key.partial"
 
     @property
     def key(self) -> Path:
@@ -83,7 +92,12 @@ class Machines:
         """Write a record so that a crash leaves the old or the new one."""
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         text = json.dumps(asdict(machine), indent=2, sort_keys=True)
-        write_atomic(self._path(machine.id), text.encode() + b"\n", 0o600)
+        with self._node.lock(LOCK):
+            write_atomic(self._path(machine.id), text.encode() + b"\n", 0o600)
+
+    def half_written(self) -> list[Path]:
+        """Return what somebody writes there, or left there when he died. Hold ``LOCK``."""
+        return [*files.temporary(self.directory), *self.directory.glob(f"{self.partial.name}*")]
 
     def remove(self, id: str) -> None:
         """Forget a machine."""
