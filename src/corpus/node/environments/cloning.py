@@ -25,6 +25,7 @@ from corpus.node.environments.making import Wanted
 from corpus.node.network import addresses
 from corpus.node.proxy import routes
 from corpus.node.records import Record
+from corpus.node.saltify.records import check_no_machine
 from corpus.node.storage import copies
 
 _BECOMES = {Platform.PROD: (Platform.STAGING,)}
@@ -53,9 +54,10 @@ def plan(
             f"environment {record.name} shares directories of this machine, which no copy has",
             mend="push its project to another environment instead",
         )
-    there = node.records.find(environment_id(new)) if new is not None else None
-    if there is not None:
-        raise Conflict(f"environment {there.id} is there", mend="leave new out, or destroy it")
+    if new is not None:
+        if node.records.find(environment_id(new)) is not None:
+            raise Conflict(f"environment {new} is there", mend="leave new out, or destroy it")
+        check_no_machine(node, environment_id(new))
     led, records = routes.parse_routes(hosts), node.records.all()
     routes.check_free(records, led, "")
     if address is not None:

@@ -29,9 +29,7 @@ def parse(
     ``size``, ``size_limit`` and ``memory`` are sizes such as ``5G``, ``cpu`` a number of CPUs
     such as 0.5. Without a ``size`` there is no environment.
     """
-    memory, cpu, pids, size_limit = (
-        None if given == NONE else given for given in (memory, cpu, pids, size_limit)
-    )
+    memory, size_limit = _limited(memory), _limited(size_limit)
     bytes_, ram = parse_size(size), None if memory is None else parse_size(memory)
     _at_least("size", bytes_, LEAST_SIZE)
     if ram is not None:
@@ -42,7 +40,11 @@ def parse(
             f"the size {format_size(bytes_)} is above the size_limit {format_size(most)}",
             mend="give a larger size_limit too, or a smaller size",
         )
-    return Limits(bytes_, ram, _cpus(cpu), _processes(pids), most)
+    return Limits(bytes_, ram, _cpus(_limited(cpu)), _processes(_limited(pids)), most)
+
+
+def _limited(given: Any) -> Any:
+    return None if given == NONE else given
 
 
 def given_size(given: str | int | None, old: int | None) -> int | None:

@@ -45,6 +45,7 @@ from corpus.node.records import (
     Share,
     Stage,
 )
+from corpus.node.saltify.records import check_no_machine
 from corpus.node.storage import images, pool
 
 
@@ -218,10 +219,11 @@ def allocate(node: Node, id: str, wanted: Wanted) -> Record:
 
 
 def _chosen(node: Node, id: str, wanted: Wanted) -> Record:
-    """Return the record of an environment that is to be made. Hold the node's lock.
+    """Return the record of an environment that is to be made. Hold its lock and the node's.
 
     Raises InvalidInput, and Conflict where something is taken.
     """
+    check_no_machine(node, id)
     if wanted.limits.size > pool.volumes(node).space()[0]:
         raise InvalidInput("the size is larger than the whole pool", mend="ask for less")
     for problem in node.records.damaged().values():

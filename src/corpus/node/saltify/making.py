@@ -70,6 +70,8 @@ def prepare(
     }
     named = _id(node, id, given["host"], given["port"])
     with alone(node, named):
+        if node.records.find(named):
+            raise Conflict(f"{named} is an environment of this node", mend="leave id out")
         machine = _asked(machines, named, given, key=key, host_key=host_key, image=image)
         if not machine.host_key and not accept_new:
             raise InvalidInput(
@@ -128,8 +130,6 @@ def _id(node: Node, id: str | None, host: str, port: int) -> str:
     if id is None:
         return known[0].id if known else str(uuid4())
     named = environment_id(id)
-    if node.records.find(named):
-        raise Conflict(f"{named} is an environment of this node", mend="leave id out")
     for machine in known:
         if machine.id != named:
             raise Conflict(f"{host} is the machine {machine.id}", mend="leave id out")

@@ -9,7 +9,7 @@ from typing import Any
 
 from corpus.hosts import files
 from corpus.hosts.files import write_atomic
-from corpus.model.errors import CorpusError, InvalidInput, NotFound
+from corpus.model.errors import Conflict, CorpusError, InvalidInput, NotFound
 from corpus.model.mode import Platform
 from corpus.model.names import environment_id
 from corpus.node.context import Node
@@ -105,6 +105,19 @@ class Machines:
 
     def _path(self, id: str) -> Path:
         return self.directory / f"{environment_id(id)}.json"
+
+
+def check_no_machine(node: Node, id: str) -> None:
+    """Raise Conflict where a machine has this id: no environment of the node can have it too.
+
+    Hold the lock of that name, which both go by.
+    """
+    there = Machines(node).find(id)
+    if there is not None:
+        raise Conflict(
+            f"{id} is the machine {there.host}, an environment without a container",
+            mend=f"choose another id, or first: corpus_node.saltify_remove {id}",
+        )
 
 
 def _parse(text: str, where: str) -> Machine:
