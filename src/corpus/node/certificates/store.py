@@ -15,6 +15,7 @@ from corpus.model.errors import CorpusError
 from corpus.node.context import Node
 from corpus.node.settings import Settings
 
+ACME = "_acme"  # the folder of lego's own, beside those of certificates
 _SOURCE, _PEM, _DEFAULT = "source.json", "certificate.pem", "default.pem"
 _TEN_YEARS = 3650
 
@@ -58,6 +59,13 @@ def everything(settings: Settings) -> list[Source]:
                 f"a certificate's record is damaged: {error}", str(path), "remove its folder"
             ) from None
     return found
+
+
+def strays(settings: Settings) -> list[Path]:
+    """Return the folders of certificates that no record is in, which somebody who died left."""
+    folders = [path for path in settings.certificates.iterdir() if path.is_dir()]
+    known = [path for path in folders if path.name == ACME or (path / _SOURCE).exists()]
+    return sorted(set(folders) - set(known))
 
 
 def find(settings: Settings, host: str) -> Source | None:

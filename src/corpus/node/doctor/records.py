@@ -13,6 +13,7 @@ from corpus.node.doctor.looking import busy
 from corpus.node.environments import removal, snapshots
 from corpus.node.migration import recovery
 from corpus.node.records import Record, Stage
+from corpus.node.saltify.records import Machines
 
 _MIGRATION = "its migration is ended, as at boot: the other node must answer"
 _ENDS: Mapping[Stage, tuple[str, Callable[[Node, str], object]]] = {
@@ -53,6 +54,7 @@ def half_way(node: Node) -> Iterator[Finding]:
 def taken(node: Node) -> Iterator[Finding]:
     """No two environments have the same, and all have what the settings allow."""
     owners: dict[tuple[str, object], str] = {}
+    machines = {machine.id for machine in Machines(node).all()}
     for record in node.records.all():
         for what, value in _own(record):
             other = owners.setdefault((what, value), record.id)
@@ -61,6 +63,11 @@ def taken(node: Node) -> Iterator[Finding]:
                     "taken", State.BAD, f"the {what} {value} is also that of {other}", record.id,
                     f"change one of the records, or corpus_node.destroy {record.id}",
                 )  # fmt: skip
+        if record.id in machines:
+            yield Finding(
+                "taken", State.BAD, "a machine without a container has its id", record.id,
+                f"corpus_node.saltify_remove {record.id}, and make that anew with another id",
+            )  # fmt: skip
         yield from _outside(node, record)
 
 

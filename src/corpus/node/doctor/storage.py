@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from corpus.commands import loop
+from corpus.commands.btrfs import Usage
 from corpus.hosts import idmap, loops, mounts
 from corpus.images import store
 from corpus.model.errors import Conflict, CorpusError
@@ -17,7 +18,7 @@ from corpus.node.context import Node
 from corpus.node.doctor.looking import busy, entries, is_id, known_ids, of_nobody, whole
 from corpus.node.environments import guest
 from corpus.node.environments.lifecycle import ready
-from corpus.node.records import group_of
+from corpus.node.records import Record, group_of
 from corpus.node.storage import health, kinds, pool, weights
 from corpus.node.storage.images import Image
 
@@ -140,24 +141,20 @@ def _prune(node: Node, group: str) -> None:
 
 
 def sizes(node: Node) -> Iterator[Finding]:
-    """What an environment may store is what its record says; where nothing holds it, it does."""
+    """What an environment and its projects may store is what their record says; in any kind."""
     volumes = pool.volumes(node)
     if weights.kept(node):
         yield from _weighed(node)
     if volumes.kind != "quota":  # the disk of the kind image is rounded, and is its own size
         return
     for record in whole(node):
-        size, found = record.limits.size, volumes.used(record.group)
-        if found and found.limit == size:
-            continue
-        told = format_size(found.limit) if found and found.limit else "no limit"
-        what = f"it has {told}, and its record says {format_size(size)}"
-        if found and found.used > size:
-            mend = f"it uses {format_size(found.used)}: free space in it, or corpus_node.enlarge"
-            yield Finding("sizes", State.BAD, what, record.id, mend)
-        else:
-            repair = partial(_resize, node, record.id)
-            yield Finding("sizes", State.BAD, what, record.id, "it is set anew", repair)
+        found = volumes.used(record.group)
+        yield from _size(node, record, record.group, record.id, found, record.limits.size)
+        for one in record.projects:
+            group = record.project_group(one.project)
+            if found := volumes.used(group):  # that of a project that is gone is gone too
+                where = f"{record.id}: {one.project}"
+                yield from _size(node, record, group, where, found, one.size)
 
 
 def _weighed(node: Node) -> Iterator[Finding]:
@@ -177,10 +174,31 @@ def _weighed(node: Node) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _resize(node: Node, id: str) -> None:
+def _size(
+    node: Node, record: Record, group: str, where: str, found: Usage | None, size: int | None
+) -> Iterator[Finding]:
+    held = (found.limit or None) if found else None
+    if held == size:
+        return
+    told, said = (format_size(one) if one else "no limit" for one in (held, size))
+    what = f"it has {told}, and its record says {said}"
+    if found and size and found.used > size:
+        mend = f"it uses {format_size(found.used)}: free space in it, or corpus_node.enlarge"
+        yield Finding("sizes", State.BAD, what, where, mend)
+    else:
+        repair = partial(_resize, node, record.id, group)
+        yield Finding("sizes", State.BAD, what, where, "it is set anew", repair)
+
+
+def _resize(node: Node, id: str, group: str) -> None:
     with node.lock(id):
-        record = ready(node, id)
-        pool.volumes(node).limit(record.group, record.limits.size)
+        record, volumes = ready(node, id), pool.volumes(node)
+        own = {record.project_group(one.project): one.size for one in record.projects}
+        size = {**own, record.group: record.limits.size}.get(group)
+        if size is None:
+            volumes.unlimit(group)
+        else:
+            volumes.limit(group, size)
 
 
 def loop_devices(node: Node) -> Iterator[Finding]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -157,6 +157,7 @@ def freeze(node: Node, id: str) -> Record:
     id = node.records.resolve(id)
     with node.lock(id):
         record = runs(node, id)
+        guest.halted(node.settings, id).unlink(missing_ok=True)  # from here on it is wished
         if state(node, record)[0] != "FROZEN":
             hold_still(node, record)
     return record
@@ -169,7 +170,7 @@ def thaw(node: Node, id: str) -> Record:
         record = runs(node, id)
         if state(node, record)[0] == "FROZEN":
             let_go(node, record)
-            _catch_up(node, record)
+            catch_up(node, record)
     return record
 
 
@@ -199,26 +200,10 @@ def hold_still(node: Node, record: Record) -> None:
 def let_go(node: Node, record: Record) -> None:
     """Thaw a frozen guest."""
     node.host.run(lxc.thaw(node.settings.lxcpath, record.id), timeout=_REST)
+    guest.halted(node.settings, record.id).unlink(missing_ok=True)
 
 
-@contextmanager
-def still(node: Node, record: Record, *, wanted: bool = True) -> Iterator[None]:
-    """Have a running guest frozen within the block, where that is ``wanted``.
-
-    One that was frozen before stays so.
-    """
-    if not wanted or state(node, record)[0] != "RUNNING":
-        yield
-        return
-    hold_still(node, record)
-    try:
-        yield
-    finally:
-        let_go(node, record)
-        _catch_up(node, record)
-
-
-def _catch_up(node: Node, record: Record) -> None:
+def catch_up(node: Node, record: Record) -> None:
     """Have a front take what changed while it was frozen; the next change tells what fails."""
     if record.front:
         with node.lock(), suppress(CorpusError):

@@ -46,6 +46,7 @@ from corpus.node.records import (
     Stage,
     group_of,
 )
+from corpus.node.saltify.records import check_no_machine
 from corpus.node.storage import images, pool
 
 
@@ -219,10 +220,11 @@ def allocate(node: Node, id: str, wanted: Wanted) -> Record:
 
 
 def _chosen(node: Node, id: str, wanted: Wanted) -> Record:
-    """Return the record of an environment that is to be made. Hold the node's lock.
+    """Return the record of an environment that is to be made. Hold its lock and the node's.
 
     Raises InvalidInput, and Conflict where something is taken.
     """
+    check_no_machine(node, id)
     if wanted.limits.size > pool.volumes(node).space()[0]:
         raise InvalidInput("the size is larger than the whole pool", mend="ask for less")
     for problem in node.records.damaged().values():
@@ -288,10 +290,11 @@ def finish(
         led.result()
     if start:
         bring_up(node, record)
-    ready = node.change(record.id, lambda now: now.changed(stage=Stage.READY, wanted=start))
-    if ready.routes or ready.pairs or ready.maintenance:
+    if record.routes or record.pairs or record.maintenance:
         with node.lock():
             service.apply(node)
+    # The last: whoever dies before leaves what is made anew, and nothing that lacks its front.
+    node.change(record.id, lambda now: now.changed(stage=Stage.READY, wanted=start))
 
 
 def _lead(node: Node) -> None:

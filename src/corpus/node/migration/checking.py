@@ -14,6 +14,7 @@ from corpus.node.environments.making import Wanted
 from corpus.node.network import addresses
 from corpus.node.proxy import routes
 from corpus.node.records import Record, Role, Stage, parse
+from corpus.node.saltify.records import check_no_machine
 from corpus.node.storage import images, pool
 
 _MORE = 1 << 30  # bytes for what is received twice, at the least
@@ -65,6 +66,7 @@ def check(node: Node, asked: dict[str, Any]) -> dict[str, Any]:
             f"environment {id} is here ({there.stage})",
             mend="destroy it, or end its migration: corpus_node.migration_recover",
         )
+    check_no_machine(node, id)
     routes.check_free(records, given.routes, id)
     if there is None:
         addresses.free_address(node, records, None)

@@ -65,7 +65,7 @@ def limit(
         cpu=cpu,
         pids=pids,
         size_limit=size_limit,
-        test=bool(test),
+        test=test,
     )
     return _told(done, test)
 
@@ -80,7 +80,7 @@ def enlarge(
 
     CLI Example: ``salt-call --local corpus_node.enlarge ID size=20G``
     """
-    return _told(room.enlarge(node_of(__opts__), id, size, project, test=bool(test)), test)
+    return _told(room.enlarge(node_of(__opts__), id, size, project, test=test), test)
 
 
 @edge
@@ -93,7 +93,7 @@ def trim(
 
     CLI Example: ``salt-call --local corpus_node.trim ID size=4G``
     """
-    return _told(room.trim(node_of(__opts__), id, size, project, test=bool(test)), test)
+    return _told(room.trim(node_of(__opts__), id, size, project, test=test), test)
 
 
 @edge
@@ -110,7 +110,7 @@ def project_limit(
 
     CLI Example: ``salt-call --local corpus_node.project_limit ID guestbook size=2G``
     """
-    done = room.allot(node_of(__opts__), id, project, size, size_limit, test=bool(test))
+    done = room.allot(node_of(__opts__), id, project, size, size_limit, test=test)
     return _told(done, test)
 
 
