@@ -17,7 +17,7 @@ from typing import Any
 from corpus.commands import btrfs, copying
 from corpus.hosts import beneath, pipeline, relay, subvolumes
 from corpus.hosts.files import write_all
-from corpus.model.errors import CommandFailed, CorpusError, InvalidInput, Lost
+from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput, Lost
 from corpus.model.names import environment_id
 from corpus.node.context import Node
 from corpus.node.environments import guest, lifecycle, making, removal, rootfs
@@ -89,6 +89,8 @@ class Arrival:
         self._method = str(checking.check(self._node, asked)["method"])
         record = making.allocate(self._node, id, wanted)
         self._record = record
+        if len(record.openings) != len(wanted.openings):  # somebody was faster
+            raise Conflict("an open port of it was taken just now", mend="again, to be told which")
         volumes = pool.volumes(self._node)
         copies.delete(self._node, guest.home(self._node.settings, id))  # kept, and of the past
         staged = guest.staged(self._node.settings, id)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import replace
 
+from corpus.hosts import connections
 from corpus.model.errors import Conflict, CorpusError
 from corpus.node.context import Node
 from corpus.node.environments import guest, leftovers, lifecycle, removal, sockets
@@ -112,6 +114,13 @@ def settled(node: Node, record: Record) -> None:
     )
     with node.lock():
         firewall.apply(node)
+    cut(record.address)
+
+
+def cut(address: str) -> None:
+    """Have the kernel ask the rules anew for what was led to a guest that does not run here."""
+    with suppress(OSError):
+        connections.forget(address)
 
 
 def clear_away(node: Node, record: Record) -> None:
