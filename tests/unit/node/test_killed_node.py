@@ -37,7 +37,12 @@ from unit.node.test_pairing import Guests
 STAGING, PROD = nodes.ID, nodes.OTHER
 THIRD = "33333333-2222-4333-8444-555555555555"
 MOST = 400  # steps of one operation
-_STATES = {"lxc-start": "RUNNING\nPID: 42", "lxc-stop": "STOPPED"}
+_STATES = {
+    "lxc-start": "RUNNING\nPID: 42",
+    "lxc-stop": "STOPPED",
+    "lxc-freeze": "FROZEN\nPID: 42",
+    "lxc-unfreeze": "RUNNING\nPID: 42",
+}
 
 
 class Disk(MutableMapping[str, bytes]):
@@ -56,7 +61,7 @@ class Disk(MutableMapping[str, bytes]):
             raise KeyError(name) from None
 
     def __setitem__(self, name: str, data: bytes) -> None:
-        beside = self.folder / "new"
+        beside = self.folder.parent / f"new-{os.getpid()}"  # two may write at a time
         beside.write_bytes(data)
         beside.rename(self._path(name))
 

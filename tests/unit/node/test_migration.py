@@ -167,19 +167,21 @@ def asked(record: Record) -> dict[str, object]:
 def test_what_arrives_is_checked_as_what_is_made(node: Node) -> None:
     record = made(node)
     with pytest.raises(Conflict, match="is here"):
-        checking.check(node, asked(record))
+        checking.check(node, asked(record), "node2")
     removal.destroy(node, ID)
-    assert checking.check(node, asked(record)) == {"method": "rsync"}
+    assert checking.check(node, asked(record), "node2") == {"method": "rsync"}
     with pytest.raises(InvalidInput, match="larger than the whole pool"):
-        checking.check(node, asked(replace(record, limits=replace(record.limits, size=1 << 50))))
+        checking.check(
+            node, asked(replace(record, limits=replace(record.limits, size=1 << 50))), "node2"
+        )
     with pytest.raises(Conflict, match="are free"):
-        checking.check(node, {**asked(record), "bytes": 1 << 50})
+        checking.check(node, {**asked(record), "bytes": 1 << 50}, "node2")
     with pytest.raises(NotFound, match="no image"):
-        checking.check(node, {**asked(record), "image": "cd" * 32})
+        checking.check(node, {**asked(record), "image": "cd" * 32}, "node2")
     with pytest.raises(InvalidInput):
-        checking.check(node, asked(replace(record, pairs=(Pair("shop", OTHER),))))
+        checking.check(node, asked(replace(record, pairs=(Pair("shop", OTHER),))), "node2")
     with pytest.raises(CorpusError):
-        checking.check(node, {"record": "{}"})
+        checking.check(node, {"record": "{}"}, "node2")
 
 
 def test_a_name_that_leads_elsewhere_here_does_not_arrive(node: Node) -> None:
@@ -188,7 +190,7 @@ def test_a_name_that_leads_elsewhere_here_does_not_arrive(node: Node) -> None:
     making.create(node, id=OTHER, hosts=["shop.example"], wait=0)
     taken = node.records.get(OTHER).routes
     with pytest.raises(Conflict, match=r"shop\.example leads to"):
-        checking.check(node, asked(replace(record, routes=taken)))
+        checking.check(node, asked(replace(record, routes=taken)), "node2")
 
 
 OPENINGS = (Opening("tcp", 5432, 25000, ("192.0.2.0/24",)), Opening("udp", 53, 25000, (ALL,)))
@@ -198,12 +200,12 @@ def test_open_ports_arrive_where_they_are_free(node: Node) -> None:
     record = made(node, openings=OPENINGS)
     removal.destroy(node, ID)
     assert checking.wanted(node, asked(record), "node2")[1].openings == OPENINGS
-    checking.check(node, asked(record))
+    checking.check(node, asked(record), "node2")
     making.create(node, id=OTHER, wait=0)
     ports.open_(node, OTHER, 5432, node_port=25000)
     with pytest.raises(Conflict, match=f"the tcp port 25000 is taken by environment {OTHER}"):
-        checking.check(node, asked(record))
-    checking.check(node, asked(replace(record, openings=OPENINGS[1:])))
+        checking.check(node, asked(record), "node2")
+    checking.check(node, asked(replace(record, openings=OPENINGS[1:])), "node2")
 
 
 @pytest.mark.parametrize(
@@ -219,10 +221,10 @@ def test_an_open_port_that_is_none_is_refused(node: Node, wrong: Opening) -> Non
     record = made(node)
     removal.destroy(node, ID)
     with pytest.raises(InvalidInput):
-        checking.check(node, asked(replace(record, openings=(wrong,))))
+        checking.check(node, asked(replace(record, openings=(wrong,))), "node2")
     twice = (OPENINGS[0], replace(OPENINGS[0], port=1))
     with pytest.raises(InvalidInput, match="twice"):
-        checking.check(node, asked(replace(record, openings=twice)))
+        checking.check(node, asked(replace(record, openings=twice)), "node2")
 
 
 def rules(node: Node) -> tuple[str, str]:
@@ -351,3 +353,11 @@ def test_until_the_target_knows_requests_wait(node: Node) -> None:
     with pytest.raises(NotFound, match="no node is known"):
         recovery.recover(node, ID)
     assert node.records.get(ID).held
+
+
+def test_what_a_peer_sends_anew_lives_there(node: Node) -> None:
+    record = made(node, stage=Stage.ARRIVED, origin="node2")
+    again = asked(replace(record, stage=Stage.READY, origin=""))
+    assert checking.check(node, again, "node2") == {"method": "rsync"}
+    with pytest.raises(Conflict, match="is here"):
+        checking.check(node, again, "stranger")

@@ -48,7 +48,7 @@ class Arrival:
         """Answer until the other side hangs up."""
         answers: dict[str, Callable[[dict[str, Any]], dict[str, Any] | None]] = {
             "hello": lambda asked: {},
-            "check": lambda asked: checking.check(self._node, asked),
+            "check": lambda asked: checking.check(self._node, asked, self._peer.name),
             "whose": lambda asked: decisions.whose(self._node, self._peer, asked),
             "settle": lambda asked: decisions.settle(self._node, self._peer, asked),
             "begin": self._begin,
@@ -84,9 +84,9 @@ class Arrival:
         id, wanted = checking.wanted(self._node, asked, self._peer.name)
         self._held.enter_context(removal.alone(self._node, id))
         left = self._node.records.find(id)
-        if left is not None and left.half_made:
+        if left is not None and checking.remains(left, self._peer.name):
             removal.remove(self._node, left)
-        self._method = str(checking.check(self._node, asked)["method"])
+        self._method = str(checking.check(self._node, asked, self._peer.name)["method"])
         record = making.allocate(self._node, id, wanted)
         self._record = record
         if len(record.openings) != len(wanted.openings):  # somebody was faster

@@ -60,15 +60,24 @@ def _openings(old: Record) -> tuple[Opening, ...]:
     return found
 
 
-def check(node: Node, asked: dict[str, Any]) -> dict[str, Any]:
-    """Raise InvalidInput or Conflict for what cannot come here; tell by which ``method`` it can.
+def remains(record: Record, peer: str) -> bool:
+    """Tell whether what is here of an environment was left half-way, when ``peer`` sends it anew.
+
+    It lives there then, whatever had arrived of it before.
+    """
+    return record.half_made or (record.stage is Stage.ARRIVED and record.origin == peer)
+
+
+def check(node: Node, asked: dict[str, Any], peer: str) -> dict[str, Any]:
+    """Raise InvalidInput or Conflict for what cannot come from ``peer``; tell by which ``method``
+    it can.
 
     By rsync only onto the image that it was made from (NotFound): what is in that is not its own.
     """
-    id, given = wanted(node, asked, "")
+    id, given = wanted(node, asked, peer)
     records, volumes = node.records.all(), pool.volumes(node)
     there = node.records.find(id)
-    if there is not None and not (there.half_made or there.stage is Stage.MOVED):
+    if there is not None and not (remains(there, peer) or there.stage is Stage.MOVED):
         raise Conflict(
             f"environment {id} is here ({there.stage})",
             mend="destroy it, or end its migration: corpus_node.migration_recover",

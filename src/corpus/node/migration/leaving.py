@@ -178,10 +178,10 @@ class _Journey:
         with self.node.lock(self.id):
             record = fit(self.node, self.id, keep=self.keep)
             self.offered = _carried(record)
-        at = line.ask("begin", **_offer(self.node, record))
-        self.figures.step("begin")
-        way = sender(self.node, record, line, str(at["method"]))
         try:
+            at = line.ask("begin", **_offer(self.node, record))
+            self.figures.step("begin")
+            way = sender(self.node, record, line, str(at["method"]))
             self._send_warm(way)
             move = Move(line.peer.name, line.peer.address, int(at["http_port"]),
                         int(at["ssh_port"]), kept=self.keep)  # fmt: skip

@@ -43,7 +43,7 @@ def recover(node: Node, id: str, *, take: bool = False) -> str:
             if not record.move.settled:
                 with channel.opened(node, peers.find(node, record.move.node)) as line:
                     line.ask("settle", id=record.id, lives=decisions.HERE)
-                    settled(node, record)
+            settled(node, record)  # the mover may have died between record and rules
             if not record.move.kept:
                 clear_away(node, record)
             return f"it lives on {record.move.node}"
@@ -163,6 +163,9 @@ def changes(node: Node, id: str, *, take: bool = False) -> list[str]:
         return [f"remove {record.name} from the other node", f"have {record.name} run here"]
     if record.stage is Stage.MOVED and record.move and not record.move.settled:
         return [f"have {record.name} live on {record.move.node}"]
+    if record.stage is Stage.MOVED and record.move and not record.move.kept:
+        remains = guest.home(node.settings, record.id).exists()
+        return ["remove its data here"] if remains else []
     if record.stage is Stage.ARRIVED:
         return [
             f"have {record.name} live here"
