@@ -15,7 +15,6 @@ import signal
 import tempfile
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,6 @@ import pytest
 
 from corpus.hosts import kernel
 from corpus.hosts.fake import Fake
-from corpus.hosts.session import Session
 from corpus.model.errors import CommandFailed, Conflict, CorpusError
 from corpus.node import boot
 from corpus.node.context import Node
@@ -38,6 +36,7 @@ from corpus.node.migration.peers import Peer
 from corpus.node.network import ports
 from corpus.node.records import Stage
 from instants import Fault, Instants, pass_through
+from linked import BARRIER, Forked
 from unit.node import nodes, test_killed_node
 from unit.node.test_killed_node import MOST, put_back, unwell
 
@@ -55,63 +54,6 @@ def machine(folder: Path) -> Node:
     return node
 
 
-class Receiver:
-    """What ``Session`` has of a process: a fork that answers as the node in ``folder``."""
-
-    def __init__(self, folder: Path, source: str, step: int | None) -> None:
-        there, back = os.pipe(), os.pipe()
-        child = os.fork()
-        if child == 0:
-            try:
-                for armed in ARMED:
-                    armed.disarm()
-                _only(there[0], back[1], BARRIER.handle)
-                receive(folder, source, there[0], back[1], step)
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(0)
-        BARRIER.children.append(child)
-        os.close(there[0])
-        os.close(back[1])
-        self.stdin, self.stdout = os.fdopen(there[1], "wb", 0), os.fdopen(back[0], "rb", 0)
-
-    def poll(self) -> None:
-        """Return what is known of its end: nothing, as of who is behind SSH."""
-
-    def wait(self, timeout: float = 0) -> None:
-        """Wait for nothing."""
-
-    def kill(self) -> None:
-        """Kill ssh, not the receiver: that reads the end."""
-
-
-def _only(*kept: int) -> None:
-    """Close what was inherited, as a program that is called has it."""
-    for path in list(Path("/proc/self/fd").iterdir()):
-        handle = int(path.name)
-        if handle > 2 and handle not in kept:
-            with suppress(OSError):
-                os.close(handle)
-
-
-def receive(folder: Path, source: str, come: int, go: int, step: int | None) -> None:
-    """Answer as a node does; die before the step of that number."""
-    node = machine(folder)
-    peer = peers.find(node, source)
-
-    def serve() -> None:
-        if step is not None:
-            arm(folder, step)
-        Arrival(node, peer, come, go).serve()
-
-    if Link.fatal:
-        kernel.die_with_parent()
-        serve()
-    else:
-        guarding.guarded(node, peer, serve, (come, go))
-
-
 def arm(folder: Path, step: int) -> None:
     fault = Fault("death", "begun", step + 1)
     ARMED.append(Instants(folder, [fault], each=lambda: None, large=folder / "none"))
@@ -119,7 +61,7 @@ def arm(folder: Path, step: int) -> None:
     pass_through("begun")
 
 
-class Link(Session):
+class Link(Forked):
     """A session with a receiver of this machine.
 
     ``step``: before which that of the next one dies; then the link is ``cut``, if that is so.
@@ -131,41 +73,33 @@ class Link(Session):
     fatal = False
 
     def __init__(self, argv: Sequence[str]) -> None:
-        self._argv, self._read = tuple(argv), b""
         if Link.cut and Link.step is None:
             raise CommandFailed(argv, 255, "no route to host")
-        step, Link.step = Link.step, None
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by close()
-        self._process = Receiver(Path(argv[0]), argv[1], step)  # type: ignore[assignment]
+        super().__init__(argv)
+        Link.step = None
+
+    def answer(self, come: int, go: int) -> None:
+        for armed in ARMED:
+            armed.disarm()
+        folder, source = self._argv
+        node = machine(Path(folder))
+        peer = peers.find(node, source)
+
+        def serve() -> None:
+            if Link.step is not None:
+                arm(Path(folder), Link.step)
+            Arrival(node, peer, come, go).serve()
+
+        if Link.fatal:
+            kernel.die_with_parent()
+            serve()
+        else:
+            guarding.guarded(node, peer, serve, (come, go))
 
     def _ended(self) -> CommandFailed:
         if Link.fatal:
             os.kill(os.getpid(), signal.SIGKILL)
         return super()._ended()
-
-
-class Barrier:
-    """Knows when all that were forked within it have ended."""
-
-    handle = -1
-
-    def __init__(self) -> None:
-        self.children: list[int] = []
-
-    def __enter__(self) -> None:
-        self._read, self.handle = os.pipe()
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.handle)
-        self.handle = -1
-        os.read(self._read, 1)
-        os.close(self._read)
-        for child in self.children:
-            os.waitpid(child, 0)
-        self.children = []
-
-
-BARRIER = Barrier()
 
 
 @dataclass

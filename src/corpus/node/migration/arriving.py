@@ -128,7 +128,8 @@ class Arrival:
             for path in sorted(asked["paths"]):
                 parent, _, name = _named(path)
                 with beneath.opened(parent or ".", place, make=True) as above:
-                    if name not in beneath.names(above, "."):
+                    if not _is_volume(above, name):
+                        beneath.remove(above, name)  # it was a directory when it came first
                         subvolumes.create(Path(f"/proc/self/fd/{above}") / name)
         return {}
 
@@ -266,6 +267,14 @@ def _named(path: object) -> tuple[str, str, str]:
     if name in ("", ".", "..") or str(path).partition("/")[0] not in copies.PARTS:
         raise InvalidInput("not a path of a volume")
     return parent, slash, name
+
+
+def _is_volume(folder: int, name: str) -> bool:
+    try:
+        with beneath.opened(name, folder) as handle:
+            return subvolumes.is_root(handle)
+    except OSError:
+        return False
 
 
 def _group(path: str, groups: Mapping[str, str], usual: str) -> str:

@@ -51,6 +51,16 @@ def clear(node: Node, id: str) -> None:
     copies.delete(node, folder(node, id))
 
 
+def _everything(place: Path) -> dict[str, bool]:
+    """Return the paths of all volumes at an environment's place, and which are read-only."""
+    found: dict[str, bool] = {}
+    for part in copies.PARTS:
+        found[part] = False
+        for inner, read_only in nested.everything(place / part).items():
+            found[f"{part}/{os.fsdecode(inner)}"] = read_only
+    return found
+
+
 @dataclass
 class Sender:
     """Sends an environment over ``line``, pass by pass: subvolume by subvolume, by btrfs send."""
@@ -69,11 +79,7 @@ class Sender:
         place.mkdir(mode=0o700, parents=True)
         home = guest.home(self.node.settings, self.record.id)
         copies.put_aside(self.node, home, place, self.record)
-        found: dict[str, bool] = {}
-        for part in copies.PARTS:
-            found[part] = False
-            for inner, read_only in nested.everything(place / part).items():
-                found[f"{part}/{os.fsdecode(inner)}"] = read_only
+        found = _everything(place)
         for path in found:
             subvolumes.set_read_only(place / path, True)
         return found
@@ -111,11 +117,17 @@ class Mirror(Sender):
 
     def take(self, *, last: bool = False) -> dict[str, bool]:
         """Make snapshots where they cost nothing; elsewhere what is sent is what there is."""
-        self._live = pool.volumes(self.node).kind != "quota"
-        self._last = last
+        kind = pool.volumes(self.node).kind
+        self._live, self._last = kind != "quota", last
         if not self._live:
             return super().take()
         self._place(len(self.passes)).mkdir(mode=0o700, parents=True)
+        if kind == "image":
+            try:
+                return _everything(guest.home(self.node.settings, self.record.id))
+            except OSError:  # its guest moves them about
+                if last:
+                    raise
         return dict.fromkeys(copies.PARTS, False)
 
     def send(self, taken: dict[str, bool]) -> Pass:
