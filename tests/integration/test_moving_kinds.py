@@ -37,9 +37,10 @@ from unit.node import nodes
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
 
 ID = nodes.ID
-KINDS = ("quota", "image", "plain")
-KEYS = {kind: f"ssh-ed25519 {letter * 68}" for kind, letter in zip(KINDS, "ABC", strict=True)}
+KINDS = {"quota": "quota", "other": "quota", "image": "image", "plain": "plain"}  # by nodes
+KEYS = {node: f"ssh-ed25519 {letter * 68}" for node, letter in zip(KINDS, "ABCD", strict=True)}
 SIZE = 300 << 20
+LARGE = 8 << 20
 REAL = ("blkid", "btrfs", "cp", "df", "du", "losetup", "mkfs.btrfs", "mount", "umount")
 
 
@@ -76,13 +77,16 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Node
         patch.setattr(channel, "Session", Link)
         patch.setattr(health, "_answers", lambda node, record: True)
         patch.setattr(connections, "forget", lambda address: 0)
-        Link.cluster = {kind: begin(folder / kind, kind, stack) for kind in KINDS}
+        whole = os.urandom(LARGE)
+        Link.cluster = {
+            name: begin(folder / name, kind, whole, stack) for name, kind in KINDS.items()
+        }
         yield Link.cluster
     assert mounts.below(folder) == []
 
 
-def begin(folder: Path, kind: str, stack: ExitStack) -> Node:
-    """Make a node."""
+def begin(folder: Path, kind: str, whole: bytes, stack: ExitStack) -> Node:
+    """Make a node, whose image holds a file with ``whole`` in it."""
     host = Machine()
     node, _ = nodes.make(folder, host, storage=kind, pool_size="2G")
     host.real = True
@@ -93,7 +97,7 @@ def begin(folder: Path, kind: str, stack: ExitStack) -> Node:
     if not image.exists():  # it is what the pool was mounted on
         subvolumes.create(image)
     (image / "etc").mkdir()
-    (image / "etc/of-image").write_bytes(os.urandom(1 << 20))
+    (image / "etc/of-image").write_bytes(whole)
     images.adopt(node, "environment", "ab" * 32, image)
     (settings.prefix / "node.toml").write_text(
         f'prefix = "{settings.prefix}"\nstorage = "{kind}"\n'
@@ -111,7 +115,7 @@ def unmount(place: Path) -> None:
 
 def ask(node: Node, peer: Peer, request: str) -> list[str]:
     """Return the command that calls the other node, or what the session is begun with."""
-    to, source = peer.name, pool.volumes(node).kind
+    to, source = peer.name, node.settings.prefix.parent.name
     if request == "receive":
         return [to, source]
     settings = Link.cluster[to].settings.prefix / "node.toml"
@@ -147,30 +151,41 @@ def moving(cluster: dict[str, Node]) -> dict[str, Node]:
     home = guest.home(node.settings, ID)
     script(SHAPES, home)
     (home / "rootfs/etc/own").write_text("own")
-    (home / "rootfs/etc/of-image").unlink()
+    (home / "rootfs/etc/of-image").rename(home / "rootfs/etc/renamed")
     return cluster
 
 
 @pytest.mark.parametrize(
     ("source", "target"),
-    [("quota", "image"), ("image", "quota"), ("quota", "plain"), ("plain", "quota")],
+    [
+        ("quota", "other"),
+        ("other", "quota"),
+        ("quota", "image"),
+        ("image", "quota"),
+        ("quota", "plain"),
+        ("plain", "quota"),
+    ],
 )
 def test_nothing_of_a_file_is_lost(moving: dict[str, Node], source: str, target: str) -> None:
     here, there = moving[source], moving[target]
     before = look(here)
     with BARRIER:
-        leaving.migrate(here, ID, target)
+        done = leaving.migrate(here, ID, target)
     record = there.records.get(ID)
     assert (record.stage, record.limits.size) == (Stage.READY, SIZE)
     after = look(there)
     kept = {"sealed", "subvolumes"} if "plain" in (source, target) else set()
     assert {**after, **dict.fromkeys(kept)} == {**before, **dict.fromkeys(kept)}
     assert after["/srv/shapes/able"][-1] != []
+    if target == "other":  # the image is there already
+        assert sum(one["bytes"] for one in done["passes"]) < LARGE
     if target != "plain":
         assert after["subvolumes"] == before["subvolumes"]
     root = guest.rootfs(there.settings, ID)
     assert (root / "etc/own").read_text() == "own"
     assert not (root / "etc/of-image").exists()
+    image = images.volume(there, images.find(there))
+    assert (root / "etc/renamed").read_bytes() == (image / "etc/of-image").read_bytes()
     assert limit(there) == (None if target == "plain" else pytest.approx(SIZE, rel=0.01))
     assert not guest.home(here.settings, ID).exists()
     assert not recovery.left(there, ID)

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from corpus.commands import btrfs, copying
-from corpus.hosts import beneath, pipeline, relay, subvolumes
+from corpus.hosts import beneath, lineage, pipeline, relay, subvolumes
 from corpus.hosts.files import write_all
-from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput, Lost
+from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput, Lost, NotFound
 from corpus.model.names import environment_id
 from corpus.node.context import Node
 from corpus.node.environments import guest, lifecycle, making, removal, rootfs
@@ -52,6 +52,7 @@ class Arrival:
             "whose": lambda asked: decisions.whose(self._node, self._peer, asked),
             "settle": lambda asked: decisions.settle(self._node, self._peer, asked),
             "begin": self._begin,
+            "base": self._take_base,
             "receive": self._receive,
             "volumes": self._make_volumes,
             "start": self._start,
@@ -132,6 +133,21 @@ class Arrival:
                         beneath.remove(above, name)  # it was a directory when it came first
                         subvolumes.create(Path(f"/proc/self/fd/{above}") / name)
         return {}
+
+    def _take_base(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Have the image here be what the root is sent against; tell whether that can be."""
+        record = self._mine()
+        try:
+            image = images.volume(self._node, images.find(self._node, record.image))
+        except NotFound:
+            return {"taken": False}
+        if not subvolumes.is_subvolume(image):
+            return {"taken": False}
+        base = guest.staged(self._node.settings, record.id) / "root" / "base"
+        subvolumes.snapshot(image, base)
+        lineage.equate(base, bytes.fromhex(asked["uuid"]), int(asked["changed"]))
+        subvolumes.set_read_only(base, True)
+        return {"taken": True}
 
     def _receive(self, asked: dict[str, Any]) -> dict[str, Any]:
         stream = self._reader.stream()

@@ -182,6 +182,7 @@ class _Journey:
             at = line.ask("begin", **_offer(self.node, record))
             self.figures.step("begin")
             way = sender(self.node, record, line, str(at["method"]))
+            way.share()
             self._send_warm(way)
             move = Move(line.peer.name, line.peer.address, int(at["http_port"]),
                         int(at["ssh_port"]), kept=self.keep)  # fmt: skip
