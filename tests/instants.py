@@ -81,6 +81,10 @@ class Instants:
         """Begin; there is no end to it but that of the process."""
         sys.addaudithook(self._hook)
 
+    def disarm(self) -> None:
+        """End it all the same, for what was forked off."""
+        self._aside = True
+
     def _hook(self, event: str, args: tuple[Any, ...]) -> None:
         if self._aside:
             return

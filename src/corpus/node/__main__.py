@@ -36,14 +36,16 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         # Here, so that an environment that asks does not wait for it.
         if given.command == "receive":
-            from corpus.node.migration import arriving, peers
+            from corpus.node.migration import arriving, guarding, peers
 
             peer = peers.find(node, given.id)
             what, *words = os.environ.get("SSH_ORIGINAL_COMMAND", "").split()
             if what == "pull" and len(words) == 2:
                 return arriving.pull(node, peer, *words)
-            arriving.Arrival(node, peer, sys.stdin.fileno(), sys.stdout.fileno()).serve()
-            return 0
+            line = (sys.stdin.fileno(), sys.stdout.fileno())
+            return guarding.guarded(
+                node, peer, lambda: arriving.Arrival(node, peer, *line).serve(), line
+            )
         from corpus.node import boot
         from corpus.node.certificates import acme
         from corpus.node.environments import console, lifecycle

@@ -38,7 +38,7 @@ def node(tmp_path: Path) -> Node:
 def arrive(node: Node) -> Any:
     record = node.records.get(ID).changed(id=OTHER)
     asked = {"record": dump(record).decode(), "image": record.image, "kind": "plain", "bytes": 1}
-    return checking.check(node, asked)
+    return checking.check(node, asked, "node2")
 
 
 MAKE: dict[str, Callable[[Node], Any]] = {

@@ -13,6 +13,7 @@ from corpus.node.certificates import changes, store
 from corpus.node.context import Node
 from corpus.node.doctor.looking import busy, entries, is_id, known_ids, whole
 from corpus.node.environments import exporting, snapshots
+from corpus.node.migration import recovery
 from corpus.node.records import Record
 from corpus.node.saltify.records import LOCK, Machines
 
@@ -92,7 +93,7 @@ def _sweep(node: Node, folder: Path, lock: str) -> None:
 
 
 def copies(node: Node) -> Iterator[Finding]:
-    """No snapshot, restore or export was left half made."""
+    """No snapshot, restore, export or migration was left half made."""
     for record in whole(node):
         left = sorted(snapshots.folder(node.settings, record.id).glob(".*"))
         exported = exporting.staged(node, record.id)
@@ -102,6 +103,11 @@ def copies(node: Node) -> Iterator[Finding]:
             yield Finding(
                 "copies", State.WARN, "left half made", str(path), "it is removed",
                 partial(_tidy, node, record),
+            )  # fmt: skip
+        if recovery.left(node, record.id) and not busy(node, f"migration-{record.id}"):
+            yield Finding(
+                "copies", State.WARN, "copies of a migration are left", record.id,
+                "they are removed", partial(recovery.recover, node, record.id),
             )  # fmt: skip
 
 

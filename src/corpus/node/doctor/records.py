@@ -19,6 +19,7 @@ _MIGRATION = "its migration is ended, as at boot: the other node must answer"
 _ENDS: Mapping[Stage, tuple[str, Callable[[Node, str], object]]] = {
     Stage.RESTORING: ("the restore is ended, as at boot", snapshots.settle),
     Stage.MOVING: (_MIGRATION, recovery.recover),
+    Stage.MOVED: (_MIGRATION, recovery.recover),
     Stage.ARRIVED: (_MIGRATION, recovery.recover),
 }
 
@@ -39,10 +40,12 @@ def readable(node: Node) -> Iterator[Finding]:
 def half_way(node: Node) -> Iterator[Finding]:
     """No environment was left half-way by a crash; one that is worked on now is none."""
     for record in node.records.all():
-        if record.stage in (Stage.READY, Stage.MOVED):
+        if record.stage is Stage.READY:
+            continue
+        if record.stage is Stage.MOVED and not recovery.changes(node, record.id):
             continue
         mend, repair = _ENDS.get(record.stage, ("it is removed, as at boot", removal.sweep))
-        if busy(node, record.id):
+        if busy(node, record.id) or busy(node, f"migration-{record.id}"):
             yield Finding("half_way", State.OK, f"{record.stage} is under way", record.id)
             continue
         yield Finding(

@@ -8,6 +8,7 @@ from typing import Any
 
 from corpus.node.context import Node
 from corpus.node.migration import leaving, peers, recovery
+from corpus.node.network import firewall
 from corpus.node.proxy import service
 from corpus.saltext.edge import Patience, Port, edge, planned
 from corpus.saltext.node_calls import node_of
@@ -103,8 +104,9 @@ def migration_recover(id: str, take: bool = False, test: bool = False) -> str | 
 
 
 def _follow(node: Node) -> None:
-    """Have the front know whose word of a client counts."""
+    """Have front and firewall know what is led here by other nodes."""
     with node.lock():
+        firewall.apply(node)
         service.apply(node)
 
 
