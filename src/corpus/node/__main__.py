@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m corpus.node", description=__doc__)
     parser.add_argument("--settings", type=Path, default=DEFAULT_FILE)
     commands = ["boot", "halt", "facts", "prepare", "answer", "restart", "renew", "console"]
-    commands += ["receive"]
+    commands += ["receive", "watch"]
     parser.add_argument("command", choices=commands)
     parser.add_argument("id", nargs="?", default="", help="of the environment, or a peer")
     parser.add_argument("--user", default="root", help="whose shell a console is")
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
                 return arriving.pull(node, peer, *words)
             arriving.Arrival(node, peer, sys.stdin.fileno(), sys.stdout.fileno()).serve()
             return 0
-        from corpus.node import boot
+        from corpus.node import boot, watching
         from corpus.node.certificates import acme
         from corpus.node.environments import console, lifecycle
 
@@ -59,6 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
             return console.attach(node, given.id, given.user)
         elif given.command == "halt":
             boot.halt(node)
+        elif given.command == "watch":
+            watching.watch(node)
         else:
             found = boot.prepare(node) if given.command == "prepare" else boot.facts(node)
             print(json.dumps(found, indent=2))

@@ -17,7 +17,7 @@ from corpus.node.context import Node
 from corpus.node.environments import exporting, guest, lifecycle, removal, snapshots
 from corpus.node.migration import recovery
 from corpus.node.network import bridge, firewall
-from corpus.node.proxy import front, service
+from corpus.node.proxy import front, replica, service
 from corpus.node.records import Record, Stage
 from corpus.node.storage import pool
 
@@ -55,7 +55,9 @@ def _prepare_front(node: Node) -> None:
     with node.lock():
         store.prepare(node)
         service.start(node)
-        service.apply(node)  # where the front was moved to, too
+    if replica.active(node):
+        replica.follow(node)
+        replica.watch(node)
 
 
 def check_kernel(release: str) -> None:

@@ -142,7 +142,8 @@ class Record:
 
     It is started at boot when it is ``wanted``, as start and stop say, and ``autostart`` is on:
     those of a lower ``order`` first, those of the same one together.
-    ``front``: the node's HTTP and HTTPS ports lead to it; at most one, of role proxy.
+    ``front``: the node's HTTP and HTTPS ports lead to it; at most one, of role proxy. ``away``:
+    why they are the node's own meanwhile; empty where they are not.
     ``origin`` is the peer that it comes from while it arrives.
     """
 
@@ -165,6 +166,7 @@ class Record:
     maintenance: bool = False
     role: Role = Role.PROJECTS
     front: bool = False
+    away: str = ""
     made: str = ""
     move: Move | None = None
     origin: str = ""

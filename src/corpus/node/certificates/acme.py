@@ -17,7 +17,7 @@ from corpus.model.secret import Secret
 from corpus.node.certificates import changes, checking, store
 from corpus.node.certificates.store import Source
 from corpus.node.context import Node
-from corpus.node.proxy import service
+from corpus.node.proxy import replica, service
 from corpus.node.settings import ACME_PORT, Settings
 
 DAYS = 30  # left when a certificate is renewed
@@ -46,7 +46,7 @@ def obtain(node: Node, host: str, challenge: str = "http", *, test: bool = False
         try:
             _ensure(node, source, DAYS)
         except CorpusError:
-            with node.lock():
+            with replica.following(node):
                 store.put_back(node.settings, source, before, old)
                 service.apply(node)
             raise
@@ -69,7 +69,7 @@ def renew(node: Node, days: int = DAYS, *, test: bool = False) -> dict[str, Any]
                 outcome[source.host] = "renewed"
             except (CorpusError, OSError) as error:
                 outcome[source.host] = f"failed: {error}"
-        with node.lock():
+        with replica.following(node):
             service.apply(node)
     return outcome
 
@@ -97,7 +97,7 @@ def _ensure(node: Node, source: Source, days: int) -> None:
     if not _due(node, source, days):
         return
     settings, folder = node.settings, node.settings.certificates / "_acme"
-    with node.lock():
+    with replica.following(node):
         changes.put(node, source)  # challenges over HTTP are led to lego from here on
     pem = _obtained(node, source, folder)
     if pem is None or checking.days_left(node.host, pem.decode()) < days:
@@ -115,7 +115,7 @@ def _ensure(node: Node, source: Source, days: int) -> None:
         pem = _obtained(node, source, folder)
     if pem is None:
         raise CorpusError(f"lego left no certificate that holds for {source.host}", str(folder))
-    with node.lock():
+    with replica.following(node):
         changes.put(node, source, pem)
 
 

@@ -10,7 +10,7 @@ from corpus.commands import systemctl
 from corpus.model.finding import Finding, State
 from corpus.node.certificates import changes, store
 from corpus.node.context import Node
-from corpus.node.proxy import service
+from corpus.node.proxy import place, replica, service
 
 _SECONDS = 3.0
 _DAYS = 14  # by then it has been renewed, or tried to be, for two weeks
@@ -37,6 +37,28 @@ def serving(node: Node) -> Iterator[Finding]:
     yield Finding(
         "proxy_service", State.BAD, what, service.SERVICE, "it is started", partial(_start, node)
     )
+
+
+def environment(node: Node) -> Iterator[Finding]:
+    """An environment that is the front has its ports and is watched; no other has its files."""
+    if record := replica.active(node):
+        if record.away and record.wanted:
+            what = f"the node's own proxy has its ports: {record.away}"
+            yield Finding("front", State.BAD, what, record.id, "it is made the front again",
+                          partial(replica.bring, node, record.id))  # fmt: skip
+        elif place.runs(node, record) and (differing := replica.differing(node, record)):
+            what = "it differs from the records, or the proxy there has not taken it"
+            for path in differing:
+                yield Finding("front", State.BAD, what, path, "it is written anew",
+                              partial(replica.bring, node, record.id))  # fmt: skip
+        watched = node.host.run(systemctl.command("is-active", [replica.WATCH]), check=False)
+        if watched.code:
+            what = "nobody watches the front: the node's own would not take over"
+            yield Finding("front", State.BAD, what, replica.WATCH, "it is started",
+                          partial(replica.watch, node))  # fmt: skip
+    for left in replica.keeping(node):
+        yield Finding("front", State.BAD, "it is the front no more, and may have the sites' keys",
+                      left.id, "they are removed", partial(replica.leave, node, left))  # fmt: skip
 
 
 def answers(port: int) -> bool:

@@ -33,7 +33,7 @@ from corpus.node.environments import (
 from corpus.node.environments import limits as bounds
 from corpus.node.environments.lifecycle import bring_up, follow, wait_for_ssh
 from corpus.node.network import addresses, firewall, ports
-from corpus.node.proxy import routes, service
+from corpus.node.proxy import replica, routes, service
 from corpus.node.records import (
     Allotment,
     Limits,
@@ -118,7 +118,7 @@ def _complete(node: Node, there: Record) -> None:
         there = snapshots.finish(node, there)
     bring_up(node, there)
     follow(node, there)
-    with node.lock():
+    with replica.following(node):
         firewall.apply(node)
         service.apply(node)
 
@@ -284,7 +284,7 @@ def finish(
         bring_up(node, record)
     ready = node.change(record.id, lambda now: now.changed(stage=Stage.READY, wanted=start))
     if ready.routes or ready.pairs or ready.maintenance:
-        with node.lock():
+        with replica.following(node):
             service.apply(node)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from corpus.node.context import Node
 from corpus.node.migration import leaving, peers, recovery
-from corpus.node.proxy import service
+from corpus.node.proxy import replica, service
 from corpus.saltext.edge import edge, planned
 from corpus.saltext.node_calls import node_of
 
@@ -102,7 +102,7 @@ def migration_recover(id: str, take: bool = False, test: bool = False) -> str | 
 
 def _follow(node: Node) -> None:
     """Have the front know whose word of a client counts."""
-    with node.lock():
+    with replica.following(node):
         service.apply(node)
 
 
