@@ -12,7 +12,6 @@ from typing import Any
 from corpus.hosts.files import sweep
 from corpus.model.errors import Conflict, CorpusError, Unsupported
 from corpus.node import kernel_limits
-from corpus.node.certificates import store
 from corpus.node.context import Node
 from corpus.node.environments import exporting, guest, lifecycle, removal, snapshots
 from corpus.node.migration import recovery
@@ -53,7 +52,6 @@ def _prepare_ground(node: Node) -> None:
 
 def _prepare_front(node: Node) -> None:
     with node.lock():
-        store.prepare(node)
         service.start(node)
     if replica.active(node):
         replica.follow(node)

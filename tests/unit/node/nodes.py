@@ -8,10 +8,12 @@ import json
 import shutil
 import tarfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
-from corpus.commands import haproxy, ip
+from corpus.commands import haproxy, ip, openssl
 from corpus.hosts.fake import Fake
+from corpus.hosts.local import Local
 from corpus.node.certificates import store
 from corpus.node.context import Node
 from corpus.node.network import bridge
@@ -96,6 +98,12 @@ def told(host: Fake) -> list[str]:
     ]  # fmt: skip
 
 
+@cache
+def self_signed() -> str:
+    """Return a certificate with its key, as openssl(1) makes them."""
+    return Local().run(openssl.self_signed("test", 30)).out
+
+
 def make(folder: Path, host: Fake | None = None, **changes: object) -> tuple[Node, Fake]:
     """Return a prepared node under ``folder`` with one image, and its host."""
     values = {"prefix": folder / "corpus", "proxy": folder / "proxy", "storage": "plain"}
@@ -116,7 +124,7 @@ def make(folder: Path, host: Fake | None = None, **changes: object) -> tuple[Nod
     host.answer("ip -4 -json", "[]")
     host.answer("lxc-info", lambda argv: _info(host, argv))
     host.answer("/usr/bin/python3 -I", lambda _: proxy(host, settings.proxy))
-    host.answer("openssl req", "-----BEGIN CERTIFICATE-----\nbase64\n-----END CERTIFICATE-----\n")
+    host.answer("openssl req", self_signed())
     host.files["/etc/resolv.conf"] = b"# mine\nnameserver 10.9.9.9\n"
     node = Node(settings, host)
     store.prepare(node)

@@ -56,13 +56,17 @@ def obtain(node: Node, host: str, challenge: str = "http", *, test: bool = False
 def renew(node: Node, days: int = DAYS, *, test: bool = False) -> dict[str, Any]:
     """Renew what has less than ``days`` days left, and obtain the node's own wildcard.
 
-    Returns what became of each; one that fails does not keep the others.
+    Returns what became of each; one that fails does not keep the others. One that is damaged and
+    cannot be renewed has failed.
     """
     outcome: dict[str, Any] = {}
     with node.lock(changes.LOCK):
         due = [one for one in _all(node) if one.challenge and _due(node, one, days)]
         if test:
             return {"test": True, "changes": [f"{one.host} is renewed" for one in due]}
+        for path, problem in store.damaged(node.settings).items():
+            if store.is_record(path):
+                outcome[path.parent.name] = f"failed: {problem}"
         for source in due:
             try:
                 _ensure(node, source, days)
@@ -81,8 +85,10 @@ def _all(node: Node) -> list[Source]:
     """
     found, settings = store.everything(node.settings), node.settings
     domain = host_name(settings.domain) if settings.domain and settings.acme_email else ""
-    if domain and all(one.challenge for one in found if one.host == domain):
-        own = Source(domain, (domain, f"*.{domain}"), "dns")
+    own = Source(domain, (domain, f"*.{domain}"), "dns")
+    read = [one for one in found if one.host == domain]
+    ours = bool(read) or not store.known(settings, own)  # a damaged one may be somebody's
+    if domain and ours and all(one.challenge for one in read):
         found = [own, *(one for one in found if one.host != domain)]
     return found
 

@@ -60,13 +60,14 @@ def remove(node: Node, host: str, *, test: bool = False) -> bool | dict[str, Any
     """Serve ``host`` without its certificate, and renew it no more; False when it has none."""
     name = host_pattern(host)
     with node.lock(LOCK), replica.following(node, test=test):
-        source = store.find(node.settings, name)
+        source = Source(name, (name,))
+        there = store.known(node.settings, source)
         if test:
-            return {"test": True, "changes": [f"the certificate of {name} goes"] if source else []}
-        if source is not None:
+            return {"test": True, "changes": [f"the certificate of {name} goes"] if there else []}
+        if there:
             store.remove(node.settings, source)
         service.apply(node)
-    return source is not None
+    return there
 
 
 def listed(node: Node) -> list[dict[str, Any]]:

@@ -76,13 +76,25 @@ def _mend(node: Node) -> None:
 
 
 def _start(node: Node) -> None:
-    with node.lock():
+    with replica.following(node):
         service.start(node)
 
 
 def certificates(node: Node) -> Iterator[Finding]:
     """Each certificate lasts longer than until its renewal is due."""
+    damaged = store.damaged(node.settings)
+    for path, problem in damaged.items():
+        if path.parent == node.settings.certificates:  # the node's own
+            yield Finding("certificates", State.BAD, problem, str(path), "it is made anew",
+                          partial(_start, node))  # fmt: skip
+        else:
+            host = path.parent.name.replace("_", "*", 1)
+            yield Finding("certificates", State.BAD, problem, str(path),
+                          f"corpus_node.certificate_add, or certificate_obtain {host}, again; or "
+                          f"corpus_node.certificate_remove {host}")  # fmt: skip
     for source in store.everything(node.settings):
+        if store.pem_path(node.settings, source) in damaged:
+            continue
         left = changes.days_left(node, source)
         if left is not None and left >= _DAYS:
             continue

@@ -10,9 +10,8 @@ from corpus.model.names import host_pattern
 from corpus.node.context import Node
 from corpus.node.network import firewall
 from corpus.node.proxy import replica, service
-from corpus.node.records import Record, Role, Route, Stage
+from corpus.node.records import HTTPS, Record, Role, Route, Stage
 
-HTTPS = ("both", "redirect", "off")
 _LONGEST_HOLD = 600
 _LONGEST_HSTS = 2 * 365 * 86400
 

@@ -38,11 +38,13 @@ def apply(node: Node) -> None:
     most; listening sockets are handed over, so that none is refused meanwhile.
     Raises CorpusError, with nothing changed when the configuration is refused.
     """
+    store.prepare(node)
     update(own(node), files(node, own(node)))
 
 
 def start(node: Node) -> None:
     """Write everything from the records and have the front run on the node. Hold its lock."""
+    store.prepare(node)
     renew(own(node), files(node, own(node)))
 
 
@@ -68,7 +70,7 @@ def files(node: Node, place: Place) -> dict[str, bytes]:
     records, settings = node.records.lasting(), node.settings
     routes = [(record, route) for record in records for route in record.routes]
     found = store.everything(settings)
-    pems = {f"{CERTIFICATES}{name}.pem": pem for name, pem in store.pems(settings, found).items()}
+    pems = {f"{CERTIFICATES}{name}.pem": pem for name, pem in store.pems(settings).items()}
     listed = "".join(f"{place.folder / name}\n" for name in pems)
     texts = {
         "404.html": pages.UNKNOWN_HOST.encode(),
