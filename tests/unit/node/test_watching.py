@@ -12,6 +12,7 @@ import pytest
 from corpus.hosts.fake import Fake
 from corpus.model.errors import CommandFailed
 from corpus.node import watching
+from corpus.node.__main__ import main
 from corpus.node.context import Node
 from corpus.node.environments import lifecycle, making
 from corpus.node.proxy import front
@@ -167,3 +168,9 @@ def test_who_answers_speaks_http(monkeypatch: pytest.MonkeyPatch) -> None:
             assert watching.answers("127.0.0.1", port) is alive
             beside.join()
     assert watching.answers("127.0.0.1", port) is False
+
+
+def test_where_no_environment_is_the_front_there_is_nothing_to_watch(tmp_path: Path) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text(f'prefix = "{tmp_path}"\n')
+    assert main(["--settings", str(file), "watch"]) == 0

@@ -10,6 +10,7 @@ from corpus.commands import systemctl
 from corpus.model.finding import Finding, State
 from corpus.node.certificates import changes, store
 from corpus.node.context import Node
+from corpus.node.environments import lifecycle
 from corpus.node.proxy import place, replica, service
 
 _SECONDS = 3.0
@@ -45,7 +46,7 @@ def environment(node: Node) -> Iterator[Finding]:
         if record.away and record.wanted:
             what = f"the node's own proxy has its ports: {record.away}"
             yield Finding("front", State.BAD, what, record.id, "it is made the front again",
-                          partial(replica.bring, node, record.id))  # fmt: skip
+                          partial(lifecycle.settle, node, record.id))  # fmt: skip
         elif place.runs(node, record) and (differing := replica.differing(node, record)):
             what = "it differs from the records, or the proxy there has not taken it"
             for path in differing:

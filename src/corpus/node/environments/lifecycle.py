@@ -175,7 +175,7 @@ def thaw(node: Node, id: str) -> Record:
         record = runs(node, id)
         if state(node, record)[0] == "FROZEN":
             let_go(node, record)
-            replica.catch_up(node, record.id)
+            replica.catch_up(node, record)
     return record
 
 
@@ -221,7 +221,7 @@ def still(node: Node, record: Record, *, wanted: bool = True) -> Iterator[None]:
         yield
     finally:
         let_go(node, record)
-        replica.catch_up(node, record.id)
+        replica.catch_up(node, record)
 
 
 def autostart(node: Node, id: str, *, on: bool | None = None, order: int | None = None) -> Record:

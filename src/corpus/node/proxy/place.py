@@ -41,6 +41,10 @@ class Place:
         """Have the proxy take its files anew, or start it."""
         self.host.run(systemctl.command("reload-or-restart", [SERVICE]), timeout=60)
 
+    def stop(self) -> None:
+        """End the proxy with all connections that it has, also one that hangs."""
+        self.host.run(systemctl.command("stop", [SERVICE]), timeout=60)
+
     def ask(self, commands: list[str]) -> list[str]:
         """Return what the running proxy answers to commands; empty when it does not run."""
         done = self.host.run(haproxy.ask(), stdin=haproxy.questions(commands), check=False)

@@ -67,8 +67,13 @@ def bring(node: Node, id: str) -> None:
     Raises NotFound; CorpusError when it does not get ready: then all is as it was.
     """
     with node.lock(LOCK):
-        there = place.inside(node, node.records.get(id), _START)
+        record = node.records.get(id)
+        if not place.runs(node, record):
+            raise Conflict(f"environment {record.name} does not run", mend="start it first")
+        there = place.inside(node, record, _START)
         place.wait(there)
+        if record.away and not there.ask(["show info"]):
+            there.stop()  # it hangs, or does not run
         with node.lock():
             wanted = service.files(node, there)
         service.renew(there, wanted)
@@ -91,11 +96,12 @@ def pass_over(node: Node, id: str, why: str) -> None:
         firewall.apply(node)
 
 
-def catch_up(node: Node, id: str) -> None:
+def catch_up(node: Node, record: Record) -> None:
     """Do in an environment that was frozen what could not be done meanwhile; the doctor tells."""
-    with suppress(CorpusError):
-        follow(node)
-        leave(node, node.records.get(id))
+    if record.role is Role.PROXY:
+        with suppress(CorpusError):
+            follow(node)
+            leave(node, record)
 
 
 def leave(node: Node, record: Record) -> None:
