@@ -312,3 +312,32 @@ def test_nothing_is_led_to_one_that_starts_before_it_is_ready(node: Node, host: 
     assert not led(node)
     lifecycle.follow(node, node.records.get(nodes.OTHER))
     assert led(node)
+
+
+def test_one_that_was_frozen_when_the_front_moved_loses_its_keys_when_it_thaws(
+    node: Node, host: Fake
+) -> None:
+    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
+    front.move(node, nodes.OTHER)
+    lifecycle.freeze(node, nodes.OTHER)
+    front.move(node, "node")
+    assert [path for path in host.files if path.startswith(str(nodes.INSIDE))] != []
+    lifecycle.thaw(node, nodes.OTHER)
+    assert [path for path in host.files if path.startswith(str(nodes.INSIDE))] == []
+
+
+def test_one_that_does_not_run_is_not_waited_for(node: Node, host: Fake) -> None:
+    lifecycle.stop(node, nodes.OTHER)
+    since = len(host.calls)
+    with pytest.raises(Conflict, match="does not run"):
+        replica.bring(node, nodes.OTHER)
+    assert [call for call in host.calls[since:] if call.argv[0] == "lxc-attach"] == []
+
+
+def test_what_an_environment_says_of_itself_is_one_plain_line(node: Node, host: Fake) -> None:
+    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
+    front.move(node, nodes.OTHER)
+    host.prepare_failure("tar", err="first\nno \x1b[31m space\n")
+    routes.route(node, nodes.ID, routes.parse_route("b.example", 8000))
+    told = "a command there ended with 1: no ?[31m space"
+    assert node.records.get(nodes.OTHER).away == told
