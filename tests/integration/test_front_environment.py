@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,24 @@ def proxy(front: Front) -> Iterator[Container]:
     assert front.call("facts")["front"] == "node"
     tables = front.node.run(["nft", "list", "tables"]).out
     assert "corpus0-front" not in tables
+
+
+def within(seconds: float, is_so: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _proxy_runs(host: Container) -> bool:
+    argv = ["systemctl", "is-active", "--quiet", "corpus-proxy.service"]
+    return host.run(argv, check=False).code == 0
+
+
+def _away(front: Front) -> bool:
+    """Whether the node's own proxy has the node's ports, which an environment should have."""
+    return "dnat ip to" not in front.node.run(["nft", "list", "table", "inet", "corpus0-front"]).out
 
 
 def _reaches(host: Container, address: str, port: int) -> bool:
@@ -60,13 +79,20 @@ def test_the_front_moves_and_nothing_is_refused(front: Front, proxy: Container) 
         assert front.call("front_move", "node") is True
         assert front.status("moved.front.example") == 200
         assert first.echo(b"first") == b"first"
+        kept = proxy.run(["find", "/etc/corpus/proxy", "-mindepth", "1"]).out
+        assert kept == ""
         assert second.echo(b"second") == b"second"
+        assert front.call("front_move", proxy.name) is True  # while it ends
+        assert front.status("moved.front.example", tls=True) == 200
+        assert front.call("front_move", "node") is True
+        assert second.echo(b"third") == b"third"
         first.close()
         second.close()
     finally:
         load.finish()
     assert [text for text in load.failures if "503" not in text] == []
     assert front.call("front_move", "node") is False
+    within(10, lambda: _proxy_runs(proxy) is False)
 
 
 def test_a_proxy_reaches_what_is_routed_and_nothing_else(front: Front, proxy: Container) -> None:
@@ -87,6 +113,33 @@ def test_a_proxy_reaches_what_is_routed_and_nothing_else(front: Front, proxy: Co
     assert proxy.run(["python3", "-c", script], check=False).code != 0
     shown = proxy.run(["find", "/etc/corpus/proxy/certificates", "-type", "f", "-printf", "%m %U "])
     assert set(shown.out.split()) == {"600", "0"}
+
+
+def test_one_that_hangs_or_goes_is_passed_over_and_had_back(front: Front, proxy: Container) -> None:
+    """Its HAProxy stops where it is; then it powers itself off."""
+    front.call("front_move", proxy.name)
+    disk = Path(front.call("inspect", proxy.name)["rootfs"], "etc/corpus/proxy")
+    assert front.node.run(["ls", "-A", str(disk)]).out == ""
+    proxy.run(["pkill", "-STOP", "haproxy"])
+    within(15, lambda: _away(front))
+    front.route("stand-in.front.example")
+    assert front.status("stand-in.front.example", tls=True) == 200
+    within(60, lambda: not _away(front))
+    assert front.status("stand-in.front.example", tls=True) == 200
+    proxy.run(["systemctl", "poweroff"], check=False)
+    load = Load(front.lab.http_port, "a.front.example", rate=20).start()
+    try:
+        within(60, lambda: front.call("inspect", proxy.name)["state"] != "running")
+        within(60, lambda: not _away(front) and _proxy_runs(proxy))
+        time.sleep(0.5)
+    finally:
+        load.finish()
+    assert len(load.failures) < 20 * 6, load.failures
+    said = front.node.run(["journalctl", "--no-pager", "-u", "corpus-front.service"]).out
+    name = f"staging-{proxy.name[:8]}"
+    assert said.count(f"instead of that in {name}: it does not answer") == 2
+    assert said.count(f"the front is in {name} again") == 2
+    front.call("front_move", "node")
 
 
 def test_a_front_that_was_away_takes_what_has_changed(front: Front, proxy: Container) -> None:

@@ -22,6 +22,7 @@ _REQUEST = struct.Struct("@iiP")  # command, length of its data, where they lie
 _ANSWER = struct.Struct("@iiq")  # error, length of more data, the value
 _CREDENTIALS = struct.Struct("@iII")
 _SECONDS = 1.0
+_LONG = 10.0
 _LONGEST = 105  # bytes of a socket's name: for a longer one LXC takes a digest (af_unix.c)
 
 
@@ -29,12 +30,12 @@ def state(host: Host, lxcpath: PurePath, name: str) -> tuple[str, int | None]:
     """Return a container's state in LXC's words, and the pid of its init.
 
     On another host than this machine, and where the monitor does not answer as expected,
-    lxc-info(1) is asked, which takes a process.
+    lxc-info(1) is asked, which takes a process; CommandFailed is raised when it takes too long.
     """
     if isinstance(host, Local):
         with suppress(OSError, ValueError, struct.error):
             return asked(lxcpath, name)
-    return lxc.parse_info(host.run(lxc.info(lxcpath, name), check=False).out)
+    return lxc.parse_info(host.run(lxc.info(lxcpath, name), timeout=_LONG, check=False).out)
 
 
 def asked(lxcpath: PurePath, name: str) -> tuple[str, int | None]:

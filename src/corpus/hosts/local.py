@@ -13,6 +13,8 @@ from corpus.hosts.files import write_atomic
 from corpus.hosts.processes import kill_descendants
 from corpus.model.errors import CommandFailed, NotFound
 
+_LINGER = 1.0  # seconds to read what a process that was killed had printed
+
 
 class Local(Host):
     """Run commands here."""
@@ -114,7 +116,7 @@ def _finish(
     except subprocess.TimeoutExpired:
         expired = True
         _kill(process)
-        out, err = process.communicate()
+        out, err = _last_words(process)
     except BaseException:
         _kill(process)
         process.wait()
@@ -125,6 +127,18 @@ def _finish(
                 pipe.close()
     code = None if expired else process.returncode
     return code, out.decode(errors="replace"), err.decode(errors="replace")
+
+
+def _last_words(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+    """Return what a process that was killed had printed.
+
+    Something that it started, and that is nobody's child here, may hold its output open for ever:
+    a process of a guest.
+    """
+    try:
+        return process.communicate(timeout=_LINGER)
+    except subprocess.TimeoutExpired as late:
+        return late.output or b"", late.stderr or b""
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

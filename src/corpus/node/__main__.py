@@ -14,7 +14,7 @@ from pathlib import Path
 
 from corpus.model.errors import CorpusError
 from corpus.node import ask
-from corpus.node.context import this_node
+from corpus.node.context import Node, this_node
 from corpus.node.settings import DEFAULT_FILE
 
 
@@ -23,53 +23,58 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m corpus.node", description=__doc__)
     parser.add_argument("--settings", type=Path, default=DEFAULT_FILE)
     commands = ["boot", "halt", "facts", "prepare", "answer", "restart", "renew", "console"]
-    commands += ["receive", "weigh"]
+    commands += ["receive", "watch", "weigh"]
     parser.add_argument("command", choices=commands)
     parser.add_argument("id", nargs="?", default="", help="of the environment, or a peer")
     parser.add_argument("--user", default="root", help="whose shell a console is")
     given = parser.parse_args(arguments)
     try:
-        node = this_node(given.settings)
-        if given.command == "answer":
-            with socket.socket(fileno=sys.stdin.fileno()) as line:
-                print(ask.answer(node, line))
-            return 0
-        # Here, so that an environment that asks does not wait for it.
-        if given.command == "receive":
-            from corpus.node.migration import arriving, guarding, peers
-
-            peer = peers.find(node, given.id)
-            what, *words = os.environ.get("SSH_ORIGINAL_COMMAND", "").split()
-            if what == "pull" and len(words) == 2:
-                return arriving.pull(node, peer, *words)
-            line = (sys.stdin.fileno(), sys.stdout.fileno())
-            return guarding.guarded(
-                node, peer, lambda: arriving.Arrival(node, peer, *line).serve(), line
-            )
-        from corpus.node import boot
-        from corpus.node.certificates import acme
-        from corpus.node.environments import console, lifecycle
-        from corpus.node.storage import weights
-
-        if given.command in ("boot", "renew"):
-            outcome = boot.boot(node) if given.command == "boot" else acme.renew(node)
-            for id, what in outcome.items():
-                print(f"{id}: {what}")
-            return 1 if any(what.startswith("failed") for what in outcome.values()) else 0
-        if given.command == "restart":
-            lifecycle.come_back(node, given.id)
-        elif given.command == "console":
-            return console.attach(node, given.id, given.user)
-        elif given.command == "halt":
-            boot.halt(node)
-        elif given.command == "weigh":
-            weights.weigh(node, given.id or None)
-        else:
-            found = boot.prepare(node) if given.command == "prepare" else boot.facts(node)
-            print(json.dumps(found, indent=2))
+        return _run(this_node(given.settings), given.command, given.id, given.user)
     except CorpusError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+
+
+def _run(node: Node, command: str, id: str, user: str) -> int:
+    if command == "answer":
+        with socket.socket(fileno=sys.stdin.fileno()) as line:
+            print(ask.answer(node, line))
+        return 0
+    # Here, so that an environment that asks does not wait for it.
+    if command == "receive":
+        from corpus.node.migration import arriving, guarding, peers
+
+        peer = peers.find(node, id)
+        what, *words = os.environ.get("SSH_ORIGINAL_COMMAND", "").split()
+        if what == "pull" and len(words) == 2:
+            return arriving.pull(node, peer, *words)
+        ends = (sys.stdin.fileno(), sys.stdout.fileno())
+        return guarding.guarded(
+            node, peer, lambda: arriving.Arrival(node, peer, *ends).serve(), ends
+        )
+    from corpus.node import boot, watching
+    from corpus.node.certificates import acme
+    from corpus.node.environments import console, lifecycle
+    from corpus.node.storage import weights
+
+    if command in ("boot", "renew"):
+        outcome = boot.boot(node) if command == "boot" else acme.renew(node)
+        for name, what in outcome.items():
+            print(f"{name}: {what}")
+        return 1 if any(what.startswith("failed") for what in outcome.values()) else 0
+    if command == "console":
+        return console.attach(node, id, user)
+    if command == "restart":
+        lifecycle.come_back(node, id)
+    elif command == "halt":
+        boot.halt(node)
+    elif command == "watch":
+        watching.watch(node)
+    elif command == "weigh":
+        weights.weigh(node, id or None)
+    else:
+        found = boot.prepare(node) if command == "prepare" else boot.facts(node)
+        print(json.dumps(found, indent=2))
     return 0
 
 

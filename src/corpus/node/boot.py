@@ -12,12 +12,11 @@ from typing import Any
 from corpus.hosts.files import sweep
 from corpus.model.errors import Conflict, CorpusError, Unsupported
 from corpus.node import kernel_limits
-from corpus.node.certificates import store
 from corpus.node.context import Node
 from corpus.node.environments import exporting, guest, lifecycle, removal, snapshots
 from corpus.node.migration import recovery
 from corpus.node.network import bridge, firewall
-from corpus.node.proxy import front, service
+from corpus.node.proxy import front, replica, service
 from corpus.node.records import Record, Stage
 from corpus.node.storage import pool, weights
 
@@ -53,9 +52,10 @@ def _prepare_ground(node: Node) -> None:
 
 def _prepare_front(node: Node) -> None:
     with node.lock():
-        store.prepare(node)
         service.start(node)
-        service.apply(node)  # where the front was moved to, too
+    if replica.active(node):
+        replica.follow(node)
+        replica.watch(node)
 
 
 def check_kernel(release: str) -> None:

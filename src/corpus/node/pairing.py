@@ -21,7 +21,7 @@ from corpus.node.context import Node
 from corpus.node.environments import lifecycle
 from corpus.node.network import firewall
 from corpus.node.network.doors import doors
-from corpus.node.proxy import service
+from corpus.node.proxy import replica, service
 from corpus.node.records import Pair, Record
 
 
@@ -96,7 +96,7 @@ def _record(node: Node, id: str, platform: Platform) -> Record:
 
 def _change(node: Node, id: str, change: Callable[[set[Pair]], set[Pair]]) -> bool:
     """Change the pairs of a record, and the firewall with them; tell whether they did."""
-    with node.lock():
+    with replica.following(node):
         record = node.records.get(id)
         pairs = change(set(record.pairs))
         if pairs == set(record.pairs):

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from corpus.commands.ip import hardware_address
 from corpus.hosts.files import write_atomic
 from corpus.model.errors import Conflict, CorpusError, InvalidInput, NotFound
 from corpus.model.mode import Platform
-from corpus.model.names import environment_id
+from corpus.model.names import environment_id, host_pattern
 
+HTTPS = ("both", "redirect", "off")
+"""How HTTPS of a route is served; see ``Route``."""
 INTERFACES = "cenv"  # what the names of the environments' interfaces begin with
 PROXIES = "cpxy"  # those of environments of role proxy, which are no ports of the bridge
 
@@ -142,7 +145,8 @@ class Record:
 
     It is started at boot when it is ``wanted``, as start and stop say, and ``autostart`` is on:
     those of a lower ``order`` first, those of the same one together.
-    ``front``: the node's HTTP and HTTPS ports lead to it; at most one, of role proxy.
+    ``front``: the node's HTTP and HTTPS ports lead to it; at most one, of role proxy. ``away``:
+    why they are the node's own meanwhile; empty where they are not.
     ``origin`` is the peer that it comes from while it arrives.
     """
 
@@ -165,6 +169,7 @@ class Record:
     maintenance: bool = False
     role: Role = Role.PROJECTS
     front: bool = False
+    away: str = ""
     made: str = ""
     move: Move | None = None
     origin: str = ""
@@ -254,7 +259,8 @@ def parse(text: str, where: str) -> Record:
         given["stage"] = Stage(given["stage"])
         given["role"] = Role(given.get("role", Role.PROJECTS))
         given["limits"] = Limits(**given["limits"])
-        given["routes"] = tuple(Route(**route) for route in given["routes"])
+        given["id"], given["address"] = environment_id(given["id"]), _address(given["address"])
+        given["routes"] = tuple(_route(Route(**route)) for route in given["routes"])
         given["pairs"] = tuple(Pair(**pair) for pair in given["pairs"])
         given["shares"] = tuple(Share(**share) for share in given["shares"])
         given["openings"] = tuple(
@@ -264,10 +270,24 @@ def parse(text: str, where: str) -> Record:
         given["projects"] = tuple(Allotment(**one) for one in given["projects"])
         given["move"] = Move(**given["move"]) if given.get("move") else None
         return Record(**given)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, InvalidInput) as error:
         raise CorpusError(
             f"the record of an environment is damaged: {error}", where, "restore it from a backup"
         ) from None
+
+
+def _address(given: object) -> str:
+    return str(IPv4Address(str(given)))
+
+
+def _route(given: Route) -> Route:
+    """Return a route that the front can have; one that it refused would keep all others from it."""
+    numbers = (given.port, given.hold, given.hsts)
+    if host_pattern(given.host) != given.host or any(type(one) is not int for one in numbers):
+        raise ValueError(f"not a route: {given!r:.200}")
+    if not 0 < given.port < 65536 or min(numbers) < 0 or given.https not in HTTPS:
+        raise ValueError(f"not a route: {given!r:.200}")
+    return given
 
 
 class Records:

@@ -84,7 +84,7 @@ def test_what_is_not_understood_is_asked_of_lxc_info(
 ) -> None:
     host, asked = Local(), []
     monkeypatch.setattr(
-        host, "run", lambda argv, check: asked.append(argv) or Fake().run(argv, check=check)
+        host, "run", lambda argv, **how: asked.append(argv) or Fake().run(argv, **how)
     )
     assert guests.state(host, monitor({3: said}), "one") == ("STOPPED", None)
     assert [argv[0] for argv in asked] == ["lxc-info"]

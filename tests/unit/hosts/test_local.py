@@ -61,6 +61,15 @@ def test_past_its_time_what_it_started_is_ended_too() -> None:
         assert not Path(f"/proc/{child}").exists()
 
 
+def test_past_its_time_what_has_left_it_and_holds_its_output_is_not_waited_for() -> None:
+    begun = time.monotonic()
+    with pytest.raises(CommandFailed) as caught:
+        Local().run(["sh", "-c", "(setsid sleep 8 &); echo begun; sleep 20"], timeout=0.3)
+    assert time.monotonic() - begun < 5
+    assert caught.value.code is None
+    assert "begun" in caught.value.output
+
+
 def test_what_cannot_be_started_says_so(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("no program")
     with pytest.raises(CommandFailed) as caught:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import shutil
+import tarfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
-from corpus.commands import haproxy, ip
+from corpus.commands import haproxy, ip, openssl
 from corpus.hosts.fake import Fake
+from corpus.hosts.local import Local
 from corpus.node.certificates import store
 from corpus.node.context import Node
 from corpus.node.network import bridge
@@ -17,6 +22,7 @@ from corpus.node.storage import images
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBadKeyForTestsOnly0000000000000000000 me@home"
 ID = "11111111-2222-4333-8444-555555555555"
+INSIDE = Path("/inside")
 OTHER = "99999999-2222-4333-8444-555555555555"
 
 
@@ -58,13 +64,29 @@ def proxy(host: Fake, folder: Path) -> str:
 
 
 def attached(host: Fake, argv: Sequence[str]) -> str:
-    """Answer as a command inside an environment whose proxy has what it was given last."""
-    if not any(word.endswith("admin.sock") for word in argv):
+    """Answer as an environment in which a proxy runs; its files are kept below ``INSIDE``."""
+    words = argv[argv.index("--") + 1 :]
+    if words[0] == "tar":
+        with tarfile.open(fileobj=io.BytesIO(host.calls[-1].stdin or b"")) as archive:
+            for one in archive:
+                packed = archive.extractfile(one)
+                assert packed is not None
+                host.put(INSIDE / one.name, packed.read(), one.mode)
         return ""
-    given = [call.stdin or b"" for call in host.calls if any("haproxy.cfg" in w for w in call.argv)]
-    texts = [text.decode() for text in given if b"description" in text]
-    host.files["/inside/haproxy.cfg"] = texts[-1].encode() if texts else b""
-    return proxy(host, Path("/inside"))
+    named = [word for word in words if f"{INSIDE}{word}" in host.files]
+    if words[0] == "cat":
+        return "".join(host.files[f"{INSIDE}{word}"].decode() for word in named)
+    if words[0] == "sha256sum":
+        found = {word: hashlib.sha256(host.files[f"{INSIDE}{word}"]) for word in named}
+        return "".join(f"{sum.hexdigest()}  {word}\n" for word, sum in found.items())
+    if words[0] == "ls":
+        return "\n".join(path for path in host.files if path.startswith(f"{INSIDE}{words[-1]}/"))
+    if words[0] == "rm" or words[-1] == "corpus-proxy.service":
+        gone = tuple(f"{INSIDE}{word}" for word in words[1:] if word.startswith("/"))
+        host.files = {path: text for path, text in host.files.items() if not path.startswith(gone)}
+    if words[-1].endswith("admin.sock"):
+        return proxy(host, INSIDE / "etc/corpus/proxy")
+    return ""
 
 
 def told(host: Fake) -> list[str]:
@@ -74,6 +96,12 @@ def told(host: Fake) -> list[str]:
         one for call in asks for one in json.loads(call.stdin or b"[]")
         if not one.startswith(("show", "prepare"))
     ]  # fmt: skip
+
+
+@cache
+def self_signed() -> str:
+    """Return a certificate with its key, as openssl(1) makes them."""
+    return Local().run(openssl.self_signed("test", 30)).out
 
 
 def make(folder: Path, host: Fake | None = None, **changes: object) -> tuple[Node, Fake]:
@@ -96,7 +124,7 @@ def make(folder: Path, host: Fake | None = None, **changes: object) -> tuple[Nod
     host.answer("ip -4 -json", "[]")
     host.answer("lxc-info", lambda argv: _info(host, argv))
     host.answer("/usr/bin/python3 -I", lambda _: proxy(host, settings.proxy))
-    host.answer("openssl req", "-----BEGIN CERTIFICATE-----\nbase64\n-----END CERTIFICATE-----\n")
+    host.answer("openssl req", self_signed())
     host.files["/etc/resolv.conf"] = b"# mine\nnameserver 10.9.9.9\n"
     node = Node(settings, host)
     store.prepare(node)

@@ -18,6 +18,7 @@ from corpus.node.context import Node
 from corpus.node.doctor import proxy
 from corpus.node.doctor.examine import CHECKS, examine
 from corpus.node.environments import controls, guest, leftovers, lifecycle, making, removal
+from corpus.node.proxy import front, replica
 from corpus.node.records import Limits, Move, Pair, Stage
 from corpus.node.storage import pool
 from corpus.node.storage.quota import QuotaVolumes
@@ -315,3 +316,36 @@ def test_groups_without_a_monitor_are_cleared(
     monkeypatch.setattr(leftovers, "clear", lambda id: clear(id, root))
     assert [one["mended"] for one in found(node, mend=True)] == [True]
     assert not group.exists()
+
+
+def test_a_front_that_is_away_or_not_watched_is_told_and_had_back(made: tuple[Node, Fake]) -> None:
+    node, host = made
+    making.create(node, id=THIRD, role="proxy", wait=0)
+    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
+    front.move(node, THIRD)
+    assert found(node) == []
+    replica.pass_over(node, THIRD, "it does not answer")
+    assert [one["what"] for one in found(node)] == [
+        "the node's own proxy has its ports: it does not answer"
+    ]
+    assert all(one["mended"] for one in found(node, mend=True))
+    assert found(node) == []
+    del host.files[f"{nodes.INSIDE}/etc/corpus/proxy/hosts.map"]
+    assert [one["check"] for one in found(node, mend=True)] == ["front"]
+    assert found(node) == []
+    host.prepare_failure("corpus-front.service")
+    assert [one["where"] for one in found(node)] == ["corpus-front.service"]
+
+
+def test_keys_where_the_front_is_no_more_are_told_and_removed(made: tuple[Node, Fake]) -> None:
+    node, host = made
+    making.create(node, id=THIRD, role="proxy", wait=0)
+    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
+    front.move(node, THIRD)
+    node.change(THIRD, lambda now: now.changed(front=False))  # killed in the middle of a move
+    boot.prepare(node)
+    assert [one["what"] for one in found(node)] == [
+        "it is the front no more, and may have the sites' keys"
+    ]
+    assert all(one["mended"] for one in found(node, mend=True))
+    assert found(node) == []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from corpus.node import boot
 from corpus.node.context import Node
 from corpus.node.environments import guest, lifecycle, making, removal, snapshots, traffic
 from corpus.node.network import firewall
-from corpus.node.proxy import front, routes
+from corpus.node.proxy import front, replica, routes
 from unit.node import nodes
 
 
@@ -207,3 +209,135 @@ def test_a_move_that_died_before_the_rules_ends_right_the_next_time(node: Node, 
     assert not led(node)
     assert front.move(node, nodes.OTHER) == []
     assert led(node)
+
+
+def hangs(node: Node) -> list[bool]:
+    """Have nothing in an environment answer; return whether the node could work meanwhile."""
+    assert isinstance(node.host, Fake)
+    free: list[bool] = []
+
+    def late(argv: Sequence[str]) -> str:
+        with suppress(Conflict), node.lock(wait=False):
+            free.append(True)
+            raise CommandFailed(argv, None, "")
+        free.append(False)
+        raise CommandFailed(argv, None, "")
+
+    node.host.answer("lxc-attach", late)
+    return free
+
+
+def test_a_front_that_hangs_is_passed_over_and_keeps_the_node_from_nothing(
+    node: Node, host: Fake, capfd: pytest.CaptureFixture[str]
+) -> None:
+    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
+    front.move(node, nodes.OTHER)
+    calls = [call for call in host.calls if call.argv[0] == "lxc-attach"]
+    assert all(0 < (call.timeout or 0) <= 60 for call in calls)
+    free = hangs(node)
+    since = len(host.calls)
+    routes.route(node, nodes.ID, routes.parse_route("b.example", 8000))
+    assert free == [True]
+    assert not led(node)
+    assert "does not do in time" in node.records.get(nodes.OTHER).away
+    assert "b.example" in nodes.front(node, "hosts.map")
+    assert "the front is the node's own instead of that in staging-9" in capfd.readouterr().err
+    routes.unroute(node, "b.example")
+    tried = [call for call in host.calls[since:] if call.argv[0] == "lxc-attach"]
+    assert len(tried) == 1
+    assert front.front(node) == nodes.OTHER
+
+
+def test_one_that_hangs_does_not_become_the_front(node: Node) -> None:
+    free = hangs(node)
+    with pytest.raises(CommandFailed, match="past its time"):
+        front.move(node, nodes.OTHER)
+    assert front.front(node) == "node"
+    assert all(free)
+
+
+def test_one_that_was_passed_over_is_brought_back_by_a_move(node: Node, host: Fake) -> None:
+    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
+    front.move(node, nodes.OTHER)
+    replica.pass_over(node, nodes.OTHER, "it hangs")
+    routes.route(node, nodes.ID, routes.parse_route("b.example", 8000))
+    assert front.move(node, nodes.OTHER) == []
+    assert led(node)
+    assert "b.example" in host.files[f"{nodes.INSIDE}/etc/corpus/proxy/hosts.map"].decode()
+
+
+def test_one_that_is_the_front_no_more_keeps_neither_keys_nor_a_proxy(
+    node: Node, host: Fake
+) -> None:
+    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
+    front.move(node, nodes.OTHER)
+    pem = f"{nodes.INSIDE}/etc/corpus/proxy/certificates/_default.pem"
+    assert host.modes[pem] == 0o600
+    assert pem in host.files
+    front.move(node, "node")
+    assert [path for path in host.files if path.startswith(str(nodes.INSIDE))] == []
+    loads = [n for n, call in enumerate(host.calls) if call.argv == ("nft", "-f", "-")]
+    left = [n for n, call in enumerate(host.calls) if any("SIGUSR1" in w for w in call.argv)]
+    assert loads[-1] < left[0], "the ports lead elsewhere before"
+
+
+def test_where_keys_cannot_be_removed_it_is_said_and_tried_again(node: Node, host: Fake) -> None:
+    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
+    front.move(node, nodes.OTHER)
+    hangs(node)
+    with pytest.raises(Conflict, match="may still have the sites' keys") as caught:
+        front.move(node, "node")
+    assert f"corpus_node.stop {nodes.OTHER}" in str(caught.value)
+    assert front.front(node) == "node"
+    assert not led(node)
+    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
+    assert front.move(node, "node") == []
+    assert [path for path in host.files if path.startswith(str(nodes.INSIDE))] == []
+
+
+def test_its_files_lie_in_memory_alone(node: Node) -> None:
+    proxy, other = (guest.config(node.settings, node.records.get(id), 1500, Layout(1, 1, 1))
+                    for id in (nodes.OTHER, nodes.ID))  # fmt: skip
+    assert "lxc.mount.entry = tmpfs etc/corpus/proxy tmpfs nosuid,nodev,noexec," in proxy
+    assert "tmpfs" not in other
+
+
+def test_nothing_is_led_to_one_that_starts_before_it_is_ready(node: Node, host: Fake) -> None:
+    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
+    front.move(node, nodes.OTHER)
+    host.answer("lxc-info", "State: STOPPED\n")  # it has powered itself off
+    lifecycle.bring_up(node, node.records.get(nodes.OTHER))
+    host.answer("lxc-info", "State: RUNNING\nPID: 42\n")
+    firewall.apply(node)
+    assert not led(node)
+    lifecycle.follow(node, node.records.get(nodes.OTHER))
+    assert led(node)
+
+
+def test_one_that_was_frozen_when_the_front_moved_loses_its_keys_when_it_thaws(
+    node: Node, host: Fake
+) -> None:
+    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
+    front.move(node, nodes.OTHER)
+    lifecycle.freeze(node, nodes.OTHER)
+    front.move(node, "node")
+    assert [path for path in host.files if path.startswith(str(nodes.INSIDE))] != []
+    lifecycle.thaw(node, nodes.OTHER)
+    assert [path for path in host.files if path.startswith(str(nodes.INSIDE))] == []
+
+
+def test_one_that_does_not_run_is_not_waited_for(node: Node, host: Fake) -> None:
+    lifecycle.stop(node, nodes.OTHER)
+    since = len(host.calls)
+    with pytest.raises(Conflict, match="does not run"):
+        replica.bring(node, nodes.OTHER)
+    assert [call for call in host.calls[since:] if call.argv[0] == "lxc-attach"] == []
+
+
+def test_what_an_environment_says_of_itself_is_one_plain_line(node: Node, host: Fake) -> None:
+    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
+    front.move(node, nodes.OTHER)
+    host.prepare_failure("tar", err="first\nno \x1b[31m space\n")
+    routes.route(node, nodes.ID, routes.parse_route("b.example", 8000))
+    told = "a command there ended with 1: no ?[31m space"
+    assert node.records.get(nodes.OTHER).away == told

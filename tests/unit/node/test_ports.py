@@ -166,8 +166,10 @@ def test_what_goes_takes_its_ports_along(node: Node) -> None:
     node.records.save(record.changed(stage=Stage.DESTROYING))
     with pytest.raises(NotFound):
         ports.open_(node, nodes.ID, 5433)
+    assert "22001 : 10.88.0.10 . 22" in rules(node)
     removal.destroy(node, nodes.ID)
     assert "23000" not in rules(node)
+    assert "10.88.0.10" not in rules(node)
 
 
 def test_the_router_and_closed_networks_are_closed_but_for_names(tmp_path: Path) -> None:

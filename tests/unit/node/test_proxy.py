@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -278,3 +279,21 @@ def test_what_another_node_says_of_a_client_passes(tmp_path: Path) -> None:
     (redirect,) = [line for line in text.splitlines() if "redirect code 308" in line]
     assert f"if !{{ ssl_fc }} !{peers}" in redirect
     assert "option forwardfor if-none" in text
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [{"port": "80x"}, {"port": 0}, {"hold": None}, {"hold": True}, {"host": "a b"},
+     {"https": "on\n"}],
+)  # fmt: skip
+def test_a_damaged_route_is_its_own_environments_misfortune(
+    node: Node, spoil: dict[str, Any]
+) -> None:
+    making.create(node, id=nodes.OTHER, hosts=["b.example"], wait=0)
+    path = node.settings.records / f"{nodes.OTHER}.json"
+    record = nodes.record_json(node, nodes.OTHER)
+    record["routes"] = [{**vars(routes.parse_route("b.example")), **spoil}]
+    path.write_text(json.dumps(record))
+    routes.route(node, nodes.ID, routes.parse_route("a.example"))
+    assert _text(node, "hosts.map") == f"a.example {nodes.ID}-80|both|0\n"
+    assert list(node.records.damaged()) == [nodes.OTHER]

@@ -17,7 +17,7 @@ from corpus.model.secret import Secret
 from corpus.node.certificates import changes, checking, store
 from corpus.node.certificates.store import Source
 from corpus.node.context import Node
-from corpus.node.proxy import service
+from corpus.node.proxy import replica, service
 from corpus.node.settings import ACME_PORT, Settings
 
 DAYS = 30  # left when a certificate is renewed
@@ -46,7 +46,7 @@ def obtain(node: Node, host: str, challenge: str = "http", *, test: bool = False
         try:
             _ensure(node, source, DAYS)
         except CorpusError:
-            with node.lock():
+            with replica.following(node):
                 store.put_back(node.settings, source, before, old)
                 service.apply(node)
             raise
@@ -56,20 +56,24 @@ def obtain(node: Node, host: str, challenge: str = "http", *, test: bool = False
 def renew(node: Node, days: int = DAYS, *, test: bool = False) -> dict[str, Any]:
     """Renew what has less than ``days`` days left, and obtain the node's own wildcard.
 
-    Returns what became of each; one that fails does not keep the others.
+    Returns what became of each; one that fails does not keep the others. One that is damaged and
+    cannot be renewed has failed.
     """
     outcome: dict[str, Any] = {}
     with node.lock(changes.LOCK):
         due = [one for one in _all(node) if one.challenge and _due(node, one, days)]
         if test:
             return {"test": True, "changes": [f"{one.host} is renewed" for one in due]}
+        for path, problem in store.damaged(node.settings).items():
+            if store.is_record(path):
+                outcome[path.parent.name] = f"failed: {problem}"
         for source in due:
             try:
                 _ensure(node, source, days)
                 outcome[source.host] = "renewed"
             except (CorpusError, OSError) as error:
                 outcome[source.host] = f"failed: {error}"
-        with node.lock():
+        with replica.following(node):
             service.apply(node)
     return outcome
 
@@ -81,8 +85,10 @@ def _all(node: Node) -> list[Source]:
     """
     found, settings = store.everything(node.settings), node.settings
     domain = host_name(settings.domain) if settings.domain and settings.acme_email else ""
-    if domain and all(one.challenge for one in found if one.host == domain):
-        own = Source(domain, (domain, f"*.{domain}"), "dns")
+    own = Source(domain, (domain, f"*.{domain}"), "dns")
+    read = [one for one in found if one.host == domain]
+    ours = bool(read) or not store.known(settings, own)  # a damaged one may be somebody's
+    if domain and ours and all(one.challenge for one in read):
         found = [own, *(one for one in found if one.host != domain)]
     return found
 
@@ -97,7 +103,7 @@ def _ensure(node: Node, source: Source, days: int) -> None:
     if not _due(node, source, days):
         return
     settings, folder = node.settings, node.settings.certificates / store.ACME
-    with node.lock():
+    with replica.following(node):
         changes.put(node, source)  # challenges over HTTP are led to lego from here on
     pem = _obtained(node, source, folder)
     if pem is None or checking.days_left(node.host, pem.decode()) < days:
@@ -115,7 +121,7 @@ def _ensure(node: Node, source: Source, days: int) -> None:
         pem = _obtained(node, source, folder)
     if pem is None:
         raise CorpusError(f"lego left no certificate that holds for {source.host}", str(folder))
-    with node.lock():
+    with replica.following(node):
         changes.put(node, source, pem)
 
 

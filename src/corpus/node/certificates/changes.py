@@ -12,7 +12,7 @@ from corpus.model.names import host_pattern
 from corpus.node.certificates import checking, store
 from corpus.node.certificates.store import Source
 from corpus.node.context import Node
-from corpus.node.proxy import service
+from corpus.node.proxy import replica, service
 
 LOCK = "certificates"  # taken before the node's: it is held while an authority is waited for
 _LONGEST = 1 << 18  # bytes of a file with a certificate or a key
@@ -29,7 +29,7 @@ def add(node: Node, host: str, certificate: str, key: str, *, test: bool = False
     pem = checking.check(node.host, name, _text(certificate), _text(key))
     found = checking.read(node.host, openssl.blocks(pem.decode(), "CERTIFICATE")[0])
     source = Source(name, found.names)
-    with node.lock(LOCK), node.lock():
+    with node.lock(LOCK), replica.following(node, test=test):
         same = store.find(node.settings, name) == source and store.pem(node.settings, source) == pem
         if test:
             said = [] if same else [f"{name} is served with a certificate brought by hand"]
@@ -59,14 +59,15 @@ def put(node: Node, source: Source, pem: bytes | None = None) -> None:
 def remove(node: Node, host: str, *, test: bool = False) -> bool | dict[str, Any]:
     """Serve ``host`` without its certificate, and renew it no more; False when it has none."""
     name = host_pattern(host)
-    with node.lock(LOCK), node.lock():
-        source = store.find(node.settings, name)
+    with node.lock(LOCK), replica.following(node, test=test):
+        source = Source(name, (name,))
+        there = store.known(node.settings, source)
         if test:
-            return {"test": True, "changes": [f"the certificate of {name} goes"] if source else []}
-        if source is not None:
+            return {"test": True, "changes": [f"the certificate of {name} goes"] if there else []}
+        if there:
             store.remove(node.settings, source)
         service.apply(node)
-    return source is not None
+    return there
 
 
 def listed(node: Node) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ CHECKS: dict[str, Callable[[Node], Iterable[Finding]]] = {
     "interfaces": network.interfaces,
     "proxy": proxy.files,
     "proxy_service": proxy.serving,
+    "front": proxy.environment,
     "certificates": proxy.certificates,
     "control_groups": guests.orphans,
     "containers": guests.containers,

@@ -10,7 +10,8 @@ from corpus.commands import systemctl
 from corpus.model.finding import Finding, State
 from corpus.node.certificates import changes, store
 from corpus.node.context import Node
-from corpus.node.proxy import service
+from corpus.node.environments import lifecycle
+from corpus.node.proxy import place, replica, service
 
 _SECONDS = 3.0
 _DAYS = 14  # by then it has been renewed, or tried to be, for two weeks
@@ -39,6 +40,28 @@ def serving(node: Node) -> Iterator[Finding]:
     )
 
 
+def environment(node: Node) -> Iterator[Finding]:
+    """An environment that is the front has its ports and is watched; no other has its files."""
+    if record := replica.active(node):
+        if record.away and record.wanted:
+            what = f"the node's own proxy has its ports: {record.away}"
+            yield Finding("front", State.BAD, what, record.id, "it is made the front again",
+                          partial(lifecycle.settle, node, record.id))  # fmt: skip
+        elif place.runs(node, record) and (differing := replica.differing(node, record)):
+            what = "it differs from the records, or the proxy there has not taken it"
+            for path in differing:
+                yield Finding("front", State.BAD, what, path, "it is written anew",
+                              partial(replica.bring, node, record.id))  # fmt: skip
+        watched = node.host.run(systemctl.command("is-active", [replica.WATCH]), check=False)
+        if watched.code:
+            what = "nobody watches the front: the node's own would not take over"
+            yield Finding("front", State.BAD, what, replica.WATCH, "it is started",
+                          partial(replica.watch, node))  # fmt: skip
+    for left in replica.keeping(node):
+        yield Finding("front", State.BAD, "it is the front no more, and may have the sites' keys",
+                      left.id, "they are removed", partial(replica.leave, node, left))  # fmt: skip
+
+
 def answers(port: int) -> bool:
     """Tell whether somebody listens at a port of this machine."""
     try:
@@ -54,13 +77,25 @@ def _mend(node: Node) -> None:
 
 
 def _start(node: Node) -> None:
-    with node.lock():
+    with replica.following(node):
         service.start(node)
 
 
 def certificates(node: Node) -> Iterator[Finding]:
     """Each certificate lasts longer than until its renewal is due."""
+    damaged = store.damaged(node.settings)
+    for path, problem in damaged.items():
+        if path.parent == node.settings.certificates:  # the node's own
+            yield Finding("certificates", State.BAD, problem, str(path), "it is made anew",
+                          partial(_start, node))  # fmt: skip
+        else:
+            host = path.parent.name.replace("_", "*", 1)
+            yield Finding("certificates", State.BAD, problem, str(path),
+                          f"corpus_node.certificate_add, or certificate_obtain {host}, again; or "
+                          f"corpus_node.certificate_remove {host}")  # fmt: skip
     for source in store.everything(node.settings):
+        if store.pem_path(node.settings, source) in damaged:
+            continue
         left = changes.days_left(node, source)
         if left is not None and left >= _DAYS:
             continue

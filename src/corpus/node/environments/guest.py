@@ -8,6 +8,7 @@ from pathlib import Path
 
 from corpus.commands.cgroups import Layout
 from corpus.node.environments import controls
+from corpus.node.proxy.place import INSIDE
 from corpus.node.records import Record, Role, Share
 from corpus.node.settings import Settings
 from corpus.node.storage.volumes import ROOTFS, SRV
@@ -16,6 +17,7 @@ IDS = 65536
 HALTED = "halted"
 TARGETS = ("project", "run")  # where a shared directory is mounted, in the project's
 LXCFS = Path("/var/lib/lxcfs")
+_FRONT_SIZE = "64M"  # of all files of a front, twice; they count as its memory
 _PREFIX = {1: "cgroup", 2: "cgroup2"}  # of LXC's keys, by the version of control groups
 
 
@@ -104,6 +106,18 @@ def own_figures(place: Path = LXCFS) -> list[str]:
     ]
 
 
+def _memory(record: Record) -> list[str]:
+    """Return the line for what an environment has in its memory and never on its disk.
+
+    Of a proxy: the front's files, with the keys of all sites.
+    """
+    if record.role is not Role.PROXY:
+        return []
+    place = str(INSIDE).lstrip("/")
+    how = f"nosuid,nodev,noexec,mode=0755,size={_FRONT_SIZE},create=dir"
+    return [f"lxc.mount.entry = tmpfs {place} tmpfs {how} 0 0"]
+
+
 def restart_hook(settings: Settings) -> Path:
     """Return the script that LXC calls when a guest has stopped, whoever asked for it."""
     return settings.lxcpath / "restart"
@@ -156,6 +170,7 @@ def config(settings: Settings, record: Record, mtu: int, found: Layout) -> str:
         "bind,create=dir,idmap=container 0 0",
         f"lxc.mount.entry = {asks(settings, record.id)} dev/corpus none "
         "bind,ro,nosuid,nodev,noexec,create=dir 0 0",
+        *_memory(record),
         *(line for share in record.shares for line in share_entries(settings, record.id, share)),
         "lxc.mount.auto =",
         "lxc.mount.auto = cgroup:mixed:force proc:mixed sys:ro",

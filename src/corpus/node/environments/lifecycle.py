@@ -18,8 +18,8 @@ from corpus.hosts.files import write_atomic
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput
 from corpus.node.context import Node
 from corpus.node.environments import controls, guest, rootfs, shares, sockets
-from corpus.node.network import bridge, firewall
-from corpus.node.proxy import service
+from corpus.node.network import bridge
+from corpus.node.proxy import replica
 from corpus.node.records import Record, Stage
 from corpus.node.storage import pool
 
@@ -27,7 +27,7 @@ from corpus.node.storage import pool
 def bring_up(node: Node, record: Record) -> None:
     """Start a guest unless it runs; a frozen one goes on. Hold the environment's lock.
 
-    An error tells LXC's reasons.
+    A front is not led to before ``follow``. An error tells LXC's reasons.
     """
     pool.volumes(node).attach(guest.home(node.settings, record.id))
     sockets.offer(node, record)
@@ -36,6 +36,7 @@ def bring_up(node: Node, record: Record) -> None:
         if found == "FROZEN":
             let_go(node, record)
         return
+    _step_aside(node, record, "it is being started")
     controls.check(record.limits, controls.layout())  # it may have booted another kernel
     guest.shut(node.settings, record)
     configure(node, record)
@@ -101,9 +102,13 @@ def come_back(node: Node, id: str) -> None:
 def follow(node: Node, record: Record) -> None:
     """Have a front that was away take what has changed meanwhile, and be the front again."""
     if record.front:
-        with node.lock():
-            service.start_in(node, record)
-            firewall.apply(node)
+        replica.bring(node, record.id)
+
+
+def _step_aside(node: Node, record: Record, why: str) -> None:
+    """Have the node's own proxy be the front while an environment that is it does not run."""
+    if record.front:
+        replica.pass_over(node, record.id, why)
 
 
 def settle(node: Node, id: str) -> None:
@@ -112,6 +117,7 @@ def settle(node: Node, id: str) -> None:
         record = ready(node, id)
         if record.wanted:
             bring_up(node, record)
+            follow(node, record)
         else:
             halt(node, record)
 
@@ -170,7 +176,7 @@ def thaw(node: Node, id: str) -> Record:
         record = runs(node, id)
         if state(node, record)[0] == "FROZEN":
             let_go(node, record)
-            catch_up(node, record)
+            replica.catch_up(node, record)
     return record
 
 
@@ -201,13 +207,6 @@ def let_go(node: Node, record: Record) -> None:
     """Thaw a frozen guest."""
     node.host.run(lxc.thaw(node.settings.lxcpath, record.id), timeout=_REST)
     guest.halted(node.settings, record.id).unlink(missing_ok=True)
-
-
-def catch_up(node: Node, record: Record) -> None:
-    """Have a front take what changed while it was frozen; the next change tells what fails."""
-    if record.front:
-        with node.lock(), suppress(CorpusError):
-            service.apply(node)
 
 
 def autostart(node: Node, id: str, *, on: bool | None = None, order: int | None = None) -> Record:
@@ -263,9 +262,8 @@ def halt(node: Node, record: Record, timeout: int = 30) -> None:
     A frozen one would not hear that it is to end: it is thawed. Of a front the node takes over.
     """
     found = state(node, record)[0]
-    if record.front and found != "STOPPED":
-        with node.lock():
-            firewall.apply(node, leaving=record.id)
+    if found != "STOPPED":
+        _step_aside(node, record, "it is being stopped")
     if found == "FROZEN":
         let_go(node, record)
     if found != "STOPPED":

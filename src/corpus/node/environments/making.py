@@ -33,7 +33,7 @@ from corpus.node.environments import (
 from corpus.node.environments import limits as bounds
 from corpus.node.environments.lifecycle import bring_up, follow, wait_for_ssh
 from corpus.node.network import addresses, firewall, ports
-from corpus.node.proxy import routes, service
+from corpus.node.proxy import replica, routes, service
 from corpus.node.records import (
     Allotment,
     Limits,
@@ -120,7 +120,7 @@ def _complete(node: Node, there: Record) -> None:
         there = snapshots.finish(node, there)
     bring_up(node, there)
     follow(node, there)
-    with node.lock():
+    with replica.following(node):
         firewall.apply(node)
         service.apply(node)
 
@@ -291,7 +291,7 @@ def finish(
     if start:
         bring_up(node, record)
     if record.routes or record.pairs or record.maintenance:
-        with node.lock():
+        with replica.following(node):
             service.apply(node)
     # The last: whoever dies before leaves what is made anew, and nothing that lacks its front.
     node.change(record.id, lambda now: now.changed(stage=Stage.READY, wanted=start))

@@ -18,7 +18,7 @@ from corpus.node.context import Node
 from corpus.node.environments import exporting, guest, leftovers, shares, sockets
 from corpus.node.environments.lifecycle import let_go, state
 from corpus.node.network import firewall
-from corpus.node.proxy import service
+from corpus.node.proxy import replica, service
 from corpus.node.records import Record, Stage
 from corpus.node.storage import pool
 
@@ -41,11 +41,15 @@ def remove(node: Node, record: Record) -> None:
         record = node.records.get(record.id)
         back = record.elsewhere if record.stage is not Stage.MOVED else None
         if back is None:
-            node.records.save(record.changed(stage=Stage.DESTROYING, routes=(), front=False))
+            node.records.save(
+                record.changed(stage=Stage.DESTROYING, routes=(), front=False, away="")
+            )
             if record.front:
                 firewall.apply(node)  # the front is on the node from here on
             if record.routes:
                 service.apply(node)
+    if record.routes:
+        replica.follow(node)
     if (found := state(node, record)[0]) != "STOPPED":
         if found == "FROZEN":  # else it would not die
             let_go(node, record)

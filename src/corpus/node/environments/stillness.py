@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from corpus.node.context import Node
 from corpus.node.environments import guest, lifecycle
+from corpus.node.proxy import replica
 from corpus.node.records import Record
 
 
@@ -47,4 +48,4 @@ def is_left(node: Node, record: Record) -> bool:
 
 def _go_on(node: Node, record: Record) -> None:
     lifecycle.let_go(node, record)
-    lifecycle.catch_up(node, record)
+    replica.catch_up(node, record)

@@ -26,7 +26,7 @@ from corpus.node.migration.frames import Reader
 from corpus.node.migration.health import Survey
 from corpus.node.migration.peers import Peer
 from corpus.node.network import firewall
-from corpus.node.proxy import service
+from corpus.node.proxy import replica, service
 from corpus.node.records import Record, Stage
 from corpus.node.storage import copies, images, pool
 from corpus.node.storage.volumes import ROOTFS, SRV
@@ -112,7 +112,7 @@ class Arrival:
             wanted=old.wanted,
             maintenance=old.maintenance is True,
         )
-        with self._node.lock():
+        with replica.following(self._node):
             firewall.apply(self._node)
             service.apply(self._node)
         return {

@@ -12,7 +12,7 @@ from corpus.node.context import Node
 from corpus.node.environments import guest, lifecycle, removal
 from corpus.node.migration.peers import Peer
 from corpus.node.network import firewall
-from corpus.node.proxy import service
+from corpus.node.proxy import replica, service
 from corpus.node.records import Record, Stage
 from corpus.node.storage import copies, pool
 
@@ -73,7 +73,7 @@ def keep(node: Node, record: Record) -> Record:
     record = node.change(
         record.id, lambda now: now.changed(stage=Stage.READY, move=None, origin="")
     )
-    with node.lock():
+    with replica.following(node):
         firewall.apply(node)
         service.apply(node)
     found = lifecycle.state(node, record)[0]

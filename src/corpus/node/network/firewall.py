@@ -21,13 +21,10 @@ _LINK_LOCAL = "169.254.0.0/16"
 _RESOLVE = 3  # seconds to look up the name of the mail relay
 
 
-def apply(node: Node, *, leaving: str | None = None) -> None:
-    """Replace the firewall by what the records say, in one transaction. Hold the node's lock.
-
-    ``leaving`` is the id of an environment that is about to stop: no front from here on.
-    """
+def apply(node: Node) -> None:
+    """Replace the firewall by what the records say, in one transaction. Hold the node's lock."""
     try:
-        node.host.run(nft.load(), stdin=ruleset(node, leaving=leaving))
+        node.host.run(nft.load(), stdin=ruleset(node))
     except CommandFailed as error:
         raise Unsupported(
             f"the firewall's rules do not load: {error}",
@@ -36,7 +33,7 @@ def apply(node: Node, *, leaving: str | None = None) -> None:
         ) from None
 
 
-def ruleset(node: Node, *, leaving: str | None = None) -> str:
+def ruleset(node: Node) -> str:
     """Return the tables by the records, without those that are on their way out."""
     settings, records = node.settings, node.records.lasting()
     open_doors = doors(records)
@@ -75,7 +72,7 @@ def ruleset(node: Node, *, leaving: str | None = None) -> str:
     )
     return (
         nft.ruleset(rules)
-        + nft_front.ruleset(_front(node, records, leaving))
+        + nft_front.ruleset(_front(node, records))
         + nft_moved.ruleset(_moved(node, records))
     )
 
@@ -87,7 +84,7 @@ def _openings(record: Record) -> list[nft.Opening]:
     ]
 
 
-def _front(node: Node, records: list[Record], leaving: str | None) -> nft_front.FrontRules:
+def _front(node: Node, records: list[Record]) -> nft_front.FrontRules:
     settings = node.settings
     proxies = [record for record in records if record.role is Role.PROXY]
     return nft_front.FrontRules(
@@ -99,7 +96,7 @@ def _front(node: Node, records: list[Record], leaving: str | None) -> nft_front.
             (
                 one.address
                 for one in proxies
-                if one.front and one.id != leaving and place.state(node, one) != "STOPPED"
+                if one.front and not one.away and place.state(node, one) != "STOPPED"
             ),
             None,
         ),

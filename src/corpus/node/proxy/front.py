@@ -5,7 +5,7 @@ from __future__ import annotations
 from corpus.model.errors import Conflict, InvalidInput
 from corpus.node.context import Node
 from corpus.node.network import firewall
-from corpus.node.proxy import place, service
+from corpus.node.proxy import place, replica
 from corpus.node.records import Record, Role, Stage
 
 NODE = "node"
@@ -13,37 +13,47 @@ NODE = "node"
 
 def front(node: Node) -> str:
     """Return where the front is: ``node``, or an environment's id."""
-    return next((record.id for record in node.records.all() if record.front), NODE)
+    active = replica.active(node)
+    return active.id if active else NODE
 
 
 def move(node: Node, to: str, *, test: bool = False) -> list[str]:
     """Lead the node's HTTP and HTTPS ports to an environment of role proxy, or to the ``node``.
 
     New connections go there from one moment to the next, and none is refused: the front is ready
-    there before, and goes on where it was for the connections that it has. Returns what changes.
-    Raises InvalidInput, Conflict, NotFound.
+    there before, and goes on where it was for the connections that it has. An environment that
+    was the front keeps nothing of it. Returns what changes. Raises InvalidInput, Conflict,
+    NotFound.
     """
     target = None if to == NODE else _proxy(node, to)
     now = front(node)
-    if (target.id if target else NODE) == now:
-        if not test:
-            with node.lock():
-                firewall.apply(node)  # a former call may have died between records and rules
-        return []
-    changes = [f"the front moves from {_named(node, now)} to {target.name if target else NODE}"]
+    said = [] if (target.id if target else NODE) == now else [
+        f"the front moves from {_named(node, now)} to {target.name if target else NODE}"
+    ]  # fmt: skip
     if test:
-        return changes
+        return said
+    if target and (said or target.away):
+        replica.bring(node, target.id)
+    _lead(node, target)  # again, too: a former call may have died between records and rules
+    if target:
+        replica.follow(node)  # what has changed since it got ready
+        replica.watch(node)
+    for left in replica.keeping(node):
+        replica.leave(node, left)
+    return said
+
+
+def _lead(node: Node, target: Record | None) -> None:
     with node.lock():
         if target:
-            service.start_in(node, target)
+            _proxy(node, target.id)
         records = node.records.all()
         # The old one first: killed in between, the front is on the node, where it always runs.
         for record in sorted(records, key=lambda one: one.front, reverse=True):
             wanted = target is not None and record.id == target.id
             if record.front != wanted:
-                node.records.save(record.changed(front=wanted))
+                node.records.save(record.changed(front=wanted, away=""))
         firewall.apply(node)
-    return changes
 
 
 def _proxy(node: Node, id: str) -> Record:

@@ -9,10 +9,9 @@ from corpus.model.errors import Conflict, CorpusError, InvalidInput, NotFound
 from corpus.model.names import host_pattern
 from corpus.node.context import Node
 from corpus.node.network import firewall
-from corpus.node.proxy import service
-from corpus.node.records import Record, Role, Route, Stage, check_here
+from corpus.node.proxy import replica, service
+from corpus.node.records import HTTPS, Record, Role, Route, Stage, check_here
 
-HTTPS = ("both", "redirect", "off")
 _LONGEST_HOLD = 600
 _LONGEST_HSTS = 2 * 365 * 86400
 
@@ -75,7 +74,7 @@ def route(node: Node, id: str, new: Route, *, test: bool = False) -> list[str]:
 
     Returns what changes, in words; with ``test`` nothing does. Raises Conflict, NotFound.
     """
-    with node.lock():
+    with replica.following(node, test=test):
         record = node.records.get(id)
         if record.stage is Stage.DESTROYING:
             raise NotFound(f"environment {id} is being destroyed")
@@ -93,7 +92,7 @@ def route(node: Node, id: str, new: Route, *, test: bool = False) -> list[str]:
 def unroute(node: Node, host: str, *, test: bool = False) -> list[str]:
     """Lead ``host`` nowhere; return what changes, in words: nothing when it led nowhere."""
     name = host_pattern(host)
-    with node.lock():
+    with replica.following(node, test=test):
         for record in node.records.all():
             kept = tuple(old for old in record.routes if old.host != name)
             if kept != record.routes:
@@ -113,7 +112,7 @@ def maintenance(node: Node, id: str, on: bool, *, test: bool = False) -> list[st
     """
     if not isinstance(on, bool):
         raise InvalidInput(f"maintenance is on or off: {on!r:.20}", mend="write True or False")
-    with node.lock():
+    with replica.following(node, test=test):
         record = node.records.get(id)
         check_here(record)
         if not test:

@@ -9,7 +9,7 @@ from typing import Any
 from corpus.node.context import Node
 from corpus.node.migration import leaving, peers, recovery
 from corpus.node.network import firewall
-from corpus.node.proxy import service
+from corpus.node.proxy import replica, service
 from corpus.saltext.edge import Patience, Port, edge, planned
 from corpus.saltext.node_calls import node_of
 
@@ -104,8 +104,8 @@ def migration_recover(id: str, take: bool = False, test: bool = False) -> str | 
 
 
 def _follow(node: Node) -> None:
-    """Have front and firewall know what is led here by other nodes."""
-    with node.lock():
+    """Have firewall and front know what is led here by other nodes, and whose word counts."""
+    with replica.following(node):
         firewall.apply(node)
         service.apply(node)
 
