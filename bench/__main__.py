@@ -18,6 +18,7 @@ from bench import (
     peers,
     promote,
     push,
+    quota,
     release,
     scale,
     traffic,
@@ -37,6 +38,7 @@ MEASURES: dict[str, tuple[Callable[[Stage, int], list[Figure]], int, str]] = {
     "lifecycle": (lifecycle.measure, 5, "create, stop, start, destroy of an environment"),
     "peers": (peers.measure, 7, "an environment's life beside LXD, same image, same pool"),
     "migration": (migration.measure, 3, "1 GB moves to another node under load, and back"),
+    "quota": (quota.measure, 1, "what a guest can write over its size, in each kind of storage"),
     "scale": (scale.measure, 1, "fifty environments: what grows with their number"),
 }
 

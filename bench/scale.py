@@ -83,7 +83,7 @@ def _whole(found: dict[str, Any]) -> list[Figure]:
     return [
         Figure(f"scale.boot.{_COUNT}", found["boot to SSH"], "s",
                reference=f"{_COUNT} x create", reference_value=_COUNT * one,
-               more={"started": found["boot"]}),
+               more={"started": found["boot"], "each serves a push": found["boot to push"]}),
         Figure(f"scale.halt.{_COUNT}", found["halt"], "s"),
         of(f"scale.destroy.{_COUNT}", first, reference=f"the last {_FEW}", reference_value=few,
            goal=f"<= {_GROWTH:g} x the last", met=many <= _GROWTH * few),

@@ -25,6 +25,8 @@ _CHANGES = frozenset(
     "os.chmod os.link".split()
 )
 _ALLOCATES = frozenset("os.mkdir os.symlink os.setxattr os.link".split())
+# Which argument is the descriptor of the directory that the name is relative to, or -1.
+_BENEATH = {"os.rename": 2, "os.mkdir": 2, "os.remove": 1, "os.rmdir": 1, "os.symlink": 2}
 _WRITES = os.O_WRONLY | os.O_RDWR
 
 Kind = Literal["death", "full", "overfull", "command"]
@@ -49,14 +51,24 @@ def pass_through(point: str) -> None:
 
 
 class Instants:
-    """Count the instants of this process, and have each fault come at its own."""
+    """Count the instants of this process, and have each fault come at its own.
+
+    With ``beneath`` a change is one too that is made by the descriptor of a directory.
+    """
 
     def __init__(
-        self, folder: Path, faults: Sequence[Fault], *, each: Callable[[], None], large: Path
+        self,
+        folder: Path,
+        faults: Sequence[Fault],
+        *,
+        each: Callable[[], None],
+        large: Path,
+        beneath: bool = False,
     ) -> None:
         self._folder = str(folder)
         # How many instants each fault has seen since its mark; -1 before that.
         self._counts = {fault: -1 if fault.point else 0 for fault in faults}
+        self._beneath = beneath
         self._each = each
         self._large = str(large)
         self._aside = False
@@ -69,6 +81,10 @@ class Instants:
         """Begin; there is no end to it but that of the process."""
         sys.addaudithook(self._hook)
 
+    def disarm(self) -> None:
+        """End it all the same, for what was forked off."""
+        self._aside = True
+
     def _hook(self, event: str, args: tuple[Any, ...]) -> None:
         if self._aside:
             return
@@ -76,7 +92,9 @@ class Instants:
             self._passed(str(args[0]))
         elif event in _CHANGES or (event == "open" and _is_writing(args)):
             path = os.fspath(args[1 if event == "os.symlink" else 0]) if _named(args) else ""
-            if str(path).startswith(self._folder):
+            if self._beneath and event in _BENEATH:
+                path = _joined(args[_BENEATH[event]], path)
+            if os.fsdecode(path).startswith(self._folder):
                 self._instant(event, str(path), args)
 
     def _passed(self, point: str) -> None:
@@ -116,6 +134,11 @@ class Instants:
 
 def _named(args: tuple[Any, ...]) -> bool:
     return isinstance(args[0], str | os.PathLike)
+
+
+def _joined(folder: int, path: str | bytes) -> str:
+    place = f"{Path(f'/proc/self/fd/{folder}').readlink()}/" if folder >= 0 else ""
+    return f"{place}{os.fsdecode(path)}"
 
 
 def _is_writing(args: tuple[Any, ...]) -> bool:

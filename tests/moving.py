@@ -32,9 +32,39 @@ threading.Thread(target=count, daemon=True).start()
 http.server.ThreadingHTTPServer(("", {PORT}), Handler).serve_forever()
 """
 UNIT = """[Service]
-ExecStart=/usr/bin/python3 /srv/service.py
+ExecStart=/usr/bin/python3 /srv/%p.py
 [Install]
 WantedBy=multi-user.target
+"""
+
+PROXIED, OPENED = 8001, 9000
+# At the one port tells the client's address of the PROXY header, at the other one that of the
+# connection (TCP), and says again what it is told (UDP).
+TELLER = f"""
+import socket, struct, threading
+def proxied():
+    server = socket.create_server(("", {PROXIED}))
+    while True:
+        line, _ = server.accept()
+        head = line.recv(16, socket.MSG_WAITALL)
+        rest = line.recv(struct.unpack("!H", head[14:16])[0], socket.MSG_WAITALL)
+        line.recv(65536)
+        text = (head[:12].hex() + " " + socket.inet_ntoa(rest[:4])).encode()
+        line.sendall(b"HTTP/1.0 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(text) + text)
+        line.close()
+def told():
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind(("", {OPENED}))
+    while True:
+        data, client = server.recvfrom(99)
+        server.sendto(data, client)
+for work in (proxied, told):
+    threading.Thread(target=work, daemon=True).start()
+server = socket.create_server(("", {OPENED}))
+while True:
+    line, client = server.accept()
+    line.sendall(client[0].encode())
+    line.close()
 """
 
 # What a copy must not lose: subvolumes within subvolumes, one read-only, and all that files have.
@@ -59,6 +89,8 @@ os.setxattr("suid", "user.mark", b"yes")
 acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *e) for e in (
     (1, 7, 0xffffffff), (2, 6, 1234), (4, 5, 0xffffffff), (16, 7, 0xffffffff), (32, 4, 0xffffffff)))
 os.setxattr("suid", "system.posix_acl_access", acl)
+open("able", "w").write("x"); os.chown("able", 1000, 1000)
+os.setxattr("able", "security.capability", struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0))
 os.link("suid", "hard")
 os.symlink("/nowhere", "soft")
 os.mkfifo("fifo")

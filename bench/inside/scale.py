@@ -67,7 +67,7 @@ def busy() -> float:
 
 
 def reboot(node: Node) -> dict[str, float]:
-    """Stop all and start them as the node's service does; until every SSH server greets."""
+    """Stop all and start them as the node's service does, until each serves a push."""
     halted = timed(lambda: boot.halt(node))
     began = time.perf_counter()
     boot.boot(node)
@@ -75,7 +75,10 @@ def reboot(node: Node) -> dict[str, float]:
     with ThreadPoolExecutor(8) as workers:
         list(workers.map(lambda r: lifecycle.wait_for_ssh(node, r.id, waiting.LONGEST),
                          node.records.all()))  # fmt: skip
-    return {"halt": halted, "boot": started, "boot to SSH": time.perf_counter() - began}
+        reached = time.perf_counter() - began
+        list(workers.map(partial(waiting.for_deploy, node), node.records.all()))
+    served = time.perf_counter() - began
+    return {"halt": halted, "boot": started, "boot to SSH": reached, "boot to push": served}
 
 
 def main(count: int) -> dict[str, Any]:

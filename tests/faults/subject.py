@@ -41,7 +41,10 @@ chown -R {name}-app: . ; chmod 640 schema"""
 _WRECK = """\
 cd {data}; echo wrecked > schema; rm -rf fixed; echo x > intruder; : > entries;
 chmod 600 entries; echo wrecked > {database}"""
-_WRECK_RUN = "cd {run}; rm -f server.py; echo x > intruder"
+_WRECK_RUN = """\
+for i in $(seq 200); do ss -Hltn sport = :{port} | grep -q . && break; sleep 0.05; done;
+cd {run}; rm -f server.py; echo x > intruder"""
+"""The service has read the file by then: a slow one would fail before what is to fail."""
 
 
 @dataclass
@@ -117,6 +120,7 @@ class Subject(Tiny):
             "data": "{{ common.paths.data }}",
             "run": "{{ common.paths.run }}",
             "database": self.database,
+            "port": self.port,
         }
         return " ".join(text.format(**values, version=self.version, name=self.name).split())
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a lab is made by root
 PREFIX = "/var/lib/corpus"
 POOL = f"{PREFIX}/pool"
 LOST = "77777777-2222-4333-8444-555555555555"
-STRAY_GROUP = "2/12345"
+STRAY_GROUP, FOREIGN_GROUP = "2/12345", "2/54321"
 HALF = "88888888-2222-4333-8444-555555555555"
 # A create whose process dies just before the guest is started.
 KILLED = f"""
@@ -45,6 +45,7 @@ def made(node: Host) -> Iterator[dict[str, Any]]:
     salt.call(node, "corpus_node.destroy", made["id"])
     stray = f"{PREFIX}/stray.img"
     script = f"losetup --detach $(losetup --noheadings --output=NAME --associated={stray}); "
+    script += f"btrfs qgroup destroy {FOREIGN_GROUP} {POOL}; "
     script += f"btrfs subvolume delete {POOL}/env/mine {POOL}/env/{LOST}; rm -f {stray}"
     node.run(["sh", "-c", script], check=False)
     salt.call(node, "corpus_node.destroy", HALF)
@@ -89,7 +90,9 @@ def spoil(node: Host, id: str) -> None:
         ["btrfs", "subvolume", "create", f"{POOL}/images/.abcdef012345-1.partial"],
         ["btrfs", "subvolume", "create", f"{POOL}/env/mine"],
         ["btrfs", "subvolume", "create", f"{POOL}/env/{LOST}"],
+        ["touch", f"{POOL}/groups/{STRAY_GROUP.replace('/', '_')}"],
         ["btrfs", "qgroup", "create", STRAY_GROUP, POOL],
+        ["btrfs", "qgroup", "create", FOREIGN_GROUP, POOL],
         ["touch", f"{POOL}/env/mine/kept", f"{POOL}/env/{LOST}/kept"],
         ["mkdir", "-p", f"{PREFIX}/lxc/{LOST}", f"/run/corpus-ask/{LOST}"],
         ["systemctl", "stop", f"corpus-ask@{id}.socket"],
@@ -123,6 +126,8 @@ def test_drift_is_told_and_mended(node: Host, made: dict[str, Any]) -> None:
     }  # fmt: skip
     assert left == {}
     assert node.run(["ls", f"{POOL}/env/mine", f"{POOL}/env/{LOST}"]).out.count("kept") == 2
+    groups = node.run(["btrfs", "qgroup", "show", POOL]).out.split()
+    assert (STRAY_GROUP in groups, FOREIGN_GROUP in groups) == (False, True)
     assert HALF not in str(salt.call(node, "corpus_node.list"))
     shown = salt.call(node, "corpus_node.inspect", made["id"])
     assert (shown["state"], shown["pid"]) == ("running", made["pid"])

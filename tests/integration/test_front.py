@@ -201,6 +201,7 @@ def test_certificates_are_obtained_and_renewed(
     assert front.status(host, tls=True, trusted=trusted) == 200
     timers = front.node.run(["systemctl", "list-timers", "--no-legend"]).out
     assert "corpus-certificates.timer" in timers
+    assert "corpus-weigh.timer" in timers
     front.node.run(["systemctl", "start", "corpus-certificates.service"])
     own = f"n.{authorities.ZONE}"
     found = {one["host"]: one for one in front.call("certificate_list")}

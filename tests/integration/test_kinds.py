@@ -36,7 +36,7 @@ from pathlib import Path
 from corpus.node import boot
 from corpus.node.context import this_node
 from corpus.node.environments import removal, lifecycle, limiting, listing, making, room
-from corpus.node.storage import images, pool
+from corpus.node.storage import images, pool, usage, weights
 node = this_node(Path("{settings}"))
 print(json.dumps({expression}, default=str))
 """
@@ -150,11 +150,25 @@ def test_its_root_makes_snapshots_and_swaps_them(node: Second, site: dict[str, A
     assert done.code == 0, done.err
 
 
+def watched(node: Second, site: dict[str, Any]) -> None:
+    """Nothing holds it to its size; what it takes is told when it was walked for."""
+    assert site["used"] is None
+    assert node.write(site, 310) == 0
+    (told,) = node.call("weights.weigh(node) and usage.usage(node)")
+    assert 310 * MIB <= told["used"] < 400 * MIB
+    assert (told["over"], node.call("boot.facts(node)")["over"]) == (True, [site["id"]])
+    node.call(f"room.enlarge(node, {site['id']!r}, '1G').record.id")
+    assert node.call("boot.facts(node)")["over"] == []
+    with pytest.raises(CommandFailed, match="the node's disk has"):
+        node.call(f"limiting.limit(node, {site['id']!r}, size='9T', size_limit='9T').record.id")
+    with pytest.raises(CommandFailed, match="are used already"):
+        node.call(f"limiting.limit(node, {site['id']!r}, size='300M').record.id")
+    node.inside(site).run(["rm", "/srv/ballast"])
+
+
 def test_sizes_are_enforced_and_change_while_it_runs(node: Second, site: dict[str, Any]) -> None:
     if node.kind == "plain":
-        assert site["used"] is None
-        with pytest.raises(CommandFailed, match="sizes are not enforced"):
-            node.call(f"room.enlarge(node, {site['id']!r}, '1G').record.id")
+        watched(node, site)
         return
     assert 0 <= site["used"] < 50 * MIB
     assert node.write(site, 200) == 0

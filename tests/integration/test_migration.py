@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -23,7 +26,7 @@ from corpus.model.errors import CorpusError
 from labs import cluster as cluster
 from labs import lab as lab
 from load import Load
-from moving import LOOK, SERVICE, SHAPES, UNIT
+from moving import LOOK, OPENED, PROXIED, SERVICE, SHAPES, TELLER, UNIT
 from sites import prepared as prepared
 from sites import prepared_cluster as prepared_cluster
 
@@ -62,10 +65,11 @@ def linked(prepared_cluster: Lab) -> Iterator[Lab]:
 def moving(linked: Lab) -> Iterator[Environment]:
     """Return an environment, made on the first node, that serves and writes."""
     made = Environment.create(linked, size="3G")
-    made.host.put(PurePosixPath("/srv/service.py"), SERVICE.encode())
-    made.host.put(PurePosixPath("/etc/systemd/system/service.service"), UNIT.encode())
+    for name, script in (("service", SERVICE), ("teller", TELLER)):
+        made.host.put(PurePosixPath(f"/srv/{name}.py"), script.encode())
+        made.host.put(PurePosixPath(f"/etc/systemd/system/{name}.service"), UNIT.encode())
     made.host.run(["python3", "-c", SHAPES])
-    made.host.run(["systemctl", "enable", "--quiet", "--now", "service"])
+    made.host.run(["systemctl", "enable", "--quiet", "--now", "service", "teller"])
     call(made.node, "route", made.id, HOST, port=PORT)
     yield made
     for member in linked.nodes:
@@ -168,6 +172,122 @@ def used_too(environment: Environment) -> Iterator[None]:
     finally:
         load.finish()
     assert load.failures == []
+
+
+def address(lab: Lab, number: int) -> str:
+    return str(lab.member(number).member.address)
+
+
+def told(lab: Lab, number: int, port: int, patience: float = 5) -> str:
+    """Return the address that the environment sees, at an opened port of a node; empty: refused."""
+    try:
+        with socket.create_connection((address(lab, number), port), patience) as line:
+            line.settimeout(patience)
+            return line.recv(99).decode()
+    except OSError:
+        return ""
+
+
+class Teller:
+    """Asks at opened ports without end: at TCP's anew each time, at UDP's by one socket."""
+
+    def __init__(self, where: str, tcp: int, udp: int) -> None:
+        self.where, self.tcp, self.udp = where, tcp, udp
+        self.answers: dict[str, list[float]] = {"tcp": [], "udp": []}
+        self.refused: list[str] = []
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=work) for work in (self._connect, self._send)]
+
+    def __enter__(self) -> Teller:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def _connect(self) -> None:
+        while not self._over.wait(0.02):
+            try:
+                with socket.create_connection((self.where, self.tcp), 30) as line:
+                    line.settimeout(5)
+                    if line.recv(9):
+                        self.answers["tcp"].append(time.monotonic())
+            except ConnectionResetError:  # it was taken when the guest stopped
+                pass
+            except OSError as error:
+                self.refused.append(repr(error))
+
+    def _send(self) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
+            line.connect((self.where, self.udp))
+            line.settimeout(0.05)
+            while not self._over.wait(0.02):
+                with suppress(OSError):
+                    line.send(b"x")
+                    line.recv(9)
+                    self.answers["udp"].append(time.monotonic())
+
+    def answered_since(self, then: float) -> bool:
+        return all(times and times[-1] > then for times in self.answers.values())
+
+
+def proxied(lab: Lab, number: int) -> str:
+    """Return the address that the environment is told by the PROXY protocol."""
+    line = http.client.HTTPConnection(address(lab, number), timeout=90)
+    line.request("GET", "/", headers={"Host": "proxied.localhost"})
+    signature, client = line.getresponse().read().decode().split()
+    assert signature == "0d0a0d0a000d0a515549540a"
+    return client
+
+
+def test_open_ports_and_the_proxy_protocol_go_with_it(moving: Environment) -> None:
+    lab, id, me = moving.lab, moving.id, str(moving.lab.settings.gateway)
+    call(moving.node, "route", id, "proxied.localhost", port=PROXIED, proxy_protocol=True)
+    tcp = call(moving.node, "open", id, OPENED, to=[me])["node_port"]
+    udp = call(moving.node, "open", id, OPENED, protocol="udp")["node_port"]
+    other = call(lab.node(2), "create", size="1G", wait=0)["id"]
+    call(lab.node(2), "open", other, 1, node_port=tcp)
+    try:
+        with pytest.raises(CorpusError, match=f"tcp port {tcp} is taken by environment {other}"):
+            call(lab.node(1), "migrate", id, "node2")
+        assert traces(lab, 2, id) == []
+    finally:
+        call(lab.node(2), "destroy", other)
+    assert (told(lab, 1, tcp), proxied(lab, 1)) == (me, me)
+    for source, target in ((1, 2), (2, 1)):
+        with Teller(address(lab, 1), tcp, udp) as teller, ThreadPoolExecutor(1) as worker:
+            until(lambda t=teller: t.answered_since(0))
+            waiting = worker.submit(move, moving, source, target)
+            while not waiting.done():
+                assert proxied(lab, 1) == me
+            waiting.result()
+            now = time.monotonic()
+            until(lambda t=teller, n=now: t.answered_since(n))
+        assert teller.refused == []
+        assert proxied(lab, 1) == proxied(lab, 2) == me
+        assert told(lab, target, tcp) == me
+        assert told(lab, source, tcp) == address(lab, source)  # the other node leads it here
+        ask = f"import socket; print(socket.create_connection(('127.0.0.1', {tcp}), 5).recv(99))"
+        assert "b'" in lab.node(source).run(["python3", "-c", ask]).out
+    call(moving.node, "close", id, OPENED)
+    call(moving.node, "open", id, OPENED, to=["192.0.2.0/24"], node_port=tcp)
+    move(moving, 1, 2)
+    assert [told(lab, number, tcp, 0.5) for number in (1, 2)] == ["", ""]
+    # An environment of the other node has its address, and is not led by it.
+    stranger = Environment.create(lab, size="1G")
+    try:
+        ask = f"import socket; socket.create_connection(('{address(lab, 2)}', {tcp}), 1)"
+        assert stranger.host.run(["python3", "-c", ask], check=False).code == 1
+    finally:
+        stranger.destroy()
+    move(moving, 2, 1)
+    call(lab.node(2), "destroy", id)
+    for protocol in ("tcp", "udp"):
+        call(moving.node, "close", id, OPENED, protocol=protocol)
+    call(moving.node, "unroute", "proxied.localhost")
 
 
 def test_what_the_target_lacks_room_for_is_refused_and_runs_on(moving: Environment) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from corpus.hosts import beneath, nested, subvolumes
+from corpus.hosts import beneath, nested, subvolume_names, subvolumes
 from corpus.model.errors import Conflict
 from corpus.node.storage import packing
 
@@ -105,6 +105,55 @@ def test_below_a_hostile_directory_no_link_is_followed(tmp_path: Path) -> None:
     assert (mine / "file").read_text() == "mine"
     assert (theirs / "link").read_text() == "theirs"
     assert (theirs / "new/place/file").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.fixture
+def far(top: Path) -> bytes:
+    """Return the path, of 5,000 bytes, of a read-only subvolume that holds one more, in ``top``."""
+    path = b"/".join([b"x" * 199] * 25)
+    with beneath.opened(top) as handle, beneath.opened(path, handle, make=True) as folder:
+        subvolumes.create(Path(f"/proc/self/fd/{folder}/far"))
+        subvolumes.create(Path(f"/proc/self/fd/{folder}/far/within"))
+        Path(f"/proc/self/fd/{folder}/far/within/file").write_text("far")
+        subvolumes.set_read_only(Path(f"/proc/self/fd/{folder}/far"), True)
+    return path + b"/far"
+
+
+def test_those_at_paths_longer_than_any_call_takes_are_copied(top: Path, far: bytes) -> None:
+    copy = top.with_name("copy")
+    found = nested.everything(top)
+    assert (found[far], found[far + b"/within"]) == (True, False)
+    subvolumes.snapshot(top, copy)
+    nested.fill(top, copy)
+    assert nested.everything(copy) == found
+    with beneath.opened(copy) as handle, beneath.opened(far + b"/within", handle) as inner:
+        assert Path(f"/proc/self/fd/{inner}/file").read_text() == "far"
+    for path in (top, copy):
+        nested.remove(path)
+        assert [one.name for one in top.parent.iterdir() if one.name.startswith(".")] == []
+        assert not path.exists()
+    subvolumes.create(top)  # for the fixture to remove
+
+
+def test_names_of_such_are_read_too(top: Path, far: bytes) -> None:
+    found = subvolume_names.below(top)
+    assert {os.fsdecode(far), os.fsdecode(far + b"/within"), "kept/within"} <= found.keys()
+    nested.remove(top)
+    subvolumes.create(top)
+
+
+def test_many_within_one_another_are_removed(top: Path) -> None:
+    with beneath.opened(top) as handle:
+        inner = os.dup(handle)
+        for _ in range(120):
+            subvolumes.create(Path(f"/proc/self/fd/{inner}") / ("y" * 60))
+            below = os.open("y" * 60, os.O_RDONLY, dir_fd=inner)
+            os.close(inner)
+            inner = below
+        os.close(inner)
+    nested.remove(top)
+    assert [one.name for one in top.parent.iterdir()] == []
+    subvolumes.create(top)
 
 
 def test_a_packed_volume_has_them_again(top: Path, tmp_path: Path) -> None:

@@ -6,20 +6,21 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from corpus.commands import loop
-from corpus.hosts import kernel, loops, mounts, nested, subvolumes
+from corpus.commands import btrfs, loop
+from corpus.hosts import kernel, loops, mounts, nested, quota, subvolumes
 from corpus.hosts.local import Local
 from corpus.model.errors import CommandFailed, Conflict, InvalidInput
 from corpus.node.context import Node
 from corpus.node.records import group_of
 from corpus.node.settings import Settings
-from corpus.node.storage import ground, growth, health, pool
+from corpus.node.storage import ground, growth, health, image, pool, templates
 from corpus.node.storage.volumes import Volumes
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
@@ -83,11 +84,11 @@ def made(
 
 
 def _with_image(made: Pool) -> Iterator[Pool]:
-    image = made.node.settings.images / "tiny"
-    (image.mkdir if made.kind != "quota" else lambda: subvolumes.create(image))()
-    (image / "etc").mkdir()
-    (image / "etc/hostname").write_text("tiny\n")
-    (image / "etc/big").write_bytes(os.urandom(20 * MIB))
+    root = made.node.settings.images / "tiny"
+    (root.mkdir if made.kind != "quota" else lambda: subvolumes.create(root))()
+    (root / "etc").mkdir()
+    (root / "etc/hostname").write_text("tiny\n")
+    (root / "etc/big").write_bytes(os.urandom(20 * MIB))
     yield made
     for home in (made.node.settings.pool / "env").iterdir():
         made.remove(home)
@@ -165,6 +166,94 @@ def test_an_image_is_not_shrunk_below_what_is_in_it(made: Pool, one: Path) -> No
         made.volumes.limit(group(one), 300 * MIB)
     (one / "srv/more").write_bytes(os.urandom(MIB))
     os.sync()
+
+
+def squeeze(folder: Path) -> None:
+    """Fill data and metadata to the last: large files, then small ones, then the smallest."""
+    folder.mkdir()
+    for name, size in (("large", 4 * MIB), ("small", 4096), ("tiny", 1000)):
+        block, number = os.urandom(size), 0
+        with suppress(OSError):
+            while True:
+                (folder / f"{name}-{number}").write_bytes(block)
+                number += 1
+        with suppress(OSError):
+            kernel.sync(folder)
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_a_disk_that_is_full_to_the_last_can_be_enlarged(
+    made: Pool, monkeypatch: pytest.MonkeyPatch, small: bool
+) -> None:
+    """Data and metadata share their room in it, or each has its own, as in those above 4 GiB."""
+    if made.kind != "image":
+        pytest.skip("of filesystems of their own")
+    if not small:
+        monkeypatch.setattr(image, "SMALL", 0)
+        monkeypatch.setattr(templates, "SMALL", 512 * MIB)
+    home = made.make(300 * MIB)
+    kinds = {path.name for path in allocation_of(home).iterdir() if path.is_dir()}
+    assert ("mixed" in kinds, "metadata" in kinds) == (small, not small)
+    squeeze(home / "srv/full")
+    with pytest.raises(OSError, match="No space left"):
+        fill_exactly(home / "srv/more", 4 * MIB)
+    made.volumes.limit(group(home), 450 * MIB)
+    fill_exactly(home / "srv/more", 100 * MIB)
+    made.volumes.detach(home)
+    made.volumes.attach(home)
+    assert (home / "srv/more").stat().st_size == 100 * MIB
+    squeeze(home / "srv/again")
+    for path in (home / "srv/full").iterdir():
+        path.unlink()
+    kernel.sync(home)
+    fill_exactly(home / "srv/after", 20 * MIB)
+    made.remove(home)
+
+
+def allocation_of(home: Path) -> Path:
+    return Path("/sys/fs/btrfs", quota.filesystem(home), "allocation")
+
+
+def fill_exactly(path: Path, size: int) -> None:
+    with path.open("wb", 0) as file:
+        for _ in range(size // MIB):
+            file.write(os.urandom(MIB))
+        os.fsync(file.fileno())
+
+
+def test_disks_begin_as_copies_of_a_template(made: Pool) -> None:
+    if made.kind != "image":
+        pytest.skip("the other kinds have no disks")
+    homes = [made.make() for _ in range(2)]
+    ids = {quota.filesystem(home) for home in homes}
+    assert len(ids) == 2
+    for home in homes:
+        disk = made.node.settings.pool / f"disks/{home.name}.img"
+        assert disk.stat().st_blocks * 512 < 60 * MIB
+        (home / "srv/own").write_text(home.name)
+    assert [(home / "srv/own").read_text() for home in homes] == [home.name for home in homes]
+    folder = made.node.settings.pool / "templates"
+    assert (folder / "tiny.mixed.img").stat().st_blocks * 512 < 40 * MIB
+    assert loops.of(folder / "tiny.mixed.img") is None
+    for home in homes:
+        made.remove(home)
+
+
+def test_what_a_crash_left_of_a_template_and_those_of_images_that_are_gone_go(made: Pool) -> None:
+    if made.kind != "image":
+        pytest.skip("the other kinds have no templates")
+    folder = made.node.settings.pool / "templates"
+    made.remove(made.make())
+    (folder / "tiny.mixed.img").rename(folder / "tiny.mixed.part")
+    (folder / "gone.img").touch()
+    with loops.attached(folder / "tiny.mixed.part") as device:
+        made.node.host.run(btrfs.mount(device, folder / "mounted"))
+    home = made.make()
+    assert (home / "rootfs/etc/hostname").read_text() == "tiny\n"
+    made.remove(home)
+    left = {path.name for path in folder.iterdir()} - {"tiny.img"}
+    assert left == {"mounted", "tiny.mixed.img"}
+    assert not mounts.is_point(folder / "mounted")
 
 
 def test_a_clone_has_what_lies_in_volumes_within(made: Pool, one: Path) -> None:

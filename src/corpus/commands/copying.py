@@ -12,6 +12,11 @@ def reflink_file(source: Path, target: Path) -> list[str]:
     return ["cp", "--reflink=always", "--", str(source), str(target)]
 
 
+def sparse_file(source: Path, target: Path) -> list[str]:
+    """Return the command that copies one file but for its holes, sharing its extents if it can."""
+    return ["cp", "--reflink=auto", "--sparse=auto", "--", str(source), str(target)]
+
+
 def reflink_tree(source: Path, target: Path) -> list[str]:
     """Return the command that copies what is in ``source`` into the directory ``target``."""
     return ["cp", "--archive", "--reflink=auto", "--no-target-directory", "--", str(source),

@@ -25,6 +25,11 @@ def make_btrfs(image: PurePath, label: str, *, mixed: bool = False) -> list[str]
     ]
 
 
+def own_id(image: PurePath) -> list[str]:
+    """Return the command that gives the btrfs in ``image``, a copy, an id that no other has."""
+    return ["btrfstune", "-f", "-u", str(image)]
+
+
 def make_ext4(image: PurePath, label: str) -> list[str]:
     """Return the command that makes an empty ext4 in ``image``, whatever lay there.
 

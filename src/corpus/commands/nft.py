@@ -7,6 +7,11 @@ from dataclasses import dataclass
 
 RELAY_PORT = 25  # of the gateway, where guests find the mail relay
 NAME_PORT = 53
+PROTOCOLS = ("tcp", "udp")
+# Where connections come from, at another machine: by that a peer tells what a node leads there
+# from what its environments send.
+GUEST_PORTS = "1024-32767"
+LED_PORTS = "32768-65535"
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,8 @@ class Rules:
     ``open_ports`` are the node's own, for its guests. ``relay`` is the
     address and port of the mail server that guests reach at the ``gateway``, and at it alone.
     Guests reach no address of ``closed`` but those of ``reachable``, and ask ``nameservers``.
-    ``connections`` is how many of their own each may have at a time.
+    ``connections`` is how many of their own each may have at a time. What the nodes ``peers``
+    lead here has passed their rules for opened ports.
     """
 
     table: str
@@ -57,6 +63,7 @@ class Rules:
     closed: Sequence[str] = ()
     reachable: Sequence[str] = ()
     connections: int = 8192
+    peers: Sequence[str] = ()
 
 
 def load() -> list[str]:
@@ -93,7 +100,7 @@ table inet {rules.table} {{
 def _sets(rules: Rules) -> str:
     forwards = [f"{g.ssh_port} : {g.address} . 22" for g in rules.guests]
     reached = [f"{g.address} . {port}" for g in rules.guests for port in g.reaches]
-    openings = "\n".join(_opened(rules, protocol) for protocol in ("tcp", "udp"))
+    openings = "\n".join(_opened(rules, protocol) for protocol in PROTOCOLS)
     return f"""    map ssh4 {{
         type inet_service : ipv4_addr . inet_service
         {_elements(forwards)}
@@ -143,12 +150,19 @@ def _opened(rules: Rules, protocol: str) -> str:
 def _nat(rules: Rules) -> str:
     bridge, outside = rules.bridge, f"iifname != {rules.bridge} fib daddr type local"
     led = _relay(rules)[0]
+    peers = "\n        ".join(
+        f"{outside} ip saddr {{ {', '.join(rules.peers)} }} {protocol} sport {LED_PORTS} "
+        f"dnat ip to {protocol} dport map @local_{protocol}4"
+        for protocol in (PROTOCOLS if rules.peers else ())
+    )
+    out = f"ip saddr {rules.subnet} oifname != {bridge}"
     return f"""    chain prerouting {{
         type nat hook prerouting priority dstnat; policy accept;
         {led}
         {outside} dnat ip to tcp dport map @ssh4
         {outside} dnat ip to tcp dport . ip saddr map @tcp4
         {outside} dnat ip to udp dport . ip saddr map @udp4
+        {peers}
     }}
     chain output {{
         type nat hook output priority -100; policy accept;
@@ -159,7 +173,8 @@ def _nat(rules: Rules) -> str:
     chain postrouting {{
         type nat hook postrouting priority srcnat; policy accept;
         ip saddr 127.0.0.0/8 oifname {bridge} masquerade
-        ip saddr {rules.subnet} oifname != {bridge} masquerade
+        {out} meta l4proto {{ tcp, udp }} masquerade to :{GUEST_PORTS}
+        {out} masquerade
     }}"""
 
 

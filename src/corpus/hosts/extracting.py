@@ -84,12 +84,30 @@ class Tree:
     def finish(self) -> None:
         """Give the directories their own permissions and times, the innermost first."""
         for path in reversed(self._folders):
-            member = self._folders[path]
-            if member is not None:
-                full = self._root + b"/" + path
-                self._own(full, member)
-                os.chmod(full, member.mode & 0o7777)  # noqa: PTH101
-                self._dress(full, member)
+            self._close(path, self._folders[path])
+
+    def _close(self, path: bytes, member: Member | None) -> None:
+        """Give a directory that is filled what is its own, where the archive has told that."""
+        if member is not None:
+            full = self._root + b"/" + path
+            self._own(full, member)
+            os.chmod(full, member.mode & 0o7777)  # noqa: PTH101
+            self._dress(full, member)
+
+    def _is_within(self, folder: bytes) -> bool:
+        """Tell whether a directory was made from an archive, or is the root."""
+        return folder in self._folders
+
+    def _is_linkable(self, path: bytes) -> bool:
+        """Tell whether a hard link may lead to what was made at ``path``."""
+        return path in self._files
+
+    def _keep(self, member: Member) -> None:
+        """Remember a member that was made, for what comes after it."""
+        if member.kind == FOLDER:
+            self._folders[member.path] = member
+        elif member.kind in (FILE, HARD_LINK):
+            self._files.add(member.path)
 
     def _dress(self, full: bytes, member: Member) -> None:
         """Give a directory what the last change of what is in it would change."""
@@ -102,18 +120,16 @@ class Tree:
             self._folders[b""] = member
             return
         self._rules.check_path(path)
-        if path.rpartition(b"/")[0] not in self._folders:
+        if not self._is_within(path.rpartition(b"/")[0]):
             raise Unfit("it is not in a directory of the archive")
         full = self._root + b"/" + path
         try:
             if member.kind == FILE:
                 self._rules.check_mode(member.mode, folder=False)
                 self._write(full, member, stream)
-                self._files.add(path)
             elif member.kind == FOLDER:
                 self._rules.check_mode(member.mode, folder=True)
                 self._make_folder(full, path)
-                self._folders[path] = member
             elif member.kind == LINK:
                 self._rules.check_link(path, member.target)
                 os.symlink(member.target, full)  # noqa: PTH211
@@ -125,6 +141,7 @@ class Tree:
                 self._make_other(full, member)
         except FileExistsError:
             raise Unfit("it is there twice") from None
+        self._keep(member)
 
     def _make_folder(self, full: bytes, path: bytes) -> None:
         os.mkdir(full, 0o700)  # noqa: PTH102
@@ -134,10 +151,9 @@ class Tree:
 
     def _link(self, full: bytes, member: Member) -> None:
         target = member.target.removeprefix(b"./")
-        if target not in self._files:
+        if not self._is_linkable(target):
             raise Unfit("it is a hard link to something that is no file of the archive")
         os.link(self._root + b"/" + target, full, follow_symlinks=False)
-        self._files.add(member.path)
 
     def _write(self, full: bytes, member: Member, stream: IO[bytes]) -> None:
         handle = os.open(full, _NEW, 0o600)

@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
+from uuid import uuid4
 
-from corpus.hosts import beneath, subvolumes
+from corpus.hosts import beneath, subvolume_names, subvolumes
 from corpus.model.errors import Conflict
 
 _INO_LOOKUP = 0xD0009412
@@ -70,9 +71,20 @@ def _path(subvolume: int, id: int, folder: int) -> bytes | None:
         fcntl.ioctl(subvolume, _INO_LOOKUP_USER, argument)
     except FileNotFoundError:  # removed just now
         return None
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:  # its path has no room in the answer
+            raise
+        return _long_path(subvolume, id, folder)
     name = bytes(argument[16 : 16 + _NAME]).partition(b"\0")[0]
     place = bytes(argument[16 + _NAME :]).partition(b"\0")[0]
     return place + name
+
+
+def _long_path(subvolume: int, id: int, folder: int) -> bytes | None:
+    own = subvolume_names.number(subvolume)
+    name = subvolume_names.name(subvolume, own, id)
+    place = subvolume_names.place(subvolume, own, folder)
+    return None if name is None or place is None else place + name
 
 
 def is_read_only(subvolume: int) -> bool:
@@ -138,6 +150,38 @@ def _fill(
                 f"what is to be copied changes too fast: {os.fsdecode(one.path)!r:.200} was moved",
                 mend="freeze the environment for the instant of the copy",
             ) from None
+
+
+def remove(path: Path) -> None:
+    """Remove the subvolume ``path`` with all subvolumes within, whatever their depth; walk no file.
+
+    Those that hold others are moved beside ``path`` first, under names that begin with a dot.
+    """
+    with beneath.opened(path.parent) as folder:
+        waiting = [os.fsencode(path.name)]
+        while waiting:
+            name = waiting.pop()
+            if subvolumes.destroy(folder, name):
+                continue
+            with beneath.opened(name, folder) as top:
+                waiting += _emptied(top, folder)
+            if not subvolumes.destroy(folder, name):
+                raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), os.fsdecode(name))
+
+
+def _emptied(top: int, aside: int) -> list[bytes]:
+    """Have no subvolume in another one; return the names of those that are put ``aside``."""
+    found: list[bytes] = []
+    subvolumes.set_read_only(_shown(top), False)
+    for one in inner(top):
+        place, _, name = one.path.rpartition(b"/")
+        with beneath.opened(place, top) as folder:
+            if not subvolumes.destroy(folder, name):
+                with beneath.opened(name, folder) as held:  # else it cannot be moved
+                    subvolumes.set_read_only(_shown(held), False)
+                found.append(f".{uuid4().hex}".encode())
+                os.rename(name, found[-1], src_dir_fd=folder, dst_dir_fd=aside)
+    return found
 
 
 def _shown(handle: int) -> Path:

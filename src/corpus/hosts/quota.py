@@ -50,6 +50,11 @@ def usage(pool: Path, group: str, sysfs: Path = Path("/sys/fs/btrfs")) -> Usage 
         return None
 
 
+def exists(pool: Path, group: str, sysfs: Path = Path("/sys/fs/btrfs")) -> bool:
+    """Tell whether there is such a group. Raises OSError where ``pool`` is no btrfs."""
+    return (sysfs / filesystem(pool) / "qgroups" / group.replace("/", "_")).is_dir()
+
+
 def written(pool: Path, ids: Iterable[int], sysfs: Path = Path("/sys/fs/btrfs")) -> dict[int, int]:
     """Return the bytes that each of these subvolumes has written, where they are still held.
 

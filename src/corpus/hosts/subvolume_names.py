@@ -7,6 +7,7 @@ subvolumes alone. Source: the kernel's include/uapi/linux/btrfs.h and btrfs_tree
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
@@ -16,7 +17,7 @@ from pathlib import Path
 _TREE_SEARCH = 0xD0009411
 _INO_LOOKUP = 0xD0009412
 _ROOT_TREE, _QUOTA_TREE = 1, 8
-_ROOT_ITEM, _ROOT_REF, _QGROUP_RELATION = 132, 156, 246
+_INODE_REF, _ROOT_ITEM, _ROOT_REF, _QGROUP_RELATION = 12, 132, 156, 246
 _FIRST_INODE = 256
 _MOST = (1 << 64) - 1
 _KEY = struct.Struct("<7Q4I4Q")
@@ -24,6 +25,8 @@ _HEADER = struct.Struct("<3Q2I")
 _REFERENCE = struct.Struct("<QQH")
 _ARGUMENT = 4096  # bytes
 _COUNT = 64  # where in it the number of items is
+_NAME = struct.Struct("<QH")  # before the name in an inode's reference
+_DEEPEST = 100_000  # directories within one another; more is a tree that changes meanwhile
 
 
 def _search(
@@ -57,6 +60,15 @@ def number(handle: int) -> int:
 def exists(handle: int, id: int) -> bool:
     """Tell whether there is a subvolume of that id, if only until the kernel has cleaned it up."""
     return any(True for _ in _search(handle, _ROOT_TREE, id, _ROOT_ITEM))
+
+
+def name(handle: int, within: int, id: int) -> bytes | None:
+    """Return the last name of a subvolume that lies in the one ``within``; None: it is gone."""
+    for found, item in _search(handle, _ROOT_TREE, within, _ROOT_REF, id):
+        if found == id:
+            return item[_REFERENCE.size : _REFERENCE.size + _REFERENCE.unpack_from(item)[2]]
+        break
+    return None
 
 
 def groups_of(handle: int, id: int) -> set[str]:
@@ -105,4 +117,24 @@ def _directory(handle: int, tree: int, inode: int) -> str | None:
         fcntl.ioctl(handle, _INO_LOOKUP, argument)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        found = place(handle, tree, inode)
+        return None if found is None else os.fsdecode(found)
     return os.fsdecode(bytes(argument[16:]).split(b"\0", 1)[0])
+
+
+def place(handle: int, tree: int, inode: int) -> bytes | None:
+    """Return the same however long it is, by one name after the other. Raises OSError."""
+    names: list[bytes] = []
+    while inode != _FIRST_INODE:
+        found = next(_search(handle, tree, inode, _INODE_REF), None)
+        if found is None:
+            return None
+        if len(names) > _DEEPEST:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        inode, item = found
+        length = _NAME.unpack_from(item)[1]
+        names.append(item[_NAME.size : _NAME.size + length])
+    return b"".join(name + b"/" for name in reversed(names))

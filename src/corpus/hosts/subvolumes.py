@@ -147,6 +147,20 @@ def delete(path: Path) -> None:
             waiting += nested(one)
 
 
+def destroy(folder: int, name: bytes) -> bool:
+    """Remove the subvolume ``name`` of the open directory ``folder``, with all its files.
+
+    False where other subvolumes lie within it, or where it or its place is read-only.
+    """
+    try:
+        fcntl.ioctl(folder, _SNAP_DESTROY, bytearray(struct.pack("<q4088s", 0, name)))
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EROFS):
+            raise
+        return False
+    return True
+
+
 def children(path: Path) -> int:
     """Return how many subvolumes lie within the subvolume ``path`` (255 at the most).
 

@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m corpus.node", description=__doc__)
     parser.add_argument("--settings", type=Path, default=DEFAULT_FILE)
     commands = ["boot", "halt", "facts", "prepare", "answer", "restart", "renew", "console"]
-    commands += ["receive", "watch"]
+    commands += ["receive", "watch", "weigh"]
     parser.add_argument("command", choices=commands)
     parser.add_argument("id", nargs="?", default="", help="of the environment, or a peer")
     parser.add_argument("--user", default="root", help="whose shell a console is")
@@ -42,17 +42,20 @@ def _run(node: Node, command: str, id: str, user: str) -> int:
         return 0
     # Here, so that an environment that asks does not wait for it.
     if command == "receive":
-        from corpus.node.migration import arriving, peers
+        from corpus.node.migration import arriving, guarding, peers
 
         peer = peers.find(node, id)
         what, *words = os.environ.get("SSH_ORIGINAL_COMMAND", "").split()
         if what == "pull" and len(words) == 2:
             return arriving.pull(node, peer, *words)
-        arriving.Arrival(node, peer, sys.stdin.fileno(), sys.stdout.fileno()).serve()
-        return 0
+        ends = (sys.stdin.fileno(), sys.stdout.fileno())
+        return guarding.guarded(
+            node, peer, lambda: arriving.Arrival(node, peer, *ends).serve(), ends
+        )
     from corpus.node import boot, watching
     from corpus.node.certificates import acme
     from corpus.node.environments import console, lifecycle
+    from corpus.node.storage import weights
 
     if command in ("boot", "renew"):
         outcome = boot.boot(node) if command == "boot" else acme.renew(node)
@@ -67,6 +70,8 @@ def _run(node: Node, command: str, id: str, user: str) -> int:
         boot.halt(node)
     elif command == "watch":
         watching.watch(node)
+    elif command == "weigh":
+        weights.weigh(node, id or None)
     else:
         found = boot.prepare(node) if command == "prepare" else boot.facts(node)
         print(json.dumps(found, indent=2))

@@ -18,7 +18,7 @@ from corpus.node.migration import recovery
 from corpus.node.network import bridge, firewall
 from corpus.node.proxy import front, replica, service
 from corpus.node.records import Record, Stage
-from corpus.node.storage import pool
+from corpus.node.storage import pool, weights
 
 _IDMAPPED_BTRFS = (5, 15)
 _AT_ONCE = 4  # guests that start at the same time
@@ -190,5 +190,6 @@ def facts(node: Node) -> dict[str, Any]:
         "ssh_ports": [settings.ssh_base + 1, settings.ssh_base + settings.ssh_ports - 1],
         "front": front.front(node),
         "environments": len(node.records.all()),
+        "over": weights.over(node),
         "damaged": node.records.damaged(),
     }

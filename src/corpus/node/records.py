@@ -12,7 +12,7 @@ from typing import Any
 
 from corpus.commands.ip import hardware_address
 from corpus.hosts.files import write_atomic
-from corpus.model.errors import CorpusError, InvalidInput, NotFound
+from corpus.model.errors import Conflict, CorpusError, InvalidInput, NotFound
 from corpus.model.mode import Platform
 from corpus.model.names import environment_id, host_pattern
 
@@ -192,9 +192,10 @@ class Record:
 
     @property
     def held(self) -> bool:
-        """Whether it lives nowhere at the moment: requests wait."""
+        """Whether it lives nowhere at the moment, or not here yet: requests wait."""
         moved = self.stage is Stage.MOVED and self.elsewhere is None
-        return moved or self.stage is Stage.MOVING
+        arriving = self.stage in (Stage.CREATING, Stage.ARRIVED) and bool(self.origin)
+        return moved or arriving or self.stage is Stage.MOVING
 
     @property
     def interface(self) -> str:
@@ -229,6 +230,20 @@ class Record:
     def changed(self, **values: Any) -> Record:
         """Return the record with other values."""
         return replace(self, **values)
+
+
+def check_here(record: Record, *, ending: bool = False) -> None:
+    """Raise Conflict when an environment moves, or has moved: it is changed where it lives.
+
+    ``ending``: what leads there from here may end once it has.
+    """
+    if record.stage is Stage.MOVING or (record.stage is Stage.MOVED and not ending):
+        name = record.move.node if record.move else ""
+        raise Conflict(
+            f"{record.name} {'moves to' if record.stage is Stage.MOVING else 'lives on'} the node "
+            f"{name}",
+            mend="ask that node",
+        )
 
 
 def dump(record: Record) -> bytes:

@@ -14,6 +14,7 @@ from corpus.model.size import parse_share, parse_size
 
 DEFAULT_FILE = Path("/etc/corpus/node.toml")
 ACME_PORT = 8402  # of the gateway, where HTTP challenges are answered
+PEERS_PORT = 8403  # where peers lead requests that begin with the client's address
 STORAGES = ("auto", "quota", "image", "plain")
 
 

@@ -95,7 +95,7 @@ class Machine(Fake):
 
 
 @contextmanager
-def _connected(machine: Machine, folder: Path, how: tuple[Any, ...]) -> Iterator[Any]:
+def connected(machine: Machine, folder: Path, how: tuple[Any, ...]) -> Iterator[Any]:
     known = folder / "known_hosts"
     known.write_text(f"machine {how[1] or HOST_KEY}\n")
     yield machine, known
@@ -103,7 +103,7 @@ def _connected(machine: Machine, folder: Path, how: tuple[Any, ...]) -> Iterator
 
 def reach(monkeypatch: pytest.MonkeyPatch, machine: Machine, folder: Path) -> None:
     """Have every connection lead to the machine."""
-    monkeypatch.setattr(looking, "connected", lambda *how: _connected(machine, folder, how))
+    monkeypatch.setattr(looking, "connected", lambda *how: connected(machine, folder, how))
 
 
 def image(folder: Path, version: str = "1") -> Path:

@@ -9,6 +9,7 @@ import os
 import stat
 import subprocess
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 
 from corpus.commands.cgroups import Layout
 from corpus.hosts import subvolumes
-from corpus.hosts.members import Unfit
+from corpus.hosts.members import FILE, FOLDER, HARD_LINK, Member, Unfit
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput, Unsupported
 from corpus.node.context import Node
 from corpus.node.environments import (
@@ -191,6 +192,47 @@ def test_a_hostile_stream_is_refused_and_nothing_is_written_elsewhere(
         packing.unpack([stream(*HOSTILE[case])], target, Packed(3, 100, {}), silent)
     assert [path.name for path in target.parent.iterdir()] == ["target"]
     assert not Path("/tmp/out").exists()
+
+
+def test_what_is_remembered_of_members_does_not_grow_with_their_number(tmp_path: Path) -> None:
+    """The kernel holds what was made: so may millions come, of which each is checked."""
+    (tmp_path / "target").mkdir()
+    tree = packing.Volume(tmp_path / "target", {})
+    tree.begin(Packed(10**6, 0, {}))
+
+    def fill(first: int, last: int) -> None:
+        for number in range(first, last):
+            folder = b"folder-of-a-long-name-%09d" % (number // 20)
+            if number % 20 == 0:
+                tree.add(member(folder, FOLDER), io.BytesIO())
+            tree.add(member(folder + b"/a-file-of-a-long-name-%09d" % number), io.BytesIO())
+        tree.add(member(b"link-%09d" % last, HARD_LINK, folder + b"/" + name), io.BytesIO())
+
+    def member(path: bytes, kind: bytes = FILE, target: bytes = b"") -> Member:
+        return Member(path, kind, target, 0o755, 0, 0, b"", b"", 0, 1)
+
+    name = b"a-file-of-a-long-name-%09d" % 199
+    fill(0, 200)
+    tracemalloc.start()
+    try:
+        name = b"a-file-of-a-long-name-%09d" % 3999
+        fill(200, 4000)
+        grown = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert grown < 20_000
+    tree.finish()
+    assert len(list((tmp_path / "target").glob("*/*"))) == 4000
+    assert (tmp_path / "target/link-000004000").stat().st_nlink == 2
+    assert {path.stat().st_mtime for path in (tmp_path / "target").glob("f*")} == {1.0}
+
+
+def test_a_directory_is_filled_at_a_stretch(tmp_path: Path) -> None:
+    """As tar(1) does it: what is left has its own permissions and times from then on."""
+    (tmp_path / "target").mkdir()
+    back = [("./a", b"5", {}), ("./b", b"5", {}), ("./a/c", b"0", {})]
+    with pytest.raises(Unfit, match="not in a directory"):
+        packing.unpack([stream(*back)], tmp_path / "target", Packed(4, 0, {}), silent)
 
 
 @pytest.mark.parametrize(

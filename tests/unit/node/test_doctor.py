@@ -205,7 +205,7 @@ def test_one_that_became_whole_meanwhile_stays(made: tuple[Node, Fake]) -> None:
 
 def test_a_migration_is_never_taken_for_what_may_be_removed(made: tuple[Node, Fake]) -> None:
     node, _ = made
-    move = Move("node2", "192.0.2.2", 80, 22001, settled=True)
+    move = Move("node2", "192.0.2.2", 80, 22001, settled=True, kept=True)
     for stage in (Stage.MOVING, Stage.ARRIVED):
         node.records.save(node.records.get(nodes.OTHER).changed(stage=stage, move=move))
         told = [one for one in found(node) if one["check"] == "half_way"]
@@ -280,6 +280,9 @@ def test_sizes_and_groups_follow_the_records(
     monkeypatch.setattr(QuotaVolumes, "used", lambda self, group: self.usage().get(group))
     pruned: list[set[str]] = []
     monkeypatch.setattr(QuotaVolumes, "prune", lambda _, kept: pruned.append(kept))
+    monkeypatch.setattr(
+        QuotaVolumes, "strays", lambda _, kept: sorted({"2/7", *groups.values()} - kept)
+    )
     told = found(node, mend=True)
     assert {(one["check"], one["where"]) for one in told} == {
         ("quota_groups", "2/7"), ("sizes", nodes.OTHER),

@@ -14,7 +14,7 @@ from corpus.hosts.local import Local
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput, NotFound
 from corpus.node.context import Node
 from corpus.node.environments import guest, lifecycle, listing, making, removal
-from corpus.node.records import Route, Stage
+from corpus.node.records import Limits, Route, Stage
 from unit.node import nodes
 
 
@@ -262,6 +262,15 @@ def test_what_is_made_without_limits_has_those_of_the_node(tmp_path: Path) -> No
     free = nodes.make(tmp_path / "free", default_memory="", default_pids=0)[0]
     made = making.create(free, id=nodes.ID, wait=0)
     assert (made["memory"], made["pids"]) == (None, None)
+
+
+def test_none_is_no_limit_of_any_kind_and_no_size(tmp_path: Path) -> None:
+    node, _ = nodes.make(tmp_path, default_memory="1G", default_pids=300)
+    none = {"memory": "none", "cpu": "none", "pids": "none", "size_limit": "none"}
+    making.create(node, id=nodes.ID, wait=0, **none)
+    assert node.records.get(nodes.ID).limits == Limits(5 << 30)
+    with pytest.raises(InvalidInput, match="not a size"):
+        making.create(node, size="none", wait=0)
 
 
 def test_limits_that_all_would_share_are_raised_where_that_is_allowed(node: Node) -> None:

@@ -12,7 +12,17 @@ from corpus.model.errors import CommandFailed, Conflict, InvalidInput, NotFound
 from corpus.node import boot
 from corpus.node.__main__ import main
 from corpus.node.context import Node
-from corpus.node.environments import console, lifecycle, listing, making, plans, removal, traffic
+from corpus.node.environments import (
+    console,
+    guest,
+    lifecycle,
+    listing,
+    making,
+    plans,
+    removal,
+    stillness,
+    traffic,
+)
 from corpus.node.records import Route
 from unit.node import nodes
 
@@ -99,13 +109,25 @@ def test_one_that_does_not_come_to_rest_goes_on(node: Node) -> None:
 
 def test_still_leaves_it_as_it_was(node: Node) -> None:
     record = node.records.get(nodes.ID)
-    with pytest.raises(KeyError), lifecycle.still(node, record):
+    with pytest.raises(KeyError), stillness.still(node, record):
         raise KeyError
     assert listing.inspect(node, nodes.ID)["state"] == "running"
     lifecycle.freeze(node, nodes.ID)
-    with lifecycle.still(node, record):
+    with stillness.still(node, record):
         pass
     assert listing.inspect(node, nodes.ID)["state"] == "frozen"
+
+
+def test_what_a_copy_left_frozen_goes_on_unless_somebody_wants_it_frozen(node: Node) -> None:
+    record = node.records.get(nodes.ID)
+    for wish, state in ((None, "running"), (lifecycle.freeze, "frozen")):
+        guest.halted(node.settings, nodes.ID).touch()
+        lifecycle.hold_still(node, record)  # here it was killed
+        if wish:
+            wish(node, nodes.ID)
+        with stillness.still(node, record, wanted=False):
+            assert listing.inspect(node, nodes.ID)["state"] == state
+        assert not guest.halted(node.settings, nodes.ID).exists()
 
 
 def test_a_name_is_refused_and_the_way_told(node: Node) -> None:

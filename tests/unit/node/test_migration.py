@@ -11,13 +11,16 @@ from pathlib import Path
 import pytest
 
 from corpus.model.errors import Conflict, CorpusError, InvalidInput, Lost, NotFound
+from corpus.model.networks import ALL
 from corpus.node import boot
 from corpus.node.context import Node
 from corpus.node.environments import lifecycle, making, removal
 from corpus.node.migration import checking, decisions, frames, leaving, peers, recovery
 from corpus.node.migration.frames import Reader
 from corpus.node.migration.peers import Peer
-from corpus.node.records import Move, Opening, Pair, Record, Stage, dump
+from corpus.node.network import firewall, ports
+from corpus.node.proxy import routes as proxied
+from corpus.node.records import Move, Opening, Pair, Record, Route, Stage, dump
 from unit.node.nodes import ID, OTHER, left, make
 
 HOST_KEY = "ssh-ed25519 " + "A" * 68
@@ -143,7 +146,10 @@ def test_nonsense_is_no_request(part: bytes) -> None:
     ("values", "why"),
     [
         ({"pairs": (Pair("shop", OTHER),)}, "paired"),
-        ({"openings": (Opening("tcp", 1, 2, ()),)}, "open ports"),
+        (
+            {"routes": (Route("a.example", 80), Route("b.example", 80, proxy_protocol=True))},
+            "PROXY protocol and without",
+        ),
         ({"stage": Stage.MOVED, "move": MOVE}, "lives on the node node2"),
         ({"stage": Stage.MOVING, "move": MOVE}, "left half-way"),
     ],
@@ -161,19 +167,21 @@ def asked(record: Record) -> dict[str, object]:
 def test_what_arrives_is_checked_as_what_is_made(node: Node) -> None:
     record = made(node)
     with pytest.raises(Conflict, match="is here"):
-        checking.check(node, asked(record))
+        checking.check(node, asked(record), "node2")
     removal.destroy(node, ID)
-    assert checking.check(node, asked(record)) == {"method": "rsync"}
+    assert checking.check(node, asked(record), "node2") == {"method": "rsync"}
     with pytest.raises(InvalidInput, match="larger than the whole pool"):
-        checking.check(node, asked(replace(record, limits=replace(record.limits, size=1 << 50))))
+        checking.check(
+            node, asked(replace(record, limits=replace(record.limits, size=1 << 50))), "node2"
+        )
     with pytest.raises(Conflict, match="are free"):
-        checking.check(node, {**asked(record), "bytes": 1 << 50})
+        checking.check(node, {**asked(record), "bytes": 1 << 50}, "node2")
     with pytest.raises(NotFound, match="no image"):
-        checking.check(node, {**asked(record), "image": "cd" * 32})
+        checking.check(node, {**asked(record), "image": "cd" * 32}, "node2")
     with pytest.raises(InvalidInput):
-        checking.check(node, asked(replace(record, pairs=(Pair("shop", OTHER),))))
+        checking.check(node, asked(replace(record, pairs=(Pair("shop", OTHER),))), "node2")
     with pytest.raises(CorpusError):
-        checking.check(node, {"record": "{}"})
+        checking.check(node, {"record": "{}"}, "node2")
 
 
 def test_a_name_that_leads_elsewhere_here_does_not_arrive(node: Node) -> None:
@@ -182,7 +190,96 @@ def test_a_name_that_leads_elsewhere_here_does_not_arrive(node: Node) -> None:
     making.create(node, id=OTHER, hosts=["shop.example"], wait=0)
     taken = node.records.get(OTHER).routes
     with pytest.raises(Conflict, match=r"shop\.example leads to"):
-        checking.check(node, asked(replace(record, routes=taken)))
+        checking.check(node, asked(replace(record, routes=taken)), "node2")
+
+
+OPENINGS = (Opening("tcp", 5432, 25000, ("192.0.2.0/24",)), Opening("udp", 53, 25000, (ALL,)))
+
+
+def test_open_ports_arrive_where_they_are_free(node: Node) -> None:
+    record = made(node, openings=OPENINGS)
+    removal.destroy(node, ID)
+    assert checking.wanted(node, asked(record), "node2")[1].openings == OPENINGS
+    checking.check(node, asked(record), "node2")
+    making.create(node, id=OTHER, wait=0)
+    ports.open_(node, OTHER, 5432, node_port=25000)
+    with pytest.raises(Conflict, match=f"the tcp port 25000 is taken by environment {OTHER}"):
+        checking.check(node, asked(record), "node2")
+    checking.check(node, asked(replace(record, openings=OPENINGS[1:])), "node2")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Opening("icmp", 1, 25000, (ALL,)),
+        Opening("tcp", 1, 0, (ALL,)),
+        Opening("tcp", 1, 25000, ("0.0.0.0/0 : 10.0.0.1 }",)),
+        Opening("tcp", 1, 25000, ()),
+    ],
+)
+def test_an_open_port_that_is_none_is_refused(node: Node, wrong: Opening) -> None:
+    record = made(node)
+    removal.destroy(node, ID)
+    with pytest.raises(InvalidInput):
+        checking.check(node, asked(replace(record, openings=(wrong,))), "node2")
+    twice = (OPENINGS[0], replace(OPENINGS[0], port=1))
+    with pytest.raises(InvalidInput, match="twice"):
+        checking.check(node, asked(replace(record, openings=twice)), "node2")
+
+
+def rules(node: Node) -> tuple[str, str]:
+    """Return what leads to guests here, and what holds them or leads to other nodes."""
+    own, _, rest = firewall.ruleset(node).partition("chain prerouting")
+    return own, rest.partition("-front")[2]
+
+
+def test_an_open_port_is_led_where_the_environment_lives(node: Node) -> None:
+    record = made(node, openings=OPENINGS)
+    led_here = f"25000 . 192.0.2.0/24 : {record.address} . 5432"
+    led_there = "25000 . 192.0.2.0/24 : 192.0.2.2 . 25000"
+    held = f"{{ {record.address} }} ct state new drop"
+    assert led_here in rules(node)[0]
+    unsettled = replace(MOVE, settled=False)
+    for stage, move, where in (
+        (Stage.MOVING, unsettled, "held"),
+        (Stage.MOVED, unsettled, "held"),
+        (Stage.MOVED, MOVE, "there"),
+        (Stage.ARRIVED, MOVE, "held there"),
+        (Stage.ARRIVED, None, "held"),
+        (Stage.CREATING, None, "held"),
+    ):
+        node.change(ID, lambda now, s=stage, m=move: now.changed(stage=s, move=m, origin="node2"))
+        here, there = rules(node)
+        assert (held in there) == ("held" in where), stage
+        assert (led_there in there) == ("there" in where), stage
+        assert where == "held" or led_here not in here, stage
+    node.change(ID, lambda now: now.changed(stage=Stage.CREATING, move=None, origin=""))
+    assert held not in rules(node)[1]  # one that is made here
+
+
+def test_a_route_by_the_proxy_protocol_is_led_to_the_peers_port(node: Node) -> None:
+    routes = (Route("a.example", 80), Route("b.example", 8000, proxy_protocol=True))
+    record = made(node, routes=routes, stage=Stage.MOVED, move=MOVE)
+    led = f"{record.address} . 80 : 192.0.2.2 . 80, {record.address} . 8000 : 192.0.2.2 . 8403"
+    assert led in rules(node)[1]
+
+
+@pytest.mark.parametrize("stage", [Stage.MOVING, Stage.MOVED])
+def test_what_leaves_is_changed_where_it_lives(node: Node, stage: Stage) -> None:
+    made(node, stage=stage, move=MOVE, openings=OPENINGS, routes=(Route("a.example"),))
+    for change in (
+        lambda: ports.open_(node, ID, 1),
+        lambda: proxied.route(node, ID, Route("b.example")),
+        lambda: proxied.maintenance(node, ID, True),
+    ):
+        with pytest.raises(Conflict, match="the node node2"):
+            change()
+    if stage is Stage.MOVING:
+        with pytest.raises(Conflict, match="moves to the node node2"):
+            ports.close(node, ID, 5432)
+        return
+    assert ports.close(node, ID, 5432)
+    assert proxied.unroute(node, "a.example")
 
 
 # -- who decides
@@ -256,3 +353,11 @@ def test_until_the_target_knows_requests_wait(node: Node) -> None:
     with pytest.raises(NotFound, match="no node is known"):
         recovery.recover(node, ID)
     assert node.records.get(ID).held
+
+
+def test_what_a_peer_sends_anew_lives_there(node: Node) -> None:
+    record = made(node, stage=Stage.ARRIVED, origin="node2")
+    again = asked(replace(record, stage=Stage.READY, origin=""))
+    assert checking.check(node, again, "node2") == {"method": "rsync"}
+    with pytest.raises(Conflict, match="is here"):
+        checking.check(node, again, "stranger")

@@ -268,8 +268,12 @@ def test_what_another_node_says_of_a_client_passes(tmp_path: Path) -> None:
     alone = config(node.settings, node.settings.proxy, ())
     assert "src " not in alone
     text = config(node.settings, node.settings.proxy, (), (), ["192.0.2.2", "192.0.2.3"])
-    peers = "{ src 192.0.2.2 192.0.2.3 }"
-    for header in ("del-header ^(x", "set-header X-Forwarded-Proto http unless", "dst_port"):
+    peers = "{ var(sess.peer) -m bool }"
+    led = "{ src 192.0.2.2 192.0.2.3 } { src_port 32768:65535 }"
+    assert f"set-var(sess.peer) bool(true) if {led}" in text
+    assert "bind :8403 accept-proxy" in text
+    assert f"connection reject if {{ dst_port 8403 }} !{peers}" in text
+    for header in ("del-header ^(x", "set-header X-Forwarded-Proto http unless", "%[dst_port]"):
         (line,) = [line for line in text.splitlines() if header in line]
         assert line.endswith(f" unless {peers}")
     (redirect,) = [line for line in text.splitlines() if "redirect code 308" in line]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from corpus.model.errors import Conflict, CorpusError
 from corpus.node.context import Node
 from corpus.node.environments import making, removal
-from corpus.node.storage import kinds, pool
+from corpus.node.storage import health, kinds, pool
 from corpus.node.storage.kinds import Choice
 from unit.node import nodes
 
@@ -63,6 +64,19 @@ def test_a_pool_keeps_its_kind(tmp_path: Path, kernel: Path) -> None:
     assert 'storage = "plain"' in str(caught.value.mend)
     removal.destroy(node, nodes.ID)
     assert kinds.chosen(asking(node, "image")).kind == "image"
+
+
+def test_disks_that_may_outgrow_what_is_free_are_told(tmp_path: Path) -> None:
+    node = asking(nodes.make(tmp_path)[0], "image")  # of 50 GiB
+    disks = node.settings.pool / "disks"
+    disks.mkdir()
+    for name, size in (("a.img", 40 << 30), ("b.part", 90 << 30)):
+        (disks / name).touch()
+        os.truncate(disks / name, size)
+    assert health.health(node)["warnings"] == []
+    os.truncate(disks / "a.img", 51 << 30)
+    (warning,) = health.health(node)["warnings"]
+    assert "may take 51G more, and 50G are free" in warning
 
 
 def test_what_the_pool_remembers_may_be_damaged(tmp_path: Path) -> None:

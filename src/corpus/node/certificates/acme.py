@@ -102,7 +102,7 @@ def _ensure(node: Node, source: Source, days: int) -> None:
     """Have a certificate that lasts ``days`` days, asking the authority where none is here."""
     if not _due(node, source, days):
         return
-    settings, folder = node.settings, node.settings.certificates / "_acme"
+    settings, folder = node.settings, node.settings.certificates / store.ACME
     with replica.following(node):
         changes.put(node, source)  # challenges over HTTP are led to lego from here on
     pem = _obtained(node, source, folder)

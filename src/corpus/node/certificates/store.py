@@ -20,6 +20,7 @@ from corpus.model.names import host_pattern
 from corpus.node.context import Node
 from corpus.node.settings import Settings
 
+ACME = "_acme"  # the folder of lego's own, beside those of certificates
 _SOURCE, _PEM, _DEFAULT = "source.json", "certificate.pem", "default.pem"
 _TEN_YEARS = 3650
 _CHALLENGES = ("", "http", "dns")
@@ -88,6 +89,13 @@ def _read(settings: Settings) -> dict[Path, Source | str]:
         except (OSError, ValueError, KeyError, TypeError, InvalidInput) as error:
             found[path] = f"a certificate's record is damaged: {error!s:.200}"
     return found
+
+
+def strays(settings: Settings) -> list[Path]:
+    """Return the folders of certificates that no record is in, which somebody who died left."""
+    folders = [path for path in settings.certificates.iterdir() if path.is_dir()]
+    known = [path for path in folders if path.name == ACME or (path / _SOURCE).exists()]
+    return sorted(set(folders) - set(known))
 
 
 def _parse(path: Path) -> Source:

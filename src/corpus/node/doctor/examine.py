@@ -37,9 +37,11 @@ CHECKS: dict[str, Callable[[Node], Iterable[Finding]]] = {
     "shares": guests.shared,
     "sockets": guests.listening,
     "running": guests.running,
+    "frozen": guests.frozen,
     "limits": guests.limited,
     "copies": leftovers.copies,
     "temporary": leftovers.temporary,
+    "certificate_folders": leftovers.certificates,
     "locks": leftovers.locks,
 }
 """The checks by their names, in the order in which they are mended."""

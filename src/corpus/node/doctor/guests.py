@@ -20,6 +20,7 @@ from corpus.node.environments import (
     removal,
     shares,
     sockets,
+    stillness,
 )
 from corpus.node.records import Record
 
@@ -147,6 +148,21 @@ def running(node: Node) -> Iterator[Finding]:
         mend = "it is started" if record.wanted else "it is stopped"
         repair = partial(lifecycle.settle, node, record.id)
         yield Finding("running", State.BAD, what, record.id, mend, repair)
+
+
+def frozen(node: Node) -> Iterator[Finding]:
+    """No guest was left frozen by a copy that was killed."""
+    for record in whole(node):
+        if stillness.is_left(node, record):
+            yield Finding(
+                "frozen", State.BAD, "it was halted for a copy, which was killed", record.id,
+                "it goes on", partial(_wake, node, record.id),
+            )  # fmt: skip
+
+
+def _wake(node: Node, id: str) -> None:
+    with node.lock(id):
+        stillness.wake(node, lifecycle.ready(node, id))
 
 
 def limited(node: Node) -> Iterator[Finding]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from corpus.hosts import files
 from corpus.model.finding import Finding, State
+from corpus.node.certificates import changes, store
 from corpus.node.context import Node
 from corpus.node.doctor.looking import busy, entries, is_id, known_ids, whole
 from corpus.node.environments import exporting, snapshots
+from corpus.node.migration import recovery
 from corpus.node.records import Record
-from corpus.node.saltify.records import Machines
+from corpus.node.saltify.records import LOCK, Machines
 
 NODE, IMAGES = "node", "images"
 
@@ -27,19 +30,60 @@ def temporary(node: Node) -> Iterator[Finding]:
                 "temporary", State.WARN, "left half-written", str(path), "it is removed",
                 partial(_sweep, node, folder, lock),
             )  # fmt: skip
+    if not busy(node, LOCK):
+        for path in Machines(node).half_written():
+            yield Finding(
+                "temporary", State.WARN, "left half-written", str(path), "it is removed",
+                partial(_discard, node, path),
+            )  # fmt: skip
+
+
+def _discard(node: Node, path: Path) -> None:
+    with node.lock(LOCK):
+        if path in Machines(node).half_written():
+            path.unlink()
+
+
+def certificates(node: Node) -> Iterator[Finding]:
+    """No certificate and key lie where no record says whose they are."""
+    if busy(node, changes.LOCK):
+        return
+    for path in store.strays(node.settings):
+        yield Finding(
+            "certificate_folders", State.WARN, "a certificate's folder without its record",
+            str(path), "it is removed", partial(_forget, node, path),
+        )  # fmt: skip
+
+
+def _forget(node: Node, path: Path) -> None:
+    with node.lock(changes.LOCK):
+        if path in store.strays(node.settings):
+            shutil.rmtree(path)
 
 
 def _folders(node: Node) -> list[tuple[Path, str]]:
     """Return the folders that files are written into, with the lock under which they are."""
     settings = node.settings
+    of_certificates = [
+        (path, changes.LOCK)
+        for path in [settings.certificates, *entries(settings.certificates)]
+        if path.is_dir()
+    ]
     of_guests = [(path, path.name) for path in entries(settings.lxcpath) if is_id(path.name)]
+    of_snapshots = [
+        (path, record.id)
+        for record in node.records.all()
+        for path in snapshots.folder(settings, record.id).glob("[!.]*")
+    ]
     return [
         (settings.records, NODE),
         (settings.proxy, NODE),
         (settings.pool, NODE),
         (settings.lxcpath, NODE),
         (settings.images, IMAGES),
+        *of_certificates,
         *of_guests,
+        *of_snapshots,
     ]
 
 
@@ -49,7 +93,7 @@ def _sweep(node: Node, folder: Path, lock: str) -> None:
 
 
 def copies(node: Node) -> Iterator[Finding]:
-    """No snapshot, restore or export was left half made."""
+    """No snapshot, restore, export or migration was left half made."""
     for record in whole(node):
         left = sorted(snapshots.folder(node.settings, record.id).glob(".*"))
         exported = exporting.staged(node, record.id)
@@ -59,6 +103,11 @@ def copies(node: Node) -> Iterator[Finding]:
             yield Finding(
                 "copies", State.WARN, "left half made", str(path), "it is removed",
                 partial(_tidy, node, record),
+            )  # fmt: skip
+        if recovery.left(node, record.id) and not busy(node, f"migration-{record.id}"):
+            yield Finding(
+                "copies", State.WARN, "copies of a migration are left", record.id,
+                "they are removed", partial(recovery.recover, node, record.id),
             )  # fmt: skip
 
 

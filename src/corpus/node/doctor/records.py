@@ -13,11 +13,13 @@ from corpus.node.doctor.looking import busy
 from corpus.node.environments import removal, snapshots
 from corpus.node.migration import recovery
 from corpus.node.records import Record, Stage
+from corpus.node.saltify.records import Machines
 
 _MIGRATION = "its migration is ended, as at boot: the other node must answer"
 _ENDS: Mapping[Stage, tuple[str, Callable[[Node, str], object]]] = {
     Stage.RESTORING: ("the restore is ended, as at boot", snapshots.settle),
     Stage.MOVING: (_MIGRATION, recovery.recover),
+    Stage.MOVED: (_MIGRATION, recovery.recover),
     Stage.ARRIVED: (_MIGRATION, recovery.recover),
 }
 
@@ -38,10 +40,12 @@ def readable(node: Node) -> Iterator[Finding]:
 def half_way(node: Node) -> Iterator[Finding]:
     """No environment was left half-way by a crash; one that is worked on now is none."""
     for record in node.records.all():
-        if record.stage in (Stage.READY, Stage.MOVED):
+        if record.stage is Stage.READY:
+            continue
+        if record.stage is Stage.MOVED and not recovery.changes(node, record.id):
             continue
         mend, repair = _ENDS.get(record.stage, ("it is removed, as at boot", removal.sweep))
-        if busy(node, record.id):
+        if busy(node, record.id) or busy(node, f"migration-{record.id}"):
             yield Finding("half_way", State.OK, f"{record.stage} is under way", record.id)
             continue
         yield Finding(
@@ -53,6 +57,7 @@ def half_way(node: Node) -> Iterator[Finding]:
 def taken(node: Node) -> Iterator[Finding]:
     """No two environments have the same, and all have what the settings allow."""
     owners: dict[tuple[str, object], str] = {}
+    machines = {machine.id for machine in Machines(node).all()}
     for record in node.records.all():
         for what, value in _own(record):
             other = owners.setdefault((what, value), record.id)
@@ -61,6 +66,11 @@ def taken(node: Node) -> Iterator[Finding]:
                     "taken", State.BAD, f"the {what} {value} is also that of {other}", record.id,
                     f"change one of the records, or corpus_node.destroy {record.id}",
                 )  # fmt: skip
+        if record.id in machines:
+            yield Finding(
+                "taken", State.BAD, "a machine without a container has its id", record.id,
+                f"corpus_node.saltify_remove {record.id}, and make that anew with another id",
+            )  # fmt: skip
         yield from _outside(node, record)
 
 

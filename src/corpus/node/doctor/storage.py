@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from corpus.commands import loop
+from corpus.commands.btrfs import Usage
 from corpus.hosts import idmap, loops, mounts
 from corpus.images import store
 from corpus.model.errors import Conflict, CorpusError
@@ -17,8 +18,8 @@ from corpus.node.context import Node
 from corpus.node.doctor.looking import busy, entries, is_id, known_ids, of_nobody, whole
 from corpus.node.environments import guest
 from corpus.node.environments.lifecycle import ready
-from corpus.node.records import group_of
-from corpus.node.storage import health, kinds, pool
+from corpus.node.records import Record, group_of
+from corpus.node.storage import health, kinds, pool, weights
 from corpus.node.storage.images import Image
 
 _DISK = ".img"
@@ -113,18 +114,16 @@ def _discard(node: Node, path: Path) -> None:
 
 
 def groups(node: Node) -> Iterator[Finding]:
-    """No quota group is of an environment that is gone."""
+    """No quota group of the node's is of an environment that is gone."""
     volumes = pool.volumes(node)
-    if volumes.kind != "quota":
-        return
-    found = [group for group in volumes.usage() if group.startswith("2/")]
-    kept = _kept(node)
+    found = volumes.strays(_kept(node))
+    if found:  # or of one whose record has been written since those were read
+        found = [group for group in volumes.strays(_kept(node)) if group in found]
     for group in found:
-        if group not in kept:
-            yield Finding(
-                "quota_groups", State.WARN, "it belongs to no environment", group,
-                "it is removed", partial(_prune, node, group),
-            )  # fmt: skip
+        yield Finding(
+            "quota_groups", State.WARN, "it belongs to no environment", group,
+            "it is removed", partial(_prune, node, group),
+        )  # fmt: skip
 
 
 def _kept(node: Node) -> set[str]:
@@ -137,33 +136,69 @@ def _prune(node: Node, group: str) -> None:
     volumes = pool.volumes(node)
     with node.lock():
         volumes.prune(_kept(node))
-    if group in volumes.usage():
+    if group in volumes.strays(_kept(node)):
         raise Conflict("the kernel still cleans up its data: it is removed later")
 
 
 def sizes(node: Node) -> Iterator[Finding]:
-    """What an environment may store is what its record says."""
+    """What an environment and its projects may store is what their record says; in any kind."""
     volumes = pool.volumes(node)
+    if weights.kept(node):
+        yield from _weighed(node)
     if volumes.kind != "quota":  # the disk of the kind image is rounded, and is its own size
         return
     for record in whole(node):
-        size, found = record.limits.size, volumes.used(record.group)
-        if found and found.limit == size:
-            continue
-        told = format_size(found.limit) if found and found.limit else "no limit"
-        what = f"it has {told}, and its record says {format_size(size)}"
-        if found and found.used > size:
-            mend = f"it uses {format_size(found.used)}: free space in it, or corpus_node.enlarge"
-            yield Finding("sizes", State.BAD, what, record.id, mend)
-        else:
-            repair = partial(_resize, node, record.id)
-            yield Finding("sizes", State.BAD, what, record.id, "it is set anew", repair)
+        found = volumes.used(record.group)
+        yield from _size(node, record, record.group, record.id, found, record.limits.size)
+        for one in record.projects:
+            group = record.project_group(one.project)
+            if found := volumes.used(group):  # that of a project that is gone is gone too
+                where = f"{record.id}: {one.project}"
+                yield from _size(node, record, group, where, found, one.size)
 
 
-def _resize(node: Node, id: str) -> None:
+def _weighed(node: Node) -> Iterator[Finding]:
+    for record in whole(node):
+        weight = weights.last(node, record.id)
+        size = format_size(record.limits.size)
+        if weight and weight.used > record.limits.size:
+            yield Finding(
+                "sizes", State.WARN,
+                f"it takes {format_size(weight.used)}, its size is {size}, and nothing holds it",
+                record.id, "have it free space, or corpus_node.enlarge",
+            )  # fmt: skip
+        if weight and weight.age > weights.OLD:
+            yield Finding(
+                "sizes", State.WARN, f"it was weighed {weight.age / 3600:.0f} hours ago",
+                record.id, "see systemctl status corpus-weigh.timer; corpus_node.weigh does it now",
+            )  # fmt: skip
+
+
+def _size(
+    node: Node, record: Record, group: str, where: str, found: Usage | None, size: int | None
+) -> Iterator[Finding]:
+    held = (found.limit or None) if found else None
+    if held == size:
+        return
+    told, said = (format_size(one) if one else "no limit" for one in (held, size))
+    what = f"it has {told}, and its record says {said}"
+    if found and size and found.used > size:
+        mend = f"it uses {format_size(found.used)}: free space in it, or corpus_node.enlarge"
+        yield Finding("sizes", State.BAD, what, where, mend)
+    else:
+        repair = partial(_resize, node, record.id, group)
+        yield Finding("sizes", State.BAD, what, where, "it is set anew", repair)
+
+
+def _resize(node: Node, id: str, group: str) -> None:
     with node.lock(id):
-        record = ready(node, id)
-        pool.volumes(node).limit(record.group, record.limits.size)
+        record, volumes = ready(node, id), pool.volumes(node)
+        own = {record.project_group(one.project): one.size for one in record.projects}
+        size = {**own, record.group: record.limits.size}.get(group)
+        if size is None:
+            volumes.unlimit(group)
+        else:
+            volumes.limit(group, size)
 
 
 def loop_devices(node: Node) -> Iterator[Finding]:

@@ -10,12 +10,22 @@ from corpus.model.errors import Conflict, CorpusError, InvalidInput
 from corpus.model.mode import Platform, parse_platform
 from corpus.model.names import environment_id
 from corpus.node.context import Node
-from corpus.node.environments import guest, lifecycle, listing, making, removal, renewing, rootfs
+from corpus.node.environments import (
+    guest,
+    lifecycle,
+    listing,
+    making,
+    removal,
+    renewing,
+    rootfs,
+    stillness,
+)
 from corpus.node.environments import limits as bounds
 from corpus.node.environments.making import Wanted
 from corpus.node.network import addresses
 from corpus.node.proxy import routes
 from corpus.node.records import Record
+from corpus.node.saltify.records import check_no_machine
 from corpus.node.storage import copies
 
 _BECOMES = {Platform.PROD: (Platform.STAGING,)}
@@ -44,9 +54,10 @@ def plan(
             f"environment {record.name} shares directories of this machine, which no copy has",
             mend="push its project to another environment instead",
         )
-    there = node.records.find(environment_id(new)) if new is not None else None
-    if there is not None:
-        raise Conflict(f"environment {there.id} is there", mend="leave new out, or destroy it")
+    if new is not None:
+        if node.records.find(environment_id(new)) is not None:
+            raise Conflict(f"environment {new} is there", mend="leave new out, or destroy it")
+        check_no_machine(node, environment_id(new))
     led, records = routes.parse_routes(hosts), node.records.all()
     routes.check_free(records, led, "")
     if address is not None:
@@ -117,7 +128,7 @@ def clone(
         with making.allocated(node, chosen, wanted) as record:
             with node.lock(original.id):
                 original = lifecycle.ready(node, original.id)
-                with lifecycle.still(node, original, wanted=freeze):
+                with stillness.still(node, original, wanted=freeze):
                     source, place = (
                         guest.home(node.settings, one) for one in (original.id, chosen)
                     )

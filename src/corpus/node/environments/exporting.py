@@ -15,12 +15,13 @@ from corpus.hosts.members import Unfit
 from corpus.model.errors import Conflict, CorpusError, InvalidInput, NotFound
 from corpus.model.size import format_size
 from corpus.node.context import Node
-from corpus.node.environments import archives, guest, lifecycle
+from corpus.node.environments import archives, guest, lifecycle, stillness
 from corpus.node.records import Record
 from corpus.node.storage import copies, images, packing
 
 Say = Callable[[str], None]
 """Called with a line for people, now and then, while something long is done."""
+_WHERE = "file"  # beside the copy: which file it is written to
 _EVERY = 5.0  # seconds between two such lines
 
 
@@ -54,8 +55,9 @@ def export(
     The file is whole, or absent. ``freeze`` halts a running one for the instant of the copy that
     is written. Raises InvalidInput, Conflict, NotFound, CorpusError.
     """
+    tidy(node, lifecycle.ready(node, node.records.resolve(id)))  # also where it is refused
     record, path = plan(node, id, file)
-    partial = path.with_name(f".{record.id}.partial")  # its own: others may go to the same name
+    partial = _partial(path, record.id)
     with _alone(node, record):
         place = staged(node, record.id)
         try:
@@ -63,7 +65,8 @@ def export(
                 record, _ = plan(node, record.id, path)
                 _clear(node, record)  # what a crash left
                 place.mkdir(mode=0o700)
-                with _room(node, record), lifecycle.still(node, record, wanted=freeze):
+                (place / _WHERE).write_bytes(os.fsencode(path))
+                with _room(node, record), stillness.still(node, record, wanted=freeze):
                     copies.put_aside(node, guest.home(node.settings, record.id), place, record)
             digest = _write(node, record, place, partial, freeze, say)
             plan(node, record.id, path)  # somebody else may have made such a file
@@ -104,10 +107,23 @@ def tidy(node: Node, record: Record) -> None:
     """Remove what a crash left of an export, unless one is under way."""
     with suppress(Conflict), _alone(node, record), node.lock(record.id):
         _clear(node, record)
+        copies.settle(node, node.records.get(record.id))
+
+
+def discard(node: Node, id: str) -> None:
+    """Remove what there is of the file that an export had begun to write. Raises OSError."""
+    with suppress(FileNotFoundError):
+        where = (staged(node, id) / _WHERE).read_bytes()
+        _partial(Path(os.fsdecode(where)), id).unlink()
+
+
+def _partial(path: Path, id: str) -> Path:
+    return path.with_name(f".{id}.partial")  # its own: others may go to the same name
 
 
 def _clear(node: Node, record: Record) -> None:
     if staged(node, record.id).exists():
+        discard(node, record.id)  # first: with the copy goes what tells where it is
         with _room(node, record):
             copies.delete(node, staged(node, record.id))
 

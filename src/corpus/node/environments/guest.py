@@ -14,6 +14,7 @@ from corpus.node.settings import Settings
 from corpus.node.storage.volumes import ROOTFS, SRV
 
 IDS = 65536
+HALTED = "halted"
 TARGETS = ("project", "run")  # where a shared directory is mounted, in the project's
 LXCFS = Path("/var/lib/lxcfs")
 _FRONT_SIZE = "64M"  # of all files of a front, twice; they count as its memory
@@ -38,6 +39,11 @@ def srv(settings: Settings, id: str) -> Path:
 def staged(settings: Settings, id: str) -> Path:
     """Return where the root of an environment is unpacked that is made from a file."""
     return settings.pool / "import" / id
+
+
+def halted(settings: Settings, id: str) -> Path:
+    """Return the file that tells that a guest was frozen for a copy, and not by a wish."""
+    return settings.lxcpath / id / HALTED
 
 
 def asks(settings: Settings, id: str) -> Path:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -163,6 +163,7 @@ def freeze(node: Node, id: str) -> Record:
     id = node.records.resolve(id)
     with node.lock(id):
         record = runs(node, id)
+        guest.halted(node.settings, id).unlink(missing_ok=True)  # from here on it is wished
         if state(node, record)[0] != "FROZEN":
             hold_still(node, record)
     return record
@@ -205,23 +206,7 @@ def hold_still(node: Node, record: Record) -> None:
 def let_go(node: Node, record: Record) -> None:
     """Thaw a frozen guest."""
     node.host.run(lxc.thaw(node.settings.lxcpath, record.id), timeout=_REST)
-
-
-@contextmanager
-def still(node: Node, record: Record, *, wanted: bool = True) -> Iterator[None]:
-    """Have a running guest frozen within the block, where that is ``wanted``.
-
-    One that was frozen before stays so.
-    """
-    if not wanted or state(node, record)[0] != "RUNNING":
-        yield
-        return
-    hold_still(node, record)
-    try:
-        yield
-    finally:
-        let_go(node, record)
-        replica.catch_up(node, record)
+    guest.halted(node.settings, record.id).unlink(missing_ok=True)
 
 
 def autostart(node: Node, id: str, *, on: bool | None = None, order: int | None = None) -> Record:

@@ -38,6 +38,7 @@ def limit(
         )
         sized = size is not None
         if sized:
+            has = room.weighed(node, record, has)
             room.check(node, record, has, new.size)
         found = controls.layout()
         controls.check(new, found)

@@ -24,11 +24,12 @@ def parse(
     pids: int | str | None = None,
     size_limit: str | int | None = None,
 ) -> Limits:
-    """Return the limits; None means none. Raises InvalidInput.
+    """Return the limits; None and ``none`` mean that there is none. Raises InvalidInput.
 
     ``size``, ``size_limit`` and ``memory`` are sizes such as ``5G``, ``cpu`` a number of CPUs
-    such as 0.5.
+    such as 0.5. Without a ``size`` there is no environment.
     """
+    memory, size_limit = _limited(memory), _limited(size_limit)
     bytes_, ram = parse_size(size), None if memory is None else parse_size(memory)
     _at_least("size", bytes_, LEAST_SIZE)
     if ram is not None:
@@ -39,7 +40,11 @@ def parse(
             f"the size {format_size(bytes_)} is above the size_limit {format_size(most)}",
             mend="give a larger size_limit too, or a smaller size",
         )
-    return Limits(bytes_, ram, _cpus(cpu), _processes(pids), most)
+    return Limits(bytes_, ram, _cpus(_limited(cpu)), _processes(_limited(pids)), most)
+
+
+def _limited(given: Any) -> Any:
+    return None if given == NONE else given
 
 
 def given_size(given: str | int | None, old: int | None) -> int | None:
@@ -55,12 +60,10 @@ def given_size(given: str | int | None, old: int | None) -> int | None:
 
 
 def changed(old: Limits, **given: Any) -> Limits:
-    """Return other limits, as ``parse`` does: what is None stays, ``none`` is no limit."""
-    wanted = {name: getattr(old, name) if value is None else value for name, value in given.items()}
-    for name, value in wanted.items():
-        if value == NONE and name != "size":
-            wanted[name] = None
-    return parse(**wanted)
+    """Return other limits, as ``parse`` does: what is None stays."""
+    return parse(
+        **{name: getattr(old, name) if value is None else value for name, value in given.items()}
+    )
 
 
 def defaults(
@@ -68,14 +71,14 @@ def defaults(
 ) -> tuple[str | int | None, int | str | None]:
     """Return memory and processes of a new environment: what is given, or what the node says.
 
-    ``none`` is no limit, as is what the machine has no control groups for.
+    None is what the machine has no control groups for.
     """
     if memory is None and settings.default_memory and found.memory:
         whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         memory = parse_share(settings.default_memory, whole)
     if pids is None and settings.default_pids and found.pids:
         pids = settings.default_pids
-    return (None if memory == NONE else memory), (None if pids == NONE else pids)
+    return memory, pids
 
 
 def _at_least(what: str, value: int, least: int) -> None:

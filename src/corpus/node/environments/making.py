@@ -44,7 +44,9 @@ from corpus.node.records import (
     Route,
     Share,
     Stage,
+    group_of,
 )
+from corpus.node.saltify.records import check_no_machine
 from corpus.node.storage import images, pool
 
 
@@ -218,10 +220,11 @@ def allocate(node: Node, id: str, wanted: Wanted) -> Record:
 
 
 def _chosen(node: Node, id: str, wanted: Wanted) -> Record:
-    """Return the record of an environment that is to be made. Hold the node's lock.
+    """Return the record of an environment that is to be made. Hold its lock and the node's.
 
     Raises InvalidInput, and Conflict where something is taken.
     """
+    check_no_machine(node, id)
     if wanted.limits.size > pool.volumes(node).space()[0]:
         raise InvalidInput("the size is larger than the whole pool", mend="ask for less")
     for problem in node.records.damaged().values():
@@ -229,6 +232,11 @@ def _chosen(node: Node, id: str, wanted: Wanted) -> Record:
     others = [record for record in node.records.all() if record.id != id]
     there = node.records.find(id)
     away = there if there and there.move else None
+    if twin := next((other for other in others if other.group == group_of(id)), None):
+        raise Conflict(
+            f"its id begins as that of environment {twin.id}: they would share one quota group",
+            mend="give another id",
+        )
     routes.check_free(others, wanted.routes, id)
     return Record(
         id=id,
@@ -282,10 +290,11 @@ def finish(
         led.result()
     if start:
         bring_up(node, record)
-    ready = node.change(record.id, lambda now: now.changed(stage=Stage.READY, wanted=start))
-    if ready.routes or ready.pairs or ready.maintenance:
+    if record.routes or record.pairs or record.maintenance:
         with replica.following(node):
             service.apply(node)
+    # The last: whoever dies before leaves what is made anew, and nothing that lacks its front.
+    node.change(record.id, lambda now: now.changed(stage=Stage.READY, wanted=start))
 
 
 def _lead(node: Node) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from corpus.hosts import beneath
 from corpus.model.errors import Conflict, InvalidInput
 from corpus.model.names import project_name
 from corpus.node.context import Node
@@ -22,7 +23,6 @@ from corpus.node.storage import pool
 
 MOST = 200  # projects that a record holds, so that a guest cannot make it grow without end
 _FOLDER = "projects"
-_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def make(node: Node, id: str, name: str) -> bool:
@@ -54,12 +54,8 @@ def _folder(volume: Path) -> Iterator[int]:
     """Open the directory of the projects, made if need be; its root may have put links there."""
     with ExitStack() as opened:
         try:
-            top = os.open(volume, _FLAGS)
-            opened.callback(os.close, top)
-            with suppress(FileExistsError):
-                os.mkdir(_FOLDER, 0o755, dir_fd=top)
-            folder = os.open(_FOLDER, _FLAGS, dir_fd=top)
-            opened.callback(os.close, folder)
+            top = opened.enter_context(beneath.opened(volume))
+            folder = opened.enter_context(beneath.opened(_FOLDER, top, make=True))
         except OSError as error:
             raise InvalidInput(
                 f"the place of the projects is no directory: {error.strerror}",

@@ -15,7 +15,7 @@ from corpus.hosts import files
 from corpus.model.names import environment_id
 from corpus.node import pairing
 from corpus.node.context import Node
-from corpus.node.environments import guest, leftovers, shares, sockets
+from corpus.node.environments import exporting, guest, leftovers, shares, sockets
 from corpus.node.environments.lifecycle import let_go, state
 from corpus.node.network import firewall
 from corpus.node.proxy import replica, service
@@ -57,6 +57,8 @@ def remove(node: Node, record: Record) -> None:
     leftovers.clear(record.id)
     sockets.withdraw(node, record.id)
     shares.withdraw(node, record)
+    with suppress(OSError):  # that disk may be gone
+        exporting.discard(node, record.id)
     volumes.remove(guest.home(settings, record.id), record.group)
     volumes.delete(guest.staged(settings, record.id))
     unconfigure(settings.lxcpath / record.id)
@@ -74,7 +76,7 @@ def remove(node: Node, record: Record) -> None:
 
 def unconfigure(folder: Path) -> None:
     """Remove the configuration of a guest that is stopped. Hold its lock."""
-    for path in (folder / "config", folder / "log"):
+    for path in (folder / "config", folder / "log", folder / guest.HALTED):
         path.unlink(missing_ok=True)
     files.sweep(folder)
     with suppress(OSError):  # LXC may have left files of its own

@@ -17,7 +17,7 @@ from corpus.node.environments import prunable
 from corpus.node.environments.lifecycle import ready
 from corpus.node.environments.limits import LEAST_SIZE, given_size
 from corpus.node.records import Allotment, Limits, Record
-from corpus.node.storage import pool
+from corpus.node.storage import pool, weights
 
 STEP = 5 << 30  # bytes that an environment or a project grows and shrinks by
 RESERVE = 32 << 20  # bytes that a smaller size leaves, so that the guest can still write
@@ -149,8 +149,11 @@ def trim(
 def make_room(node: Node, id: str, needed: int, project: str = "") -> Room:
     """Raise sizes by whole steps until ``needed`` bytes are free; return the tighter room then.
 
-    What is free already is counted, so that asking twice enlarges once. Raises as ``enlarge``.
+    What is free already is counted, so that asking twice enlarges once. Raises as ``enlarge``, and
+    Unsupported where nothing enforces sizes: what was used at some time does not tell what is free.
     """
+    if weights.kept(node):
+        raise _unenforced(node)
     record = _change(node, id, lambda has: _stepped(has, needed)).record
     if not project:
         return room(node, record)
@@ -189,8 +192,7 @@ def allot(
         new = replace(
             old, size=given_size(size, old.size), size_limit=given_size(size_limit, old.size_limit)
         )
-        has = room(node, record, project)
-        _enforced(node, has)
+        has = weighed(node, record, room(node, record, project))
         if new.size is not None:
             if new.size_limit is not None and new.size_limit < new.size:
                 raise InvalidInput(
@@ -238,8 +240,7 @@ def _change(
                 f"{project} has no size of its own",
                 mend=f"corpus_node.project_limit {record.id} {project} size=… gives it one",
             )
-        has = room(node, record, project)
-        _enforced(node, has)
+        has = weighed(node, record, room(node, record, project))
         size = wanted(has)
         check(node, record, has, size, project)
 
@@ -256,18 +257,30 @@ def _change(
         return Resized(settle(node, record, has, size, resized, project), said)
 
 
-def _enforced(node: Node, has: Room) -> None:
-    if has.used is None:
-        raise Unsupported(
-            f"sizes are not enforced on this node: {pool.support(node).quota_why}",
-            mend="nothing is to be changed: what the pool has free can be written",
-        )
+def weighed(node: Node, record: Record, has: Room) -> Room:
+    """Return the same room, with what was found last where nothing accounts what is used.
+
+    Raises Unsupported where sizes shall be enforced and are not.
+    """
+    if has.used is not None:
+        return has
+    if not weights.kept(node):
+        raise _unenforced(node)
+    weight = weights.last(node, record.id)
+    return replace(has, used=weight.used if weight else 0)
+
+
+def _unenforced(node: Node) -> Unsupported:
+    return Unsupported(
+        f"sizes are not enforced on this node: {pool.support(node).quota_why}",
+        mend="nothing is to be changed: what the pool has free can be written",
+    )
 
 
 def check(node: Node, record: Record, has: Room, size: int, project: str = "") -> None:
     """Raise StillUsed or Conflict when what has this room cannot have ``size`` instead.
 
-    ``has.limit`` is what it may be raised to. Where nothing enforces sizes, any will do.
+    ``has.limit`` is what it may be raised to.
     """
     if has.used is None or size == has.size:
         return

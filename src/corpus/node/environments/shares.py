@@ -8,13 +8,11 @@ account of the node has. Whatever else lies there belongs to nobody inside.
 
 from __future__ import annotations
 
-import os
 import pwd
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from corpus.hosts import idmap
+from corpus.hosts import beneath, idmap
 from corpus.hosts.idmap import Range
 from corpus.model.errors import InvalidInput
 from corpus.model.mode import Platform, parse_platform
@@ -119,19 +117,13 @@ def withdraw(node: Node, record: Record) -> None:
 
 def _make_target(volume: Path, share: Share, end: str) -> None:
     """Make the directory that is mounted over; its root may have put links in the way."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    target = f"projects/{share.project}/{end}"
     try:
-        with ExitStack() as opened:
-            folder = os.open(volume, flags)
-            opened.callback(os.close, folder)
-            for part in ("projects", share.project, end):
-                with suppress(FileExistsError):
-                    os.mkdir(part, 0o755, dir_fd=folder)
-                folder = os.open(part, flags, dir_fd=folder)
-                opened.callback(os.close, folder)
+        with beneath.opened(volume) as top, beneath.opened(target, top, make=True):
+            pass
     except OSError as error:
         raise InvalidInput(
             f"the place of {share.project}'s directory is no directory: {error.strerror}",
-            where=f"{volume}/projects/{share.project}/{end}",
+            where=f"{volume}/{target}",
             mend="remove what is there, in the environment or on the node",
         ) from None

@@ -19,7 +19,7 @@ from corpus.hosts import kernel
 from corpus.hosts.files import write_atomic
 from corpus.model.errors import Conflict, CorpusError, InvalidInput, NotFound
 from corpus.node.context import Node
-from corpus.node.environments import guest, lifecycle, traffic
+from corpus.node.environments import guest, lifecycle, stillness, traffic
 from corpus.node.records import Record, Stage
 from corpus.node.settings import Settings
 from corpus.node.storage import copies
@@ -129,7 +129,7 @@ def take(node: Node, id: str, name: str, *, freeze: bool = True) -> dict[str, An
             new.mkdir(mode=0o700)
             with (
                 copies.room(node, record),
-                lifecycle.still(node, record, wanted=freeze),
+                stillness.still(node, record, wanted=freeze),
             ):
                 copies.put_aside(node, guest.home(node.settings, id), new, record)
             _describe(new, record, frozen=freeze)
@@ -248,12 +248,18 @@ def finish(node: Node, record: Record, timeout: int = 30) -> Record:
             copies.delete(node, place / AUTOMATIC)
         before.rename(place / AUTOMATIC)
     kernel.sync(home)
-    image = _read(ready / _FACTS).image
-    record = node.change(record.id, lambda now: now.changed(stage=Stage.READY, image=image))
+    if (ready / _FACTS).exists():
+        image = _read(ready / _FACTS).image
+        record = node.change(record.id, lambda now: now.changed(image=image))
     sweep(node, record)
-    if record.wanted:
-        lifecycle.bring_up(node, record)
-        lifecycle.follow(node, record)
+    try:
+        if record.wanted:
+            lifecycle.bring_up(node, record)
+            lifecycle.follow(node, record)
+    finally:
+        # The last: whoever asks again after a death must not restore twice, and so lose what
+        # was before. One that does not start is ready all the same: it may be put back.
+        record = node.change(record.id, lambda now: now.changed(stage=Stage.READY))
     return record
 
 
@@ -264,17 +270,17 @@ def _ways(node: Node, id: str) -> tuple[Path, Path]:
 
 
 def sweep(node: Node, record: Record) -> None:
-    """Remove what a crash left of a snapshot. Hold the lock of the environment, which is ready."""
+    """Remove what a crash left of a snapshot. Hold the lock; no restore is to be ended."""
     left = list(folder(node.settings, record.id).glob(".*"))
-    if left:
-        with copies.room(node, record):
-            for path in left:
-                copies.delete(node, path)
+    if not left:
+        copies.settle(node, record)  # as a death may have left it in the midst of this
+        return
+    with copies.room(node, record):
+        for path in left:
+            copies.delete(node, path)
 
 
 def tidy(node: Node, id: str) -> None:
     """Undo what a crash left of a snapshot, as the node does at boot."""
     with node.lock(id):
-        record = lifecycle.ready(node, id)
-        sweep(node, record)
-        copies.settle(node, record)
+        sweep(node, lifecycle.ready(node, id))

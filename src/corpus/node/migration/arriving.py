@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from corpus.commands import btrfs, copying
-from corpus.hosts import beneath, pipeline, relay, subvolumes
+from corpus.hosts import beneath, lineage, pipeline, relay, subvolumes
 from corpus.hosts.files import write_all
-from corpus.model.errors import CommandFailed, CorpusError, InvalidInput, Lost
+from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput, Lost, NotFound
 from corpus.model.names import environment_id
 from corpus.node.context import Node
 from corpus.node.environments import guest, lifecycle, making, removal, rootfs
@@ -48,10 +48,11 @@ class Arrival:
         """Answer until the other side hangs up."""
         answers: dict[str, Callable[[dict[str, Any]], dict[str, Any] | None]] = {
             "hello": lambda asked: {},
-            "check": lambda asked: checking.check(self._node, asked),
+            "check": lambda asked: checking.check(self._node, asked, self._peer.name),
             "whose": lambda asked: decisions.whose(self._node, self._peer, asked),
             "settle": lambda asked: decisions.settle(self._node, self._peer, asked),
             "begin": self._begin,
+            "base": self._take_base,
             "receive": self._receive,
             "volumes": self._make_volumes,
             "start": self._start,
@@ -84,11 +85,13 @@ class Arrival:
         id, wanted = checking.wanted(self._node, asked, self._peer.name)
         self._held.enter_context(removal.alone(self._node, id))
         left = self._node.records.find(id)
-        if left is not None and left.half_made:
+        if left is not None and checking.remains(left, self._peer.name):
             removal.remove(self._node, left)
-        self._method = str(checking.check(self._node, asked)["method"])
+        self._method = str(checking.check(self._node, asked, self._peer.name)["method"])
         record = making.allocate(self._node, id, wanted)
         self._record = record
+        if len(record.openings) != len(wanted.openings):  # somebody was faster
+            raise Conflict("an open port of it was taken just now", mend="again, to be told which")
         volumes = pool.volumes(self._node)
         copies.delete(self._node, guest.home(self._node.settings, id))  # kept, and of the past
         staged = guest.staged(self._node.settings, id)
@@ -126,9 +129,25 @@ class Arrival:
             for path in sorted(asked["paths"]):
                 parent, _, name = _named(path)
                 with beneath.opened(parent or ".", place, make=True) as above:
-                    if name not in beneath.names(above, "."):
+                    if not _is_volume(above, name):
+                        beneath.remove(above, name)  # it was a directory when it came first
                         subvolumes.create(Path(f"/proc/self/fd/{above}") / name)
         return {}
+
+    def _take_base(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Have the image here be what the root is sent against; tell whether that can be."""
+        record = self._mine()
+        try:
+            image = images.volume(self._node, images.find(self._node, record.image))
+        except NotFound:
+            return {"taken": False}
+        if not subvolumes.is_subvolume(image):
+            return {"taken": False}
+        base = guest.staged(self._node.settings, record.id) / "root" / "base"
+        subvolumes.snapshot(image, base)
+        lineage.equate(base, bytes.fromhex(asked["uuid"]), int(asked["changed"]))
+        subvolumes.set_read_only(base, True)
+        return {"taken": True}
 
     def _receive(self, asked: dict[str, Any]) -> dict[str, Any]:
         stream = self._reader.stream()
@@ -264,6 +283,14 @@ def _named(path: object) -> tuple[str, str, str]:
     if name in ("", ".", "..") or str(path).partition("/")[0] not in copies.PARTS:
         raise InvalidInput("not a path of a volume")
     return parent, slash, name
+
+
+def _is_volume(folder: int, name: str) -> bool:
+    try:
+        with beneath.opened(name, folder) as handle:
+            return subvolumes.is_root(handle)
+    except OSError:
+        return False
 
 
 def _group(path: str, groups: Mapping[str, str], usual: str) -> str:

@@ -11,9 +11,10 @@ from corpus.node.context import Node
 from corpus.node.environments import lifecycle, projects
 from corpus.node.environments import limits as bounds
 from corpus.node.environments.making import Wanted
-from corpus.node.network import addresses
+from corpus.node.network import addresses, ports
 from corpus.node.proxy import routes
-from corpus.node.records import Record, Role, Stage, parse
+from corpus.node.records import Opening, Record, Role, Stage, parse
+from corpus.node.saltify.records import check_no_machine
 from corpus.node.storage import images, pool
 
 _MORE = 1 << 30  # bytes for what is received twice, at the least
@@ -36,36 +37,56 @@ def wanted(node: Node, asked: dict[str, Any], peer: str) -> tuple[str, Wanted]:
     given = bounds.parse(limits.size, limits.memory, limits.cpu, limits.pids, limits.size_limit)
     led = tuple(routes.parse_route(**vars(route)) for route in old.routes)
     lifecycle.check_autostart(old.autostart, old.order)
-    if (
-        old.shares
-        or old.pairs
-        or old.openings
-        or old.role is not Role.PROJECTS
-        or not isinstance(old.wanted, bool)
-    ):
-        raise InvalidInput("an environment with shares, pairs, or open ports does not move")
+    if old.shares or old.pairs or old.role is not Role.PROJECTS or not isinstance(old.wanted, bool):
+        raise InvalidInput("an environment with shares or pairs does not move, and no proxy")
     image = str(asked.get("image"))[:12]
     accounted = projects.checked(old) if pool.volumes(node).apart else ()
     return environment_id(old.id), Wanted(
         old.platform, image, given, routes=led, origin=peer, projects=accounted,
-        maintenance=old.maintenance is True,
+        maintenance=old.maintenance is True, openings=_openings(old),
     )  # fmt: skip
 
 
-def check(node: Node, asked: dict[str, Any]) -> dict[str, Any]:
-    """Raise InvalidInput or Conflict for what cannot come here; tell by which ``method`` it can.
+def _openings(old: Record) -> tuple[Opening, ...]:
+    """Return its open ports. Raises InvalidInput."""
+    found = tuple(
+        ports.parse(one.port, one.protocol, one.sources, one.node_port) for one in old.openings
+    )
+    for numbers in (
+        {(one.protocol, one.port) for one in found},
+        {(one.protocol, one.node_port) for one in found},
+    ):
+        if len(numbers) != len(found):
+            raise InvalidInput("a port is opened twice")
+    return found
+
+
+def remains(record: Record, peer: str) -> bool:
+    """Tell whether what is here of an environment was left half-way, when ``peer`` sends it anew.
+
+    It lives there then, whatever had arrived of it before.
+    """
+    return record.half_made or (record.stage is Stage.ARRIVED and record.origin == peer)
+
+
+def check(node: Node, asked: dict[str, Any], peer: str) -> dict[str, Any]:
+    """Raise InvalidInput or Conflict for what cannot come from ``peer``; tell by which ``method``
+    it can.
 
     By rsync only onto the image that it was made from (NotFound): what is in that is not its own.
     """
-    id, given = wanted(node, asked, "")
+    id, given = wanted(node, asked, peer)
     records, volumes = node.records.all(), pool.volumes(node)
     there = node.records.find(id)
-    if there is not None and not (there.half_made or there.stage is Stage.MOVED):
+    if there is not None and not (remains(there, peer) or there.stage is Stage.MOVED):
         raise Conflict(
             f"environment {id} is here ({there.stage})",
             mend="destroy it, or end its migration: corpus_node.migration_recover",
         )
+    check_no_machine(node, id)
     routes.check_free(records, given.routes, id)
+    others = [record for record in records if record.id != id]
+    ports.check_free(node, others, given.openings)
     if there is None:
         addresses.free_address(node, records, None)
         addresses.free_port(node, records, None)

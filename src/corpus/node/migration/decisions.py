@@ -57,12 +57,14 @@ def settle(node: Node, peer: Peer, asked: dict[str, Any]) -> dict[str, Any]:
     with removal.alone(node, id):
         record = node.records.find(id)
         mine = record is not None and record.origin == peer.name
-        if record is not None and mine and lives == HERE and record.stage is Stage.ARRIVED:
-            tidy(node, keep(node, record))
-        elif record is not None and mine and lives == THERE:
+        if record is not None and mine and lives == THERE:
             removal.remove(node, record)
-        elif lives == HERE and (record is None or record.stage is not Stage.READY):
-            raise Conflict(f"environment {id} is not here")
+        elif lives == HERE:
+            arrived = record is not None and mine and record.stage is Stage.ARRIVED
+            if record is None or not (arrived or record.stage is Stage.READY):
+                raise Conflict(f"environment {id} is not here")
+            # One that is settled may be so in its record alone, where the receiver died.
+            tidy(node, keep(node, record))
     return {}
 
 

@@ -65,6 +65,7 @@ def plan(node: Node, id: str, to: str, *, keep: bool = False) -> list[str]:
         *([f"hold its traffic, stop it here, start it on {peer.name}"] if running else []),
         *(f"lead {route.host} to {peer.name}" for route in record.routes),
         f"lead the SSH port {record.ssh_port} to {peer.name}",
+        *(f"lead {one.protocol} port {one.node_port} to {peer.name}" for one in record.openings),
         "keep its data here, stopped" if keep else "remove its data here",
     ]  # fmt: skip
 
@@ -74,16 +75,13 @@ def fit(node: Node, id: str, *, keep: bool) -> Record:
     record = lifecycle.ready(node, node.records.resolve(id))
     if record.role is not Role.PROJECTS:
         raise Conflict(f"{record.name} is a proxy of this node", mend="make one on the other node")
-    if record.openings:
-        raise Conflict(
-            f"{record.name} has open ports of this node",
-            mend="corpus_node.close them first, and open them there",
-        )
+    proxied = {route.port for route in record.routes if route.proxy_protocol}
     for route in record.routes:
-        if route.proxy_protocol:
+        if route.port in proxied and not route.proxy_protocol:
             raise Conflict(
-                f"{route.host} leads to {record.name} by the PROXY protocol, which ends at a node",
-                mend="corpus_node.unroute it first, and route it there",
+                f"port {route.port} of {record.name} is reached with the PROXY protocol and "
+                f"without ({route.host}), and cannot be led to another node so",
+                mend="corpus_node.unroute the one or the other",
             )
     if record.shares:
         raise Conflict(
@@ -106,6 +104,11 @@ def fit(node: Node, id: str, *, keep: bool) -> Record:
     return record
 
 
+def _carried(record: Record) -> Record:
+    """Return what the other node is told of a record."""
+    return record.changed(stage=Stage.READY, move=None, origin="", projects=())
+
+
 def _offer(node: Node, record: Record) -> dict[str, Any]:
     used = pool.volumes(node).used(record.group)
     try:
@@ -113,7 +116,7 @@ def _offer(node: Node, record: Record) -> dict[str, Any]:
     except CorpusError:
         image = record.image
     return {
-        "record": dump(record.changed(move=None, origin="", projects=())).decode(),
+        "record": dump(_carried(record)).decode(),
         "image": image,
         "kind": pool.volumes(node).kind,
         "bytes": used.used if used else 0,
@@ -168,15 +171,18 @@ class _Journey:
     say: Say
     keep: bool
     timeout: int
+    offered: Record | None = None
 
     def go(self, line: Line) -> None:
         """Send all of it, and hand it over."""
         with self.node.lock(self.id):
             record = fit(self.node, self.id, keep=self.keep)
-        at = line.ask("begin", **_offer(self.node, record))
-        self.figures.step("begin")
-        way = sender(self.node, record, line, str(at["method"]))
+            self.offered = _carried(record)
         try:
+            at = line.ask("begin", **_offer(self.node, record))
+            self.figures.step("begin")
+            way = sender(self.node, record, line, str(at["method"]))
+            way.share()
             self._send_warm(way)
             move = Move(line.peer.name, line.peer.address, int(at["http_port"]),
                         int(at["ssh_port"]), kept=self.keep)  # fmt: skip
@@ -208,10 +214,13 @@ class _Journey:
         begun = time.monotonic()
         try:
             record = node.change(self.id, lambda now: now.changed(stage=Stage.MOVING, move=move))
+            if _carried(record) != self.offered:
+                raise Conflict(f"{record.name} was changed while it was sent", mend="move it again")
             _apply(node)
             _drain(node, record)
             self.figures.step("drain")
             lifecycle.halt(node, record, self.timeout)
+            recovery.cut(record.address)
             self.figures.step("stop")
             self.figures.sent(way.send(way.take(last=True)))
             self.figures.step("rest")

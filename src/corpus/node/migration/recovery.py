@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import replace
 
+from corpus.hosts import connections
 from corpus.model.errors import Conflict, CorpusError
 from corpus.node.context import Node
 from corpus.node.environments import guest, leftovers, lifecycle, removal, sockets
@@ -41,7 +43,7 @@ def recover(node: Node, id: str, *, take: bool = False) -> str:
             if not record.move.settled:
                 with channel.opened(node, peers.find(node, record.move.node)) as line:
                     line.ask("settle", id=record.id, lives=decisions.HERE)
-                    settled(node, record)
+            settled(node, record)  # the mover may have died between record and rules
             if not record.move.kept:
                 clear_away(node, record)
             return f"it lives on {record.move.node}"
@@ -112,6 +114,13 @@ def settled(node: Node, record: Record) -> None:
     )
     with node.lock():
         firewall.apply(node)
+    cut(record.address)
+
+
+def cut(address: str) -> None:
+    """Have the kernel ask the rules anew for what was led to a guest that does not run here."""
+    with suppress(OSError):
+        connections.forget(address)
 
 
 def clear_away(node: Node, record: Record) -> None:
@@ -154,6 +163,9 @@ def changes(node: Node, id: str, *, take: bool = False) -> list[str]:
         return [f"remove {record.name} from the other node", f"have {record.name} run here"]
     if record.stage is Stage.MOVED and record.move and not record.move.settled:
         return [f"have {record.name} live on {record.move.node}"]
+    if record.stage is Stage.MOVED and record.move and not record.move.kept:
+        remains = guest.home(node.settings, record.id).exists()
+        return ["remove its data here"] if remains else []
     if record.stage is Stage.ARRIVED:
         return [
             f"have {record.name} live here"

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from corpus.commands import btrfs, copying
-from corpus.hosts import nested, relay, subvolumes
-from corpus.model.errors import CorpusError
+from corpus.hosts import lineage, nested, relay, subvolumes
+from corpus.model.errors import CorpusError, NotFound
 from corpus.node.context import Node
 from corpus.node.environments import guest
 from corpus.node.migration import peers
 from corpus.node.migration.channel import Line
 from corpus.node.records import Record
-from corpus.node.storage import copies, pool
+from corpus.node.storage import copies, images, pool
 from corpus.node.storage.volumes import ROOTFS
 
 _SECONDS = 6 * 3600.0  # the longest that a volume may take
@@ -51,6 +51,16 @@ def clear(node: Node, id: str) -> None:
     copies.delete(node, folder(node, id))
 
 
+def _everything(place: Path) -> dict[str, bool]:
+    """Return the paths of all volumes at an environment's place, and which are read-only."""
+    found: dict[str, bool] = {}
+    for part in copies.PARTS:
+        found[part] = False
+        for inner, read_only in nested.everything(place / part).items():
+            found[f"{part}/{os.fsdecode(inner)}"] = read_only
+    return found
+
+
 @dataclass
 class Sender:
     """Sends an environment over ``line``, pass by pass: subvolume by subvolume, by btrfs send."""
@@ -59,6 +69,27 @@ class Sender:
     record: Record
     line: Line
     passes: list[Pass] = field(default_factory=list)
+    base: Path | None = None
+
+    def share(self) -> None:
+        """Have the root sent as what differs from its image, where the target has that too.
+
+        Only where it was made of the image and not copied since: else what differs is all of it.
+        """
+        try:
+            image = images.volume(self.node, images.find(self.node, self.record.image))
+        except NotFound:
+            return
+        root = guest.rootfs(self.node.settings, self.record.id)
+        if not subvolumes.is_subvolume(image) or lineage.of(root).parent != lineage.of(image).uuid:
+            return
+        base = folder(self.node, self.record.id) / "base"
+        base.parent.mkdir(mode=0o700)
+        subvolumes.snapshot(image, base)
+        subvolumes.set_read_only(base, True)
+        same = lineage.of(base)
+        if self.line.ask("base", uuid=same.uuid.hex(), changed=same.changed)["taken"]:
+            self.base = base
 
     def take(self, *, last: bool = False) -> dict[str, bool]:
         """Make the snapshots of the next pass; return their paths, and which were read-only.
@@ -69,11 +100,7 @@ class Sender:
         place.mkdir(mode=0o700, parents=True)
         home = guest.home(self.node.settings, self.record.id)
         copies.put_aside(self.node, home, place, self.record)
-        found: dict[str, bool] = {}
-        for part in copies.PARTS:
-            found[part] = False
-            for inner, read_only in nested.everything(place / part).items():
-                found[f"{part}/{os.fsdecode(inner)}"] = read_only
+        found = _everything(place)
         for path in found:
             subvolumes.set_read_only(place / path, True)
         return found
@@ -85,7 +112,7 @@ class Sender:
         there = {volume.path for volume in self.passes[-1].volumes} if self.passes else set()
         volumes = []
         for count, (path, read_only) in enumerate(taken.items()):
-            parent = before / path if path in there else None
+            parent = before / path if path in there else self.base if path == ROOTFS else None
             name = f"{number}-{count}"
             values = {"name": name, "root": path == ROOTFS}
             size += self.line.send("receive", [btrfs.send(place / path, parent)], **values)
@@ -109,13 +136,22 @@ class Mirror(Sender):
     It is read by one that is shut into the volume: a guest that runs could put a link in the way.
     """
 
+    def share(self) -> None:
+        """Do nothing: rsync finds what is the same."""
+
     def take(self, *, last: bool = False) -> dict[str, bool]:
         """Make snapshots where they cost nothing; elsewhere what is sent is what there is."""
-        self._live = pool.volumes(self.node).kind != "quota"
-        self._last = last
+        kind = pool.volumes(self.node).kind
+        self._live, self._last = kind != "quota", last
         if not self._live:
             return super().take()
         self._place(len(self.passes)).mkdir(mode=0o700, parents=True)
+        if kind == "image":
+            try:
+                return _everything(guest.home(self.node.settings, self.record.id))
+            except OSError:  # its guest moves them about
+                if last:
+                    raise
         return dict.fromkeys(copies.PARTS, False)
 
     def send(self, taken: dict[str, bool]) -> Pass:

@@ -10,7 +10,7 @@ from corpus.commands import ip
 from corpus.model.errors import Conflict, InvalidInput
 from corpus.node.context import Node
 from corpus.node.records import Record
-from corpus.node.settings import ACME_PORT
+from corpus.node.settings import ACME_PORT, PEERS_PORT
 
 _RESOLV = PurePath("/etc/resolv.conf")
 _FIRST_GUEST = 10  # the addresses below are kept for the node's own services
@@ -28,6 +28,7 @@ def taken_ports(
     if protocol == "tcp":
         taken = dict.fromkeys((node.settings.http_port, node.settings.https_port), "the proxy")
         taken[ACME_PORT] = "answers to certificate authorities"
+        taken[PEERS_PORT] = "requests that other nodes lead here"
     for record in records:
         if protocol == "tcp":
             taken[record.ssh_port] = f"environment {record.id}"

@@ -9,11 +9,12 @@ from corpus.commands import ip, nft, nft_front, nft_moved
 from corpus.model.errors import CommandFailed, Unsupported
 from corpus.model.networks import collapse
 from corpus.node.context import Node
+from corpus.node.migration import peers
 from corpus.node.network.addresses import nameservers
 from corpus.node.network.doors import doors
 from corpus.node.proxy import place
 from corpus.node.records import INTERFACES, PROXIES, Record, Role, Stage
-from corpus.node.settings import ACME_PORT
+from corpus.node.settings import ACME_PORT, PEERS_PORT
 
 # Where clouds tell a machine its secrets (RFC 3927).
 _LINK_LOCAL = "169.254.0.0/16"
@@ -56,9 +57,10 @@ def ruleset(node: Node) -> str:
         guests=guests,
         open_ports=(settings.http_port, settings.https_port),
         openings=[
-            nft.Opening(one.protocol, one.node_port, record.address, one.port, one.sources)
+            one
             for record in records
-            for one in record.openings
+            if record.stage is not Stage.MOVED and record.elsewhere is None
+            for one in _openings(record)
         ],
         gateway=str(settings.gateway),
         relay=_relay(node),
@@ -66,12 +68,20 @@ def ruleset(node: Node) -> str:
         closed=collapse([_LINK_LOCAL, *_routers(node), *settings.closed_networks]),
         reachable=collapse(settings.open_networks),
         connections=settings.connections,
+        peers=peers.addresses(node),
     )
     return (
         nft.ruleset(rules)
         + nft_front.ruleset(_front(node, records))
         + nft_moved.ruleset(_moved(node, records))
     )
+
+
+def _openings(record: Record) -> list[nft.Opening]:
+    return [
+        nft.Opening(one.protocol, one.node_port, record.address, one.port, one.sources)
+        for one in record.openings
+    ]
 
 
 def _front(node: Node, records: list[Record]) -> nft_front.FrontRules:
@@ -120,11 +130,14 @@ def _moved(node: Node, records: list[Record]) -> nft_moved.Rules:
         led=[
             nft_moved.Led(
                 record.address,
-                sorted({route.port for route in record.routes}),
+                sorted({route.port for route in record.routes if not route.proxy_protocol}),
                 record.ssh_port,
                 there.address,
                 there.http_port,
                 there.ssh_port,
+                sorted({route.port for route in record.routes if route.proxy_protocol}),
+                PEERS_PORT,
+                _openings(record),
             )
             for record in records
             if (there := record.elsewhere)

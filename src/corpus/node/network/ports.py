@@ -11,21 +11,20 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from corpus.commands.nft import PROTOCOLS
 from corpus.model.errors import Conflict, CorpusError, InvalidInput, NotFound
 from corpus.model.networks import ALL, collapse
 from corpus.node.context import Node
 from corpus.node.network import firewall
 from corpus.node.network.addresses import taken_ports
-from corpus.node.records import Opening, Record, Stage
-
-_PROTOCOLS = ("tcp", "udp")
+from corpus.node.records import Opening, Record, Stage, check_here
 
 
 def parse(
     port: int | str, protocol: str, to: Sequence[str], node_port: int | str | None
 ) -> Opening:
     """Return a checked opening, its ``node_port`` 0 when none is asked. Raises InvalidInput."""
-    if protocol not in _PROTOCOLS:
+    if protocol not in PROTOCOLS:
         raise InvalidInput(f"not a protocol: {str(protocol)!r:.20}", mend="use tcp or udp")
     if not to:
         raise InvalidInput("opened to nobody", mend="give networks, or all")
@@ -65,6 +64,7 @@ def open_(
         record = node.records.get(id)
         if record.stage is Stage.DESTROYING:
             raise NotFound(f"environment {record.id} is being destroyed")
+        check_here(record)
         old = _find(record, asked)
         new = replace(asked, node_port=_node_port(node, record, asked, old))
         if test:
@@ -81,6 +81,7 @@ def close(
     asked = parse(port, protocol, ("all",), None)
     with node.lock():
         record = node.records.get(id)
+        check_here(record, ending=True)
         old = _find(record, asked)
         if test:
             return _changes([_said("close", record, old)] if old else [])
@@ -117,6 +118,18 @@ def free(node: Node, records: Sequence[Record], openings: Sequence[Opening]) -> 
             found.append(opening)
             taken[opening.protocol][opening.node_port] = "it"
     return tuple(found)
+
+
+def check_free(node: Node, records: Sequence[Record], openings: Sequence[Opening]) -> None:
+    """Raise Conflict when somebody has a port of the node that one of the openings wants."""
+    for opening in openings:
+        taken = _taken(node, records, opening.protocol, named=True)
+        if opening.node_port in taken:
+            raise Conflict(
+                f"the {opening.protocol} port {opening.node_port} is taken by "
+                f"{taken[opening.node_port]}",
+                mend="free it there, or close it (corpus_node.close) and open another one",
+            )
 
 
 def _taken(node: Node, records: Sequence[Record], protocol: str, *, named: bool) -> dict[int, str]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from corpus.commands.haproxy import SOCKET
+from corpus.commands.nft import LED_PORTS
 from corpus.node.network.doors import Door
 from corpus.node.records import Record, Route
-from corpus.node.settings import ACME_PORT, Settings
+from corpus.node.settings import ACME_PORT, PEERS_PORT, Settings
 
 ACME = "acme"  # the backend of lego(1), which answers HTTP challenges while it runs
 _TRY_EVERY = 0.05  # seconds; also the longest a request waits once its service is back
@@ -70,8 +71,8 @@ def config(
 
     ``http-server-close``: no connection to a guest outlives its request, so that draining is
     exact and nothing is sent into a connection that closes. ``description`` is how a worker
-    says which configuration it has. What comes from the addresses ``peers`` has passed the front
-    of another node, which said of the client what there is to say.
+    says which configuration it has. What the nodes ``peers`` lead here has passed the front of
+    another node, which said of the client what there is to say.
     """
     needed = backends(routes)
     longest = max([60, *(backend.hold for backend in needed)])
@@ -124,8 +125,8 @@ def _frontend(settings: Settings, folder: PurePath, peers: Sequence[str]) -> str
     an HTTP/2 connection may ask for every name that its certificate has.
     """
     missing = "unless { var(txn.to) -m found }"
-    ours = f" unless {{ src {' '.join(peers)} }}" if peers else ""
-    ours_too = f" !{{ src {' '.join(peers)} }}" if peers else ""
+    ours = " unless { var(sess.peer) -m bool }" if peers else ""
+    ours_too = " !{ var(sess.peer) -m bool }" if peers else ""
     port = "" if settings.https_port == 443 else f":{settings.https_port}"
     hsts = "var(txn.to),field(3,|)"
     mode = "var(txn.to),field(2,|) -m str"
@@ -137,6 +138,7 @@ def _frontend(settings: Settings, folder: PurePath, peers: Sequence[str]) -> str
 frontend web
     bind :{settings.http_port}
     bind :{settings.https_port} ssl crt-list {folder}/certificates.list alpn h2,http/1.1
+    {_peers(peers)}
     http-request del-header {_FORGED} -m reg{ours}
     http-request set-header X-Forwarded-Proto http{ours}
     http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
@@ -161,6 +163,20 @@ if {{ ssl_fc }} {{ {hsts} -m int gt 0 }}
 backend {ACME}
     server lego {settings.gateway}:{ACME_PORT}
 """
+
+
+def _peers(peers: Sequence[str]) -> str:
+    """Return the place where peers lead what begins with the client's address, and who they are.
+
+    By their ports connections that a node leads are told from those of its environments, which
+    have the same address. These rules see that of the connection, and not the client's.
+    """
+    if not peers:
+        return ""
+    led = f"{{ src {' '.join(peers)} }} {{ src_port {LED_PORTS.replace('-', ':')} }}"
+    return f"""bind :{PEERS_PORT} accept-proxy
+    tcp-request connection set-var(sess.peer) bool(true) if {led}
+    tcp-request connection reject if {{ dst_port {PEERS_PORT} }} !{{ var(sess.peer) -m bool }}"""
 
 
 def _backend(backend: Backend) -> str:

@@ -10,7 +10,7 @@ from corpus.model.names import host_pattern
 from corpus.node.context import Node
 from corpus.node.network import firewall
 from corpus.node.proxy import replica, service
-from corpus.node.records import HTTPS, Record, Role, Route, Stage
+from corpus.node.records import HTTPS, Record, Role, Route, Stage, check_here
 
 _LONGEST_HOLD = 600
 _LONGEST_HSTS = 2 * 365 * 86400
@@ -78,6 +78,7 @@ def route(node: Node, id: str, new: Route, *, test: bool = False) -> list[str]:
         record = node.records.get(id)
         if record.stage is Stage.DESTROYING:
             raise NotFound(f"environment {id} is being destroyed")
+        check_here(record)
         if record.role is Role.PROXY:
             raise InvalidInput(f"no host name leads to {record.name}, which is a proxy")
         check_free(node.records.all(), [new], record.id)
@@ -95,6 +96,7 @@ def unroute(node: Node, host: str, *, test: bool = False) -> list[str]:
         for record in node.records.all():
             kept = tuple(old for old in record.routes if old.host != name)
             if kept != record.routes:
+                check_here(record, ending=True)
                 if not test:
                     _commit(node, record, record.changed(routes=kept))
                 return [f"{name} leads no more to {record.name}"]
@@ -112,6 +114,7 @@ def maintenance(node: Node, id: str, on: bool, *, test: bool = False) -> list[st
         raise InvalidInput(f"maintenance is on or off: {on!r:.20}", mend="write True or False")
     with replica.following(node, test=test):
         record = node.records.get(id)
+        check_here(record)
         if not test:
             _commit(node, record, record.changed(maintenance=on))
     if record.maintenance == on:

@@ -143,6 +143,8 @@ def settle(root: Path, given: Given) -> Given:
     for path in (_load(root, FILES) or {}).keys() - given["files"].keys():
         if not _within(path):
             _at(root, path).unlink(missing_ok=True)
+    for path in (LAYERS, NEW, OLD):  # also those that a former call has left
+        shutil.rmtree(_at(root, path), ignore_errors=True)
     _write(_at(root, FILES), json.dumps(given["files"]).encode(), 0o600)
     _save(root, (_load(root, STATE) or {}) | {"unfinished": False})
     return {}
@@ -192,10 +194,10 @@ def _forget_keys(root: Path, keys: list[str]) -> None:
     path = _at(root, KEYS)
     lines = _text(path).splitlines()
     left = [line for line in lines if line not in keys]
-    if left != lines:
+    if left and left != lines:
         _rewrite(path, left)
-        if not left:
-            path.unlink()
+    elif lines and not left:
+        path.unlink()
 
 
 def _strangers(root: Path) -> Iterator[str]:

@@ -20,16 +20,15 @@ from corpus.node.environments.rootfs import public_keys
 from corpus.node.records import Stage
 from corpus.node.saltify import contents as things
 from corpus.node.saltify import looking, placing
-from corpus.node.saltify.records import Machine, Machines
+from corpus.node.saltify.records import LOCK, Machine, Machines
 
 
 def own_key(node: Node) -> str:
     """Return the public key that the node reaches machines with, made at the first call."""
-    key = Machines(node).key
-    with node.lock("saltify"):
+    key, partial = Machines(node).key, Machines(node).partial
+    with node.lock(LOCK):
         if not key.exists():
             key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            partial = key.with_name(".key.partial")
             for left in (partial, Path(f"{partial}.pub")):
                 left.unlink(missing_ok=True)
             node.host.run(ssh.make_key(partial))
@@ -71,6 +70,8 @@ def prepare(
     }
     named = _id(node, id, given["host"], given["port"])
     with alone(node, named):
+        if node.records.find(named):
+            raise Conflict(f"{named} is an environment of this node", mend="leave id out")
         machine = _asked(machines, named, given, key=key, host_key=host_key, image=image)
         if not machine.host_key and not accept_new:
             raise InvalidInput(
@@ -129,8 +130,6 @@ def _id(node: Node, id: str | None, host: str, port: int) -> str:
     if id is None:
         return known[0].id if known else str(uuid4())
     named = environment_id(id)
-    if node.records.find(named):
-        raise Conflict(f"{named} is an environment of this node", mend="leave id out")
     for machine in known:
         if machine.id != named:
             raise Conflict(f"{host} is the machine {machine.id}", mend="leave id out")

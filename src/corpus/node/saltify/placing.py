@@ -75,7 +75,6 @@ def _put_tree(host: SSH, contents: Contents, theirs: list[str]) -> dict[str, str
             mend="see whether its disk is sound",
         )
     kept: dict[str, str] = looking.ask(host, "swap", kept=theirs)["kept"]
-    host.run(["rm", "-rf", "--", str(_LAYERS)])
     return kept
 
 

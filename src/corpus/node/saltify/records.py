@@ -7,12 +7,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from corpus.hosts import files
 from corpus.hosts.files import write_atomic
-from corpus.model.errors import CorpusError, InvalidInput, NotFound
+from corpus.model.errors import Conflict, CorpusError, InvalidInput, NotFound
 from corpus.model.mode import Platform
 from corpus.model.names import environment_id
 from corpus.node.context import Node
 from corpus.node.records import Stage
+
+LOCK = "saltify"  # held while a file is written there; taken after that of a machine, its id
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,13 @@ class Machines:
     """The records in the directory ``saltify`` of the node's state."""
 
     def __init__(self, node: Node) -> None:
+        self._node = node
         self.directory = node.settings.prefix / "saltify"
+
+    @property
+    def partial(self) -> Path:
+        """Where that key is made."""
+        return self.directory / ".key.partial"
 
     @property
     def key(self) -> Path:
@@ -83,7 +92,12 @@ class Machines:
         """Write a record so that a crash leaves the old or the new one."""
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         text = json.dumps(asdict(machine), indent=2, sort_keys=True)
-        write_atomic(self._path(machine.id), text.encode() + b"\n", 0o600)
+        with self._node.lock(LOCK):
+            write_atomic(self._path(machine.id), text.encode() + b"\n", 0o600)
+
+    def half_written(self) -> list[Path]:
+        """Return what somebody writes there, or left there when he died. Hold ``LOCK``."""
+        return [*files.temporary(self.directory), *self.directory.glob(f"{self.partial.name}*")]
 
     def remove(self, id: str) -> None:
         """Forget a machine."""
@@ -91,6 +105,19 @@ class Machines:
 
     def _path(self, id: str) -> Path:
         return self.directory / f"{environment_id(id)}.json"
+
+
+def check_no_machine(node: Node, id: str) -> None:
+    """Raise Conflict where a machine has this id: no environment of the node can have it too.
+
+    Hold the lock of that name, which both go by.
+    """
+    there = Machines(node).find(id)
+    if there is not None:
+        raise Conflict(
+            f"{id} is the machine {there.host}, an environment without a container",
+            mend=f"choose another id, or first: corpus_node.saltify_remove {id}",
+        )
 
 
 def _parse(text: str, where: str) -> Machine:

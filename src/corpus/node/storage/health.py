@@ -14,6 +14,7 @@ from corpus.node.storage import ground, pool
 
 _LOW = 1 << 30  # bytes not given out yet below which metadata must have room of its own
 _FULL = 0.9
+_BLOCK = 512
 
 
 def filesystems(node: Node) -> list[Path]:
@@ -44,7 +45,18 @@ def health(node: Node) -> dict[str, Any]:
         for path, one in found["filesystems"].items()
         for warning in one.pop("warnings")
     ]
+    if (more := _promised(node)) > free:
+        found["warnings"].append(
+            f"the disks of environments may take {format_size(more)} more, and {format_size(free)} "
+            "are free: their filesystems fail once nothing is; make room, or trim environments"
+        )
     return found
+
+
+def _promised(node: Node) -> int:
+    """Return the bytes that the disks of the kind image, which are sparse, may still take."""
+    disks = [path.stat() for path in node.settings.pool.glob("disks/*.img")]
+    return sum(max(0, disk.st_size - disk.st_blocks * _BLOCK) for disk in disks)
 
 
 def _filesystem(node: Node, path: Path) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 For kernels without simple quotas, by loop devices. The size of the file is the enforced size:
 what the environment may store and what its image takes, written down in the disk when it is
-made. The files, ``pool/disks/ID.img``, are sparse: they take what is used.
+made. The files, ``pool/disks/ID.img``, are sparse: they take what is used, and begin as copies of a
+template, one file and not each of the image's.
 """
 
 from __future__ import annotations
@@ -20,12 +21,10 @@ from corpus.hosts.files import write_atomic
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, NotFound
 from corpus.model.size import format_size
 from corpus.node.records import group_of
-from corpus.node.storage import trees
+from corpus.node.storage import templates, trees
+from corpus.node.storage.templates import SMALL, rounded
 from corpus.node.storage.volumes import ROOTFS, SRV, Volumes
 
-_LEAST = 256 << 20  # the kernel's least size of a btrfs that is to shrink
-_SMALL = 4 << 30  # below, data and metadata share their room: none of it is lost to either
-_SECTOR = 4096
 _BASE = "base"  # the file in a disk that tells what its image takes, in bytes
 _PATIENCE = 3.0  # seconds until the mounts of a guest that has just stopped are gone
 
@@ -45,20 +44,28 @@ class ImageVolumes(Volumes):
         return self._disks / f"{home.name}.img"
 
     def make(self, home: Path, group: str, size: int, image: Path) -> None:
-        """Make the disk, copy the image into it, let it have ``size`` beyond that."""
+        """Make the disk with the image in it, let it have ``size`` beyond that."""
         disk = self._disk(home)
         part = disk.with_suffix(".part")
         self._disks.mkdir(exist_ok=True, mode=0o700)
-        room = int(self._host.run(copying.weigh(image)).out.split()[0])
-        total = _rounded(size + room + room // 8)
-        loops.make_file(part, total)
-        self._host.run(loop.make_btrfs(part, home.name[:8], mixed=total <= _SMALL))
+        of_pool, small = image.parent == self._settings.images, size <= SMALL
+
+        def fill(place: Path) -> None:
+            self.create(place / SRV, group)
+            self.clone(image, place / ROOTFS, group)
+            kernel.sync(place)
+
+        if of_pool:
+            templates.copy(self._node, image, part, fill, small=small)
+        else:
+            room = int(self._host.run(copying.weigh(image)).out.split()[0])
+            loops.make_file(part, rounded(size + room + room // 8))
+            self._host.run(loop.make_btrfs(part, home.name[:8], mixed=small))
         part.rename(disk)
         home.mkdir(mode=0o700)
         self._mount(disk, home)
-        self.create(home / SRV, group)
-        self.clone(image, home / ROOTFS, group)
-        kernel.sync(home)
+        if not of_pool:
+            fill(home)
         total, free = _space(home)
         write_atomic(home / _BASE, b"%d\n" % (total - free), 0o600)
         self.limit(group, size)
@@ -127,7 +134,7 @@ class ImageVolumes(Volumes):
         """Resize disk and filesystem while they are in use. Raises Conflict where it cannot be."""
         home = self._home(group)
         self.attach(home)
-        disk, device, wanted = self._disk(home), _device(home), _rounded(_base(home) + size)
+        disk, device, wanted = self._disk(home), _device(home), rounded(_base(home) + size)
         if wanted >= _space(home)[0]:
             if wanted > disk.stat().st_size:
                 os.truncate(disk, wanted)
@@ -178,10 +185,6 @@ class ImageVolumes(Volumes):
 
     def prune(self, kept: set[str]) -> None:
         """Do nothing: a disk is there no longer than a record that names it."""
-
-
-def _rounded(size: int) -> int:
-    return max(_LEAST, -(-size // _SECTOR) * _SECTOR)
 
 
 def _space(home: Path) -> tuple[int, int]:

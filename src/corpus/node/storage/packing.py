@@ -179,7 +179,9 @@ class _Anything:
 class Volume(Tree):
     """A volume that is filled: directories may be subvolumes, files have all that files can have.
 
-    Where the storage has no subvolumes, they become directories.
+    Where the storage has no subvolumes, they become directories. An archive may have many
+    millions of members: what is remembered of them does not grow with their number. A directory
+    is filled at a stretch, as tar(1) writes it; what was made before is looked up where it lies.
     """
 
     def __init__(
@@ -188,14 +190,39 @@ class Volume(Tree):
         super().__init__(root, _Anything(), frozenset())
         self._within = within
         self._apart = apart
+        self._made: set[bytes] = set()  # those of ``within``
 
     def finish(self) -> None:
         """Give directories what is theirs; read-only subvolumes take nothing any more then."""
         super().finish()
-        for path in sorted(self._within, key=len, reverse=True):
+        for path in sorted(self._made, key=len, reverse=True):
             shown = Path(os.fsdecode(self._root + b"/" + path))
-            if self._within[path] and path in self._folders and subvolumes.is_subvolume(shown):
+            if self._within[path] and subvolumes.is_subvolume(shown):
                 subvolumes.set_read_only(shown, True)
+
+    def _is_within(self, folder: bytes) -> bool:
+        """Tell whether that is a directory which is being filled; those within it are filled."""
+        if folder not in self._folders:
+            return False
+        while (last := next(reversed(self._folders))) != folder:
+            self._close(last, self._folders.pop(last))
+        return True
+
+    def _is_linkable(self, path: bytes) -> bool:
+        self._rules.check_path(path)
+        place, _, name = path.rpartition(b"/")
+        try:
+            with beneath.opened(self._root) as root, beneath.opened(place, root) as folder:
+                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except OSError:
+            return False
+        return not stat.S_ISDIR(found.st_mode)  # a link can have two names as well
+
+    def _keep(self, member: Member) -> None:
+        if member.kind == FOLDER:
+            self._folders[member.path] = member
+            if member.path in self._within:
+                self._made.add(member.path)
 
     def _make_folder(self, full: bytes, path: bytes) -> None:
         if path not in self._within:
@@ -214,7 +241,6 @@ class Volume(Tree):
     def _make_other(self, full: bytes, member: Member) -> None:
         kind = stat.S_IFIFO if member.kind == FIFO else stat.S_IFCHR
         os.mknod(full, kind | 0o600, os.makedev(0, 0))  # members lets no other device pass
-        self._files.add(member.path)
         self._own(full, member)
         os.chmod(full, member.mode & 0o7777)  # noqa: PTH101
         os.utime(full, ns=_times(member), follow_symlinks=False)
@@ -223,7 +249,6 @@ class Volume(Tree):
         super()._make(member, stream)
         full = self._root + b"/" + member.path
         if member.kind == LINK:
-            self._files.add(member.path)  # a link can have two names as well
             os.utime(full, ns=_times(member), follow_symlinks=False)
         if member.kind in (LINK, FIFO, DEVICE):
             self._attribute(full, member)

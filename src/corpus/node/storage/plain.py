@@ -1,4 +1,7 @@
-"""The kind ``plain``: directories of any filesystem. Nothing holds an environment to its size."""
+"""The kind ``plain``: directories of any filesystem. Nothing holds an environment to its size.
+
+What it takes is found by walking, now and then (``weights``), and told when it is more.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from corpus.commands.btrfs import Usage
 from corpus.hosts import nested
 from corpus.node.storage import trees
 from corpus.node.storage.volumes import ROOTFS, SRV, Volumes
+
+WEIGHTS = "weights"  # the directory in the pool with what was found of each environment
 
 
 class PlainVolumes(Volumes):
@@ -31,8 +36,9 @@ class PlainVolumes(Volumes):
         """Do nothing."""
 
     def remove(self, home: Path, group: str) -> None:
-        """Remove the directory."""
+        """Remove the directory, and what was found of it."""
         trees.remove(home)
+        (self._pool / WEIGHTS / f"{home.name}.json").unlink(missing_ok=True)
 
     def create(self, path: Path, group: str) -> None:
         """Make an empty directory."""

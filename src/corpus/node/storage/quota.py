@@ -1,4 +1,7 @@
-"""The kind ``quota``: one btrfs with simple quotas; a volume is a subvolume of it."""
+"""The kind ``quota``: one btrfs with simple quotas; a volume is a subvolume of it.
+
+The btrfs may be another's too: no quota group is changed or removed that this node has not made.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ from pathlib import Path
 from corpus.commands import btrfs
 from corpus.commands.btrfs import Usage
 from corpus.hosts import nested, quota, subvolume_names, subvolumes
+from corpus.model.errors import CommandFailed, Conflict
+from corpus.node.context import Node
 from corpus.node.storage import trees
+from corpus.node.storage.claims import Claims
 from corpus.node.storage.volumes import ROOTFS, SRV, Volumes
 
 
@@ -21,6 +27,10 @@ class QuotaVolumes(Volumes):
     enforced = True
     copying = ""
     apart = True
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(node)
+        self._claims = Claims(self._pool)
 
     def make(self, home: Path, group: str, size: int, image: Path) -> None:
         """Snapshot the image; no bytes are copied."""
@@ -66,11 +76,31 @@ class QuotaVolumes(Volumes):
             trees.copy(self._host, source, target)
 
     def limit(self, group: str, size: int) -> None:
-        """Limit the quota group, making it when it is absent."""
+        """Limit the quota group, making it when it is absent. Raises Conflict: it is another's."""
         limited = btrfs.group_limit(self._pool, group, size)
-        if self._host.run(limited, check=False).code:
-            self._host.run(btrfs.group_create(self._pool, group), check=False)
+        if not self._claims.has(group) or self._host.run(limited, check=False).code:
+            self._have(group)
             self._host.run(limited)
+
+    def _have(self, group: str) -> None:
+        """Make the group where it is absent. Raises Conflict where it is not this node's."""
+        made = btrfs.group_create(self._pool, group)
+        if self._claims.has(group):  # a crash may have come before the group itself
+            self._host.run(made, check=False)
+            return
+        if subvolumes.is_btrfs(self._pool) and quota.exists(self._pool, group):
+            raise Conflict(
+                f"the quota group {group} is there already, and this node has not made it",
+                str(self._pool),
+                "make the environment with another id; or, where nobody needs that group: "
+                f"btrfs qgroup destroy {group} {self._pool}",
+            )
+        self._claims.add(group)
+        try:
+            self._host.run(made)
+        except CommandFailed:  # somebody else may have made it just now
+            self._claims.forget(group)
+            raise
 
     def used(self, group: str) -> Usage | None:
         """Read the group in /sys."""
@@ -79,6 +109,19 @@ class QuotaVolumes(Volumes):
     def usage(self) -> dict[str, Usage]:
         """List the quota groups of the pool."""
         return btrfs.parse_groups(self._host.run(btrfs.groups(self._pool), check=False).out)
+
+    def strays(self, kept: set[str]) -> list[str]:
+        """Return those of this node's groups that are there, not ``kept``, and in no such one."""
+        with self._opened() as pool:
+            if pool is None:
+                return []
+            return [
+                group
+                for group in self._claims.all()
+                if group not in kept
+                and not kept & self._related(pool, group, 2)
+                and quota.exists(self._pool, group)
+            ]
 
     def prune(self, kept: set[str]) -> None:
         """Remove the quota groups of environments that are gone, and those of removed volumes.
@@ -89,24 +132,31 @@ class QuotaVolumes(Volumes):
         with self._opened() as pool:
             if pool is None:
                 return
-            for group, usage in sorted(self.usage().items()):  # those within others go first
-                if group.startswith("0/"):
-                    gone = not usage.used and not subvolume_names.exists(pool, number(group))
-                else:
-                    gone = group not in kept and not kept & self._related(pool, group, 2)
-                if gone:
-                    self._host.run(btrfs.group_destroy(self._pool, group), check=False)
+            left = [group for group, one in self.usage().items() if self._left(pool, group, one)]
+            for group in [*left, *self.strays(kept)]:  # those within others go first
+                self._host.run(btrfs.group_destroy(self._pool, group), check=False)
+            for group in self._claims.all():
+                if group not in kept and not quota.exists(self._pool, group):
+                    self._claims.forget(group)
+
+    def _left(self, pool: int, group: str, usage: Usage) -> bool:
+        """Tell whether a group is that of a volume, of this node's, which is gone with its data."""
+        if not group.startswith("0/") or usage.used or subvolume_names.exists(pool, number(group)):
+            return False
+        above = subvolume_names.groups_of(pool, number(group))
+        return bool(above) and all(self._claims.has(one) for one in above)
 
     def unlimit(self, group: str) -> None:
-        """Take the limit off the group; fine when there is none."""
-        self._host.run(btrfs.group_limit(self._pool, group, None), check=False)
+        """Take the limit off the group; fine when there is none, or it is another's."""
+        if self._claims.has(group):
+            self._host.run(btrfs.group_limit(self._pool, group, None), check=False)
 
     def join(self, group: str, within: str) -> None:
-        """Make the group, and a member of the other."""
+        """Make the group, and a member of the other. Raises Conflict where it is another's."""
         with self._opened() as pool:
             if pool is not None and within in self._related(pool, group, 2):
                 return
-        self._host.run(btrfs.group_create(self._pool, group), check=False)
+        self._have(group)
         self._host.run(btrfs.group_assign(self._pool, group, within))
 
     def allot(self, folder: int, name: str, group: str, within: str) -> bool:
@@ -114,7 +164,10 @@ class QuotaVolumes(Volumes):
 
         Whatever its guest makes within it becomes a member of its group by itself.
         """
-        self.join(group, within)
+        try:
+            self.join(group, within)
+        except Conflict:  # the number is another's
+            return False
         with suppress(FileExistsError):
             subvolumes.create_in(folder, name, group)
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

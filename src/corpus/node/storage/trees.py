@@ -48,11 +48,11 @@ def remove(path: Path) -> None:
         return
     try:
         if subvolumes.is_subvolume(path):
-            subvolumes.delete(path)
+            nested.remove(path)
             return
         if subvolumes.is_btrfs(path):
             for inner in subvolumes.nested(path):
-                subvolumes.delete(inner)
+                nested.remove(inner)
         with beneath.opened(path.parent) as folder:
             beneath.remove(folder, path.name)
     except OSError as error:

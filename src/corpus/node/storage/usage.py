@@ -1,5 +1,7 @@
 """What of the pool belongs to whom, from the quota groups: no file is looked at.
 
+Where there are none, from the last walk of the node's timer, with its age (``weights``).
+
 A byte is counted once, where it was written: a snapshot that has not changed since counts nothing,
 and its original counts as long as one of the two holds the byte. So what a removed ``run/`` wrote,
 and an archive still holds, is in no volume that there is: it is told as ``shared``.
@@ -15,7 +17,7 @@ from corpus.model.names import project_name
 from corpus.node.context import Node
 from corpus.node.environments import guest
 from corpus.node.records import Record
-from corpus.node.storage import images, pool
+from corpus.node.storage import images, pool, weights
 from corpus.node.storage.volumes import Volumes
 
 PARTS = ("data", "run", "archives", "releases", "deploy")
@@ -37,6 +39,7 @@ def usage(node: Node, id: str | None = None) -> list[dict[str, Any]]:
 def measured(node: Node, volumes: Volumes, record: Record, holders: Counter[str]) -> dict[str, Any]:
     """Return what one environment uses; ``holders``: how many were made of each image."""
     settings = node.settings
+    weight = weights.last(node, record.id) if volumes.kind == "plain" else None
     whole = volumes.used(record.group)
     system = volumes.parts(guest.rootfs(settings, record.id))
     stored = volumes.parts(guest.srv(settings, record.id))
@@ -50,13 +53,22 @@ def measured(node: Node, volumes: Volumes, record: Record, holders: Counter[str]
         "projects": None,
         "other": None,
         "shared": None,
+        "age": 0 if whole else None,
+        "complete": whole is not None,
     }
-    if whole is None or system is None or stored is None:
+    if weight is not None:
+        found |= {"used": weight.used, "age": round(weight.age), "complete": weight.complete}
+        found["system"], stored = max(0, weight.system - weight.image), weight.stored
+        found["image"]["used"] = weight.image
+    found["over"] = (found["used"] or 0) > record.limits.size
+    if found["used"] is None or found["system"] is None or stored is None:
         return found
     projects = _projects(volumes, record, stored)
     others = [size for path, size in stored.items() if _owner(path) not in projects]
     found["projects"] = projects
     found["other"] = sum(others)
+    if whole is None:
+        return found
     told = found["system"] + found["other"] + sum(one["used"] for one in projects.values())
     found["shared"] = max(0, whole.used - told)
     return found

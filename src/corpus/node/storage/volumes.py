@@ -36,6 +36,7 @@ class Volumes(ABC):
     """Whether parts of an environment are accounted by themselves: ``allot``, ``parts``."""
 
     def __init__(self, node: Node) -> None:
+        self._node = node
         self._host = node.host
         self._settings = node.settings
         self._pool = node.settings.pool
@@ -121,7 +122,8 @@ class Volumes(ABC):
         """Have the directory ``name`` of the open directory ``folder`` be a volume of ``group``.
 
         That group is itself in the group ``within``. False, and nothing is made, where the kind
-        accounts no parts of an environment or where something else of that name is there.
+        accounts no parts of an environment, where something else of that name is there, or where
+        somebody else has a group of that number.
         """
         return False
 
@@ -132,6 +134,13 @@ class Volumes(ABC):
         them. None where the kind does not tell.
         """
         return None
+
+    def strays(self, kept: set[str]) -> list[str]:
+        """Return the groups of this node that ``prune`` would remove: of no environment, no data.
+
+        Others' groups on the same filesystem are none of them.
+        """
+        return []
 
     @abstractmethod
     def prune(self, kept: set[str]) -> None:

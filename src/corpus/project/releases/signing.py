@@ -56,7 +56,7 @@ def check(project: Project, data: bytes, signature: bytes, signer: str) -> None:
     place, who = project.place, principal(project.name, signer)
     with tempfile.TemporaryDirectory(prefix="corpus-signers-") as folder:
         signers, file = Path(folder) / "signers", Path(folder) / "signature"
-        signers.write_text(_trusted(place))
+        signers.write_text(_trusted(place, signer))
         write_atomic(file, signature, 0o600, durable=False)
         try:
             place.host.run(signing.check(signers, who, file), stdin=data, timeout=_TIMEOUT)
@@ -79,13 +79,13 @@ def trusted(who: str, key: str) -> str:
     return f'{who} namespaces="{signing.NAMESPACE}" {key}\n'
 
 
-def _trusted(place: Place) -> str:
-    """Return the allowed signers: those of the pairs, and this environment itself."""
+def _trusted(place: Place, signer: str) -> str:
+    """Return the allowed signers: those of the pairs, and this environment where it signed."""
     try:
         others = place.signers.read_text()
     except FileNotFoundError:
         others = ""
-    if not place.release_key.exists():
+    if signer != signer_of(place) or not place.release_key.exists():
         return others
-    own = trusted(principal("*", signer_of(place)), public_key(place))
+    own = trusted(principal("*", signer), public_key(place))
     return f"{others.rstrip()}\n{own}"

@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from corpus.model.manifest import Manifest, Part
 from corpus.project.place import Project
 from corpus.project.releases import shelf, signing, system
 
+_PIECE = 8 << 20  # bytes; with smaller ones the two of digest_of wait for each other
 _MAX_SIGNATURE = 4096  # bytes; one by an ed25519 key has some 300
 _AGAIN = "fetch or copy the release again"
 
@@ -38,13 +40,23 @@ def verify(project: Project, deployment: DeploymentId, *, archives: bool = True)
         ) from None
     except InvalidInput as error:
         raise ReleaseRefused(error.what, where=where, mend=_AGAIN) from None
-    signing.check(project, text, signature, manifest.signer)
-    check_system(manifest, where)
+    with ThreadPoolExecutor(1) as meanwhile:
+        digests = meanwhile.submit(_look, project, manifest, archives)
+        signing.check(project, text, signature, manifest.signer)  # what it refuses is told first
+        check_system(manifest, where)
+        for part, digest in zip(manifest.parts, digests.result(), strict=False):
+            check_digest(part, digest, project.paths.releases / part.archive)
+    return manifest
+
+
+def _look(project: Project, manifest: Manifest, digests: bool) -> list[str]:
+    """Return the digests of the archives, if asked for; raise ReleaseRefused for a wrong size."""
+    found = []
     for part in manifest.parts:
         with opened(project, part) as handle:
-            if archives:
-                check_digest(part, digest_of(handle), project.paths.releases / part.archive)
-    return manifest
+            if digests:
+                found.append(digest_of(handle))
+    return found
 
 
 def check_system(manifest: Manifest, where: str) -> None:
@@ -88,11 +100,22 @@ def opened(project: Project, part: Part) -> Iterator[int]:
 
 
 def digest_of(handle: int) -> str:
-    """Return the SHA-256 of an open file in hex."""
+    """Return the SHA-256 of an open file in hex.
+
+    A thread reads the next piece while one is digested: both let go of the interpreter, so that
+    the slower of the two is all that one waits for.
+    """
     os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_SEQUENTIAL)  # the disk reads ahead meanwhile
-    with os.fdopen(os.dup(handle), "rb") as file:
-        file.seek(0)
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digest, at = hashlib.sha256(), 0
+    filled, empty = (memoryview(bytearray(_PIECE)) for _ in range(2))
+    with ThreadPoolExecutor(1) as reader:
+        size = os.preadv(handle, [filled], at)
+        while size:
+            at += size
+            coming = reader.submit(os.preadv, handle, [empty], at)
+            digest.update(filled[:size])
+            size, filled, empty = coming.result(), empty, filled
+    return digest.hexdigest()
 
 
 def check_digest(part: Part, digest: str, path: Path) -> None:

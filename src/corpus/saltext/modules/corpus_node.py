@@ -14,7 +14,7 @@ from corpus.node import boot as _boot
 from corpus.node import foreseen
 from corpus.node.environments import listing, making, removal
 from corpus.node.storage import images
-from corpus.saltext.edge import edge, pairs, planned, words
+from corpus.saltext.edge import Port, Wait, edge, pairs, planned, words
 from corpus.saltext.node_calls import node_of
 
 __virtualname__ = "corpus_node"
@@ -63,7 +63,7 @@ def image_import(directory: str, test: bool = False) -> dict[str, Any]:
 
     CLI Example: ``salt-call --local corpus_node.image_import /var/cache/corpus/images/x``
     """
-    image, changes = images.import_image(node_of(__opts__), Path(directory), test=bool(test))
+    image, changes = images.import_image(node_of(__opts__), Path(directory), test=test)
     return planned(changes) if test else {**asdict(image), "id": image.id}
 
 
@@ -89,10 +89,10 @@ def create(
     hosts: str | list[str] | None = None,
     keys: str | list[str] | None = None,
     address: str | None = None,
-    ssh_port: int | None = None,
+    ssh_port: Port | None = None,
     share: str | dict[str, Any] | None = None,
     role: str = "projects",
-    wait: float = 10.0,
+    wait: Wait = 10.0,
     test: bool = False,
 ) -> dict[str, Any]:
     """Make and start an environment; with the ``id`` of one that is there, start that.
@@ -121,7 +121,7 @@ def create(
         share=pairs(share),
         role=role,
         wait=wait,
-        test=bool(test),
+        test=test,
     )
 
 
@@ -149,5 +149,5 @@ def destroy(id: str, test: bool = False) -> bool | dict[str, Any]:
 
     CLI Example: ``salt-call --local corpus_node.destroy ID``
     """
-    changes = removal.destroy(node_of(__opts__), id, test=bool(test))
+    changes = removal.destroy(node_of(__opts__), id, test=test)
     return planned(changes) if test else bool(changes)

@@ -7,7 +7,7 @@ from typing import Any
 
 from corpus.node.environments import cloning, exporting, importing, listing
 from corpus.node.environments import snapshots as shots
-from corpus.saltext.edge import edge, planned, words
+from corpus.saltext.edge import Patience, Port, Wait, edge, planned, words
 from corpus.saltext.node_calls import node_of
 
 __virtualname__ = "corpus_node"
@@ -43,7 +43,7 @@ def snapshots(id: str) -> list[dict[str, Any]]:
 
 
 @edge
-def restore(id: str, name: str, timeout: int = 30, test: bool = False) -> dict[str, Any]:
+def restore(id: str, name: str, timeout: Patience = 30, test: bool = False) -> dict[str, Any]:
     """Put an environment back to a snapshot; what was is the snapshot ``before-restore``.
 
     CLI Example: ``salt-call --local corpus_node.restore ID before-upgrade``
@@ -51,7 +51,7 @@ def restore(id: str, name: str, timeout: int = 30, test: bool = False) -> dict[s
     node = node_of(__opts__)
     if test:
         return planned(shots.plan_restore(node, id, name))
-    return listing.inspect(node, shots.restore(node, id, name, int(timeout)).id)
+    return listing.inspect(node, shots.restore(node, id, name, timeout).id)
 
 
 @edge
@@ -78,10 +78,10 @@ def clone(
     hosts: str | list[str] | None = None,
     keys: str | list[str] | None = None,
     address: str | None = None,
-    ssh_port: int | None = None,
+    ssh_port: Port | None = None,
     freeze: bool = True,
     start: bool = True,
-    wait: float = 10.0,
+    wait: Wait = 10.0,
     test: bool = False,
 ) -> dict[str, Any]:
     """Make a copy of an environment to try things on, with an id (``new``) of its own.
@@ -132,7 +132,7 @@ def import_(
     keys: str | list[str] | None = None,
     digest: str | None = None,
     start: bool = True,
-    wait: float = 10.0,
+    wait: Wait = 10.0,
     test: bool = False,
 ) -> dict[str, Any]:
     """Make an environment from an exported file: the same one, or with another ``id`` a copy.

@@ -28,6 +28,6 @@ def doctor(mend: bool = False) -> list[dict[str, Any]]:
 
     CLI Example: ``salt-call --local corpus_node.doctor mend=True``
     """
-    found = examine(node_of(__opts__), mend=bool(mend))
+    found = examine(node_of(__opts__), mend=mend)
     __context__["retcode"] = 0 if is_well(found) else 1
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from corpus.node.network import ports as _ports
-from corpus.saltext.edge import edge, words
+from corpus.saltext.edge import Port, edge, words
 from corpus.saltext.node_calls import node_of
 
 __virtualname__ = "corpus_node"
@@ -22,10 +22,10 @@ def __virtual__() -> str:
 @edge
 def open_(
     id: str,
-    port: int,
+    port: Port,
     protocol: str = "tcp",
     to: str | list[str] = "all",
-    node_port: int | None = None,
+    node_port: Port | None = None,
     test: bool = False,
 ) -> dict[str, Any]:
     """Lead a port of the node to a port of an environment, for the networks ``to``.
@@ -38,7 +38,7 @@ def open_(
 
 
 @edge
-def close(id: str, port: int, protocol: str = "tcp", test: bool = False) -> bool | dict[str, Any]:
+def close(id: str, port: Port, protocol: str = "tcp", test: bool = False) -> bool | dict[str, Any]:
     """Take back what ``open`` did; False when that port was not open.
 
     CLI Example: ``salt-call --local corpus_node.close ID 5432``

@@ -7,7 +7,7 @@ from typing import Any
 
 from corpus.node.certificates import acme, changes
 from corpus.node.proxy import front, routes
-from corpus.saltext.edge import edge
+from corpus.saltext.edge import Days, Port, edge
 from corpus.saltext.node_calls import node_of
 
 __virtualname__ = "corpus_node"
@@ -24,7 +24,7 @@ def __virtual__() -> str:
 def route(
     id: str,
     host: str,
-    port: int = 80,
+    port: Port = 80,
     hold: int = 60,
     https: str | bool = "both",
     hsts: int = 0,
@@ -92,12 +92,12 @@ def certificate_obtain(host: str, challenge: str = "http", test: bool = False) -
 
 
 @edge
-def certificate_renew(days: int = acme.DAYS, test: bool = False) -> dict[str, Any]:
+def certificate_renew(days: Days = acme.DAYS, test: bool = False) -> dict[str, Any]:
     """Renew what has less than ``days`` days left; what a timer calls each day.
 
     CLI Example: ``salt-call --local corpus_node.certificate_renew``
     """
-    outcome = acme.renew(node_of(__opts__), int(days), test=test)
+    outcome = acme.renew(node_of(__opts__), days, test=test)
     if any(str(what).startswith("failed") for what in outcome.values()):
         __context__["retcode"] = 1
     return outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from corpus.node.environments import lifecycle, listing, plans, snapshots, traffic
-from corpus.saltext.edge import edge, planned
+from corpus.saltext.edge import Lasting, Patience, edge, planned
 from corpus.saltext.node_calls import node_of
 
 __virtualname__ = "corpus_node"
@@ -33,7 +33,7 @@ def start(id: str, test: bool = False) -> dict[str, Any]:
 
 
 @edge
-def stop(id: str, timeout: int = 30, test: bool = False) -> dict[str, Any]:
+def stop(id: str, timeout: Patience = 30, test: bool = False) -> dict[str, Any]:
     """Stop an environment, also across boots; killed after ``timeout`` seconds.
 
     CLI Example: ``salt-call --local corpus_node.stop ID``
@@ -41,11 +41,11 @@ def stop(id: str, timeout: int = 30, test: bool = False) -> dict[str, Any]:
     node = node_of(__opts__)
     if test:
         return planned(plans.stop(node, id))
-    return listing.inspect(node, lifecycle.stop(node, id, int(timeout)).id)
+    return listing.inspect(node, lifecycle.stop(node, id, timeout).id)
 
 
 @edge
-def restart(id: str, timeout: int = 30, test: bool = False) -> dict[str, Any]:
+def restart(id: str, timeout: Patience = 30, test: bool = False) -> dict[str, Any]:
     """Stop an environment, killed after ``timeout`` seconds, and start it.
 
     CLI Example: ``salt-call --local corpus_node.restart ID``
@@ -53,7 +53,7 @@ def restart(id: str, timeout: int = 30, test: bool = False) -> dict[str, Any]:
     node = node_of(__opts__)
     if test:
         return planned(plans.restart(node, id))
-    return listing.inspect(node, traffic.restart(node, id, int(timeout)).id)
+    return listing.inspect(node, traffic.restart(node, id, timeout).id)
 
 
 @edge
@@ -100,7 +100,7 @@ def rename(id: str, name: str) -> None:
 
     CLI Example: ``salt-call --local corpus_node.rename ID shop``
     """
-    lifecycle.rename(node_of(__opts__), id, str(name))
+    lifecycle.rename(node_of(__opts__), id, name)
 
 
 @edge
@@ -109,7 +109,7 @@ def exec_(
     argv: list[str],
     stdin: str | None = None,
     user: str | None = None,
-    timeout: float | None = None,
+    timeout: Lasting | None = None,
 ) -> dict[str, Any]:
     """Run a command (a list of words) inside an environment; its code is the return code.
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from corpus.node.context import Node
 from corpus.node.migration import leaving, peers, recovery
+from corpus.node.network import firewall
 from corpus.node.proxy import replica, service
-from corpus.saltext.edge import edge, planned
+from corpus.saltext.edge import Patience, Port, edge, planned
 from corpus.saltext.node_calls import node_of
 
 __virtualname__ = "corpus_node"
@@ -24,7 +25,9 @@ def __virtual__() -> str:
 
 
 @edge
-def peer_identity(address: str | None = None, port: int = 22, test: bool = False) -> dict[str, Any]:
+def peer_identity(
+    address: str | None = None, port: Port = 22, test: bool = False
+) -> dict[str, Any]:
     """Return what ``peer_add`` takes on another node; nothing in it is secret.
 
     CLI Example: ``salt-call --local corpus_node.peer_identity --out=json``
@@ -32,7 +35,7 @@ def peer_identity(address: str | None = None, port: int = 22, test: bool = False
     node = node_of(__opts__)
     if test:
         return planned([] if peers.has_key(node) else ["make the node's migration key"])
-    return asdict(peers.identity(node, address, int(port)))
+    return asdict(peers.identity(node, address, port))
 
 
 @edge
@@ -76,7 +79,7 @@ def peer_remove(name: str, test: bool = False) -> bool | dict[str, Any]:
 
 @edge
 def migrate(
-    id: str, to: str, keep: bool = False, timeout: int = 30, test: bool = False
+    id: str, to: str, keep: bool = False, timeout: Patience = 30, test: bool = False
 ) -> dict[str, Any]:
     """Move a running environment to the node that is known as ``to``; its requests wait shortly.
 
@@ -85,7 +88,7 @@ def migrate(
     node = node_of(__opts__)
     if test:
         return planned(leaving.plan(node, id, to, keep=keep))
-    return leaving.migrate(node, id, to, keep=keep, timeout=int(timeout), say=_say)
+    return leaving.migrate(node, id, to, keep=keep, timeout=timeout, say=_say)
 
 
 @edge
@@ -101,8 +104,9 @@ def migration_recover(id: str, take: bool = False, test: bool = False) -> str | 
 
 
 def _follow(node: Node) -> None:
-    """Have the front know whose word of a client counts."""
+    """Have firewall and front know what is led here by other nodes, and whose word counts."""
     with replica.following(node):
+        firewall.apply(node)
         service.apply(node)
 
 

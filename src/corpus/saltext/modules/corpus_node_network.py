@@ -26,7 +26,7 @@ def pair(staging: str, prod: str, project: str, test: bool = False) -> dict[str,
 
     CLI Example: ``salt-call --local corpus_node.pair STAGING PROD guestbook``
     """
-    return pairing.pair(node_of(__opts__), staging, prod, project, test=bool(test))
+    return pairing.pair(node_of(__opts__), staging, prod, project, test=test)
 
 
 @edge
@@ -35,5 +35,5 @@ def unpair(staging: str, prod: str, project: str, test: bool = False) -> bool | 
 
     CLI Example: ``salt-call --local corpus_node.unpair STAGING PROD guestbook``
     """
-    changes = pairing.unpair(node_of(__opts__), staging, prod, project, test=bool(test))
+    changes = pairing.unpair(node_of(__opts__), staging, prod, project, test=test)
     return planned(changes) if test else bool(changes)

@@ -6,7 +6,7 @@ from typing import Any
 
 from corpus.node.saltify import making, removing
 from corpus.node.saltify.records import Machines
-from corpus.saltext.edge import edge, planned, words
+from corpus.saltext.edge import Port, edge, planned, words
 from corpus.saltext.node_calls import node_of
 
 __virtualname__ = "corpus_node"
@@ -34,7 +34,7 @@ def saltify_key(test: bool = False) -> str | dict[str, Any]:
 @edge
 def saltify_prepare(
     host: str,
-    port: int = 22,
+    port: Port = 22,
     user: str = "root",
     key: str | None = None,
     platform: str = "prod",

@@ -7,6 +7,7 @@ from typing import Any
 from corpus.node.environments import limiting, listing, room
 from corpus.node.environments.room import Resized
 from corpus.node.storage import usage as _usage
+from corpus.node.storage import weights
 from corpus.saltext.edge import edge
 from corpus.saltext.node_calls import node_of
 
@@ -27,6 +28,19 @@ def usage(id: str | None = None) -> list[dict[str, Any]]:
     CLI Example: ``salt-call --local corpus_node.usage ID``
     """
     return _usage.usage(node_of(__opts__), id)
+
+
+@edge
+def weigh(id: str | None = None) -> list[dict[str, Any]]:
+    """Walk an environment's files, or those of each, where nothing accounts them; as ``usage``.
+
+    A timer of the node's does it too; this waits for it.
+
+    CLI Example: ``salt-call --local corpus_node.weigh ID``
+    """
+    node = node_of(__opts__)
+    weights.weigh(node, id)
+    return _usage.usage(node, id)
 
 
 @edge
@@ -51,7 +65,7 @@ def limit(
         cpu=cpu,
         pids=pids,
         size_limit=size_limit,
-        test=bool(test),
+        test=test,
     )
     return _told(done, test)
 
@@ -66,7 +80,7 @@ def enlarge(
 
     CLI Example: ``salt-call --local corpus_node.enlarge ID size=20G``
     """
-    return _told(room.enlarge(node_of(__opts__), id, size, project, test=bool(test)), test)
+    return _told(room.enlarge(node_of(__opts__), id, size, project, test=test), test)
 
 
 @edge
@@ -79,7 +93,7 @@ def trim(
 
     CLI Example: ``salt-call --local corpus_node.trim ID size=4G``
     """
-    return _told(room.trim(node_of(__opts__), id, size, project, test=bool(test)), test)
+    return _told(room.trim(node_of(__opts__), id, size, project, test=test), test)
 
 
 @edge
@@ -96,7 +110,7 @@ def project_limit(
 
     CLI Example: ``salt-call --local corpus_node.project_limit ID guestbook size=2G``
     """
-    done = room.allot(node_of(__opts__), id, project, size, size_limit, test=bool(test))
+    done = room.allot(node_of(__opts__), id, project, size, size_limit, test=test)
     return _told(done, test)
 
 

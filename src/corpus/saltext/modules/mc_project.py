@@ -34,7 +34,7 @@ from corpus.project.doctor.examine import examine
 from corpus.project.place import Project
 from corpus.project.request import Request
 from corpus.saltext.calls import Call
-from corpus.saltext.edge import edge, words
+from corpus.saltext.edge import Count, edge, words
 
 __virtualname__ = "mc_project"
 __opts__: dict[str, Any]
@@ -219,7 +219,7 @@ def rollback(
     if not code_only and not with_data:
         return targets.preview(project, deployment)
     branch = repository.deploy_ref(project)
-    asked = Request(branch, "", "mc_project", Kind.ROLLBACK, deployment, bool(with_data))
+    asked = Request(branch, "", "mc_project", Kind.ROLLBACK, deployment, with_data)
     return _ended(_call().asked(project, asked))
 
 
@@ -230,9 +230,9 @@ def _ended(done: dict[str, Any]) -> dict[str, Any]:
 
 
 @edge
-def report(name: str, limit: int = 10) -> dict[str, Any]:
+def report(name: str, limit: Count = 10) -> dict[str, Any]:
     """Return what runs, the last ``limit`` deployments, what is unfinished, what is kept."""
-    return reports.report(_call().project(name), int(limit))
+    return reports.report(_call().project(name), limit)
 
 
 @edge
@@ -249,7 +249,7 @@ def doctor(name: str | None = None, mend: bool = False) -> list[dict[str, Any]]:
         # salt-call --local mc_project.doctor guestbook
         # salt-call --local mc_project.doctor mend=True
     """
-    found = examine(_call().place, name, mend=bool(mend))
+    found = examine(_call().place, name, mend=mend)
     __context__["retcode"] = 0 if is_well(found) else 1
     return found
 

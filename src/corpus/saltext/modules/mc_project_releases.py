@@ -12,7 +12,7 @@ from corpus.project import peers as pairing
 from corpus.project import promotion
 from corpus.project import releases as shelf
 from corpus.saltext.calls import Call, say
-from corpus.saltext.edge import edge
+from corpus.saltext.edge import Port, edge
 
 __virtualname__ = "mc_project"
 __opts__: dict[str, Any]
@@ -67,7 +67,7 @@ def fetch_release(name: str, release: str | None = None) -> dict[str, Any]:
 
 
 @edge
-def identity(name: str, address: str | None = None, port: int | None = None) -> dict[str, Any]:
+def identity(name: str, address: str | None = None, port: Port | None = None) -> dict[str, Any]:
     """Return what this environment is to a peer of the project: what ``pair`` takes there.
 
     address, port

@@ -1,0 +1,169 @@
+"""Quota groups on a btrfs that others use too: theirs are never taken, changed or removed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from corpus.hosts import quota, subvolume_names, subvolumes
+from corpus.hosts.base import Command, Result
+from corpus.hosts.fake import Fake
+from corpus.model.errors import CommandFailed, Conflict
+from corpus.node.context import Node
+from corpus.node.environments import making
+from corpus.node.storage.quota import QuotaVolumes, number
+from unit.node import nodes
+
+OURS, PROJECT, THEIRS, WITHIN = "2/77", "1/7", "2/100", "1/100"
+
+
+class Kernel(Fake):
+    """The groups of a filesystem, and which are in which."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.groups: dict[str, int | None] = {THEIRS: 5, WITHIN: 6}
+        self.pairs = {(WITHIN, THEIRS)}
+        self.volumes: set[int] = set()
+        self.late: set[str] = set()
+        self.dies_at = ""
+
+    def execute(self, command: Command) -> Result:
+        argv = command.argv
+        if argv[:2] != ("btrfs", "qgroup"):
+            return super().execute(command)
+        if argv[2] == self.dies_at:
+            self.dies_at = ""
+            raise KeyboardInterrupt
+        return self._qgroup(argv)
+
+    def _qgroup(self, argv: tuple[str, ...]) -> Result:
+        verb, *words = (word for word in argv[2:] if not word.startswith("-"))
+        code = 0
+        if verb == "show":
+            lines = [f"{group} 0 0 {limit or 'none'}" for group, limit in self.groups.items()]
+            return Result(argv, 0, "\n".join(lines))
+        if verb == "create":
+            code = int(words[0] in self.groups | dict.fromkeys(self.late))
+            self.groups.setdefault(words[0], None)
+        elif verb == "assign":
+            self.pairs.add((words[0], words[1]))
+        elif verb == "limit":
+            code = int(words[1] not in self.groups)
+            self.groups[words[1]] = None if words[0] == "none" else int(words[0])
+        elif any(above == words[0] for _, above in self.pairs):
+            code = 1
+        else:
+            self.groups.pop(words[0])
+            self.pairs = {pair for pair in self.pairs if pair[0] != words[0]}
+        return Result(argv, code)
+
+    def related(self, _: int, id: int) -> set[str]:
+        above = {other for one, other in self.pairs if number(one) == id}
+        return above | {one for one, other in self.pairs if number(other) == id}
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    found = Kernel()
+    monkeypatch.setattr(subvolumes, "is_btrfs", lambda _: True)
+    monkeypatch.setattr(quota, "exists", lambda _, group: group in found.groups)
+    monkeypatch.setattr(subvolume_names, "groups_of", found.related)
+    monkeypatch.setattr(subvolume_names, "exists", lambda _, id: id in found.volumes)
+    return found
+
+
+@pytest.fixture
+def node(kernel: Kernel, tmp_path: Path) -> Node:
+    return nodes.make(tmp_path, kernel)[0]
+
+
+@pytest.fixture
+def volumes(node: Node) -> QuotaVolumes:
+    return QuotaVolumes(node)
+
+
+def theirs(kernel: Kernel) -> bool:
+    untouched = (kernel.groups.get(THEIRS), kernel.groups.get(WITHIN)) == (5, 6)
+    return untouched and (WITHIN, THEIRS) in kernel.pairs
+
+
+def test_only_what_the_node_made_is_removed(volumes: QuotaVolumes, kernel: Kernel) -> None:
+    volumes.limit(OURS, 1000)
+    volumes.join(PROJECT, OURS)
+    assert (kernel.groups[OURS], (PROJECT, OURS) in kernel.pairs) == (1000, True)
+    volumes.prune({OURS})
+    assert {OURS, PROJECT} <= kernel.groups.keys()
+    assert volumes.strays({OURS}) == []
+    assert volumes.strays(set()) == [PROJECT, OURS]
+    volumes.prune(set())
+    assert kernel.groups == {THEIRS: 5, WITHIN: 6}
+    assert theirs(kernel)
+    assert volumes.strays(set()) == []
+
+
+def test_a_group_of_the_same_number_is_not_taken(volumes: QuotaVolumes, kernel: Kernel) -> None:
+    with pytest.raises(Conflict, match="2/100 is there already") as caught:
+        volumes.limit(THEIRS, 1000)
+    assert "another id" in str(caught.value.mend)
+    with pytest.raises(Conflict, match="1/100"):
+        volumes.join(WITHIN, OURS)
+    volumes.unlimit(THEIRS)
+    volumes.remove(volumes._pool / "env/absent", THEIRS)
+    volumes.prune(set())
+    assert theirs(kernel)
+
+
+def test_a_project_whose_number_is_taken_has_a_plain_directory(
+    volumes: QuotaVolumes, kernel: Kernel, tmp_path: Path
+) -> None:
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        assert volumes.allot(folder, "demo", WITHIN, OURS) is False
+    finally:
+        os.close(folder)
+    assert not (tmp_path / "demo").exists()
+    assert theirs(kernel)
+
+
+def test_one_that_others_make_just_now_is_theirs(volumes: QuotaVolumes, kernel: Kernel) -> None:
+    kernel.late.add(OURS)
+    with pytest.raises(CommandFailed):
+        volumes.limit(OURS, 1000)
+    volumes.prune(set())
+    assert OURS in kernel.groups
+
+
+def test_what_a_crash_left_between_note_and_group_goes_on(
+    volumes: QuotaVolumes, kernel: Kernel
+) -> None:
+    kernel.dies_at = "create"
+    with pytest.raises(KeyboardInterrupt):
+        volumes.limit(OURS, 1000)
+    volumes.limit(OURS, 2000)
+    assert kernel.groups[OURS] == 2000
+    assert theirs(kernel)
+
+
+def test_the_group_of_a_removed_volume_goes_where_it_was_in_one_of_ours(
+    volumes: QuotaVolumes, kernel: Kernel
+) -> None:
+    volumes.limit(OURS, 1000)
+    kernel.volumes = {259}
+    for one, above in (("0/257", OURS), ("0/258", THEIRS), ("0/259", OURS), ("0/260", None)):
+        kernel.groups[one] = None
+        if above:
+            kernel.pairs.add((one, above))
+    volumes.prune({OURS})
+    assert {group for group in kernel.groups if group.startswith("0/")} == {
+        "0/258", "0/259", "0/260",
+    }  # fmt: skip
+
+
+def test_an_id_that_would_share_a_group_is_refused(node: Node) -> None:
+    making.create(node, id=nodes.ID, wait=0)
+    with pytest.raises(Conflict, match="share one quota group"):
+        making.create(node, id=f"{nodes.ID[:-1]}6", wait=0)
+    assert [record.id for record in node.records.all()] == [nodes.ID]
