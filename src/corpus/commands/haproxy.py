@@ -16,7 +16,7 @@ _ASK = """
 import json, socket, sys
 def ask(text):
     with socket.socket(socket.AF_UNIX) as line:
-        line.settimeout(10)
+        line.settimeout(5)
         line.connect(sys.argv[1])
         line.sendall(text.encode() + b"\\n")
         line.shutdown(socket.SHUT_WR)

@@ -16,7 +16,7 @@ from corpus.node.environments import lifecycle
 from corpus.node.proxy import replica
 from corpus.node.records import Record, Stage
 
-_EVERY = 1.0  # seconds between two looks
+_EVERY, _AGAIN = 1.0, 0.2  # seconds between two looks, and until the next one after a miss
 _SECONDS = 2.0  # for an answer
 _MISSES = 2  # looks without an answer after which the node's own takes over
 _SOON, _LATE = 5.0, 300.0  # seconds until it is tried again: longer each time, up to that
@@ -43,11 +43,14 @@ class Watch:
         self._next = 0.0  # when it is tried again
         self._since = 0.0  # when it was, last
 
-    def look(self) -> bool:
-        """Look once, and do what is needed; False where no environment is the front."""
+    def look(self) -> float | None:
+        """Look once, do what is needed, and return the seconds until the next look.
+
+        None where no environment is the front.
+        """
         record = self._record()
         if record is None:
-            return False
+            return None
         if record.away:
             self._mend(record)
         elif self._alive(record):
@@ -59,7 +62,7 @@ class Watch:
             if self._misses >= _MISSES:
                 self._misses = 0
                 replica.pass_over(self._node, record.id, "it does not answer")
-        return True
+        return _AGAIN if self._misses else _EVERY
 
     def _record(self) -> Record | None:
         """Return the record of the front; all are read only where it may be another one."""
@@ -100,5 +103,5 @@ class Watch:
 def watch(node: Node) -> None:
     """Watch until no environment is the front."""
     one = Watch(node)
-    while one.look():
-        time.sleep(_EVERY)
+    while (pause := one.look()) is not None:
+        time.sleep(pause)

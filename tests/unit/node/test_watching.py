@@ -58,7 +58,7 @@ def test_a_move_has_it_watched_and_a_move_back_ends_that(node: Node, clock: Cloc
     assert isinstance(node.host, Fake)
     units = [command[-1] for command in nodes.ran(node.host, "systemctl")]
     assert "corpus-front.service" in units
-    assert watching.Watch(node).look() is True
+    assert watching.Watch(node).look() == 1.0
     front.move(node, "node")
     watching.watch(node)
 
@@ -70,9 +70,9 @@ def test_one_miss_is_none_and_two_are_enough(node: Node, clock: Clock) -> None:
     clock.answers = True
     watch.look()
     clock.answers = False
-    watch.look()
+    assert watch.look() == 0.2
     assert led(node)
-    watch.look()
+    assert watch.look() == 1.0
     assert not led(node)
     assert node.records.get(nodes.OTHER).away == "it does not answer"
 
