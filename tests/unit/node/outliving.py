@@ -43,7 +43,7 @@ class Disk(MutableMapping[str, bytes]):
             raise KeyError(name) from None
 
     def __setitem__(self, name: str, data: bytes) -> None:
-        beside = self.folder / "new"
+        beside = self.folder.parent / f"new-{os.getpid()}"  # two may write at a time
         beside.write_bytes(data)
         beside.rename(self._path(name))
 
