@@ -42,9 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
             what, *words = os.environ.get("SSH_ORIGINAL_COMMAND", "").split()
             if what == "pull" and len(words) == 2:
                 return arriving.pull(node, peer, *words)
-            line = (sys.stdin.fileno(), sys.stdout.fileno())
+            ends = (sys.stdin.fileno(), sys.stdout.fileno())
             return guarding.guarded(
-                node, peer, lambda: arriving.Arrival(node, peer, *line).serve(), line
+                node, peer, lambda: arriving.Arrival(node, peer, *ends).serve(), ends
             )
         from corpus.node import boot
         from corpus.node.certificates import acme
