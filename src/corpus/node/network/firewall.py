@@ -49,7 +49,7 @@ def ruleset(node: Node, *, leaving: str | None = None) -> str:
             [door.port for door in open_doors if record.address in door.readers],
         )
         for record in records
-        if record.stage is not Stage.MOVED
+        if record.stage is not Stage.MOVED or record.held
     ]
     rules = nft.Rules(
         table=settings.bridge,
@@ -62,7 +62,7 @@ def ruleset(node: Node, *, leaving: str | None = None) -> str:
         openings=[
             one
             for record in records
-            if record.stage is not Stage.MOVED and record.elsewhere is None
+            if record.elsewhere is None
             for one in _openings(record)
         ],
         gateway=str(settings.gateway),
