@@ -69,6 +69,7 @@ def moving(linked: Lab) -> Iterator[Environment]:
         made.host.put(PurePosixPath(f"/srv/{name}.py"), script.encode())
         made.host.put(PurePosixPath(f"/etc/systemd/system/{name}.service"), UNIT.encode())
     made.host.run(["python3", "-c", SHAPES])
+    made.host.run(["dd", "status=none", "if=/dev/urandom", "of=/srv/ballast", "bs=1M", "count=40"])
     made.host.run(["systemctl", "enable", "--quiet", "--now", "service", "teller"])
     call(made.node, "route", made.id, HOST, port=PORT)
     yield made
@@ -387,19 +388,22 @@ def test_a_mover_that_is_killed_leaves_one_that_lives(
     until(lambda: traces(lab, 2, id) == [])
 
 
-def test_a_receiver_that_is_killed_gives_it_back(moving: Environment) -> None:
+@pytest.mark.parametrize("which", ["--newest", "--full"], ids=["the receiver", "its guard too"])
+def test_a_receiver_that_is_killed_leaves_nothing(moving: Environment, which: str) -> None:
     lab, id = moving.lab, moving.id
     ended: list[Exception] = []
     work = threading.Thread(target=failing, args=(lab, id, ended))
-    work.start()
-    until(lambda: traces(lab, 2, id) != [])
-    shown = lab.node(2).run(["pgrep", "-f", "corpus.node receive"]).out.split()
-    for pid in shown:
-        lab.node(2).run(["kill", "-KILL", pid], check=False)
-    work.join(120)
+    lab.link(2, "rate", "100mbit")
+    try:
+        work.start()
+        until(lambda: traces(lab, 2, id) != [])
+        kill = ["pkill", "-KILL", which, "--full", "corpus.node receive"]
+        lab.node(2).run(kill, check=False)
+        work.join(120)
+    finally:
+        lab.mend()
     assert isinstance(ended[0], CorpusError)
     assert where(lab, id) == [1]
-    call(lab.node(2), "boot")
     assert traces(lab, 2, id) == []
 
 

@@ -60,10 +60,7 @@ def ruleset(node: Node, *, leaving: str | None = None) -> str:
         guests=guests,
         open_ports=(settings.http_port, settings.https_port),
         openings=[
-            one
-            for record in records
-            if record.elsewhere is None
-            for one in _openings(record)
+            one for record in records if record.elsewhere is None for one in _openings(record)
         ],
         gateway=str(settings.gateway),
         relay=_relay(node),
@@ -129,6 +126,7 @@ def _moved(node: Node, records: list[Record]) -> nft_moved.Rules:
         table=node.settings.bridge,
         bridge=node.settings.bridge,
         proxies=PROXIES,
+        peers=peers.addresses(node),
         held=[record.address for record in records if record.held],
         led=[
             nft_moved.Led(
