@@ -99,7 +99,7 @@ def _lead(rules: Rules) -> str:
     outside = f"iifname != {rules.bridge} fib daddr type local dnat ip to"
     opened = [f"{outside} {protocol} dport . ip saddr map @led_{protocol}4"
               for protocol in PROTOCOLS if _opened(rules, protocol)]  # fmt: skip
-    known = {protocol: doors for protocol in PROTOCOLS if (doors := _doors(rules, protocol))}
+    known = {protocol: there for protocol in PROTOCOLS if (there := _doors(rules, protocol))}
     doors = [f"fib daddr type local dnat ip to {protocol} dport map {there}"
              for protocol, there in known.items()]  # fmt: skip
     opened += [
