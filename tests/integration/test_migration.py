@@ -274,8 +274,14 @@ def test_open_ports_and_the_proxy_protocol_go_with_it(moving: Environment) -> No
         own = f"socket.create_connection(('{address(lab, source)}', {tcp}), 5).recv(99)"
         told_itself = lab.node(source).run(["python3", "-c", f"import socket; print({own})"]).out
         assert address(lab, source) in told_itself
-    call(moving.node, "close", id, OPENED)
-    call(moving.node, "open", id, OPENED, to=["192.0.2.0/24"], node_port=tcp)
+    for protocol in ("tcp", "udp"):
+        call(moving.node, "close", id, OPENED, protocol=protocol)
+    call(moving.node, "unroute", "proxied.localhost")
+
+
+def test_networks_of_an_open_port_are_asked_wherever_it_lives(moving: Environment) -> None:
+    lab, id = moving.lab, moving.id
+    tcp = call(moving.node, "open", id, OPENED, to=["192.0.2.0/24"])["node_port"]
     move(moving, 1, 2)
     assert [told(lab, number, tcp, 0.5) for number in (1, 2)] == ["", ""]
     # An environment of the other node has its address, and is not led by it.
@@ -287,9 +293,7 @@ def test_open_ports_and_the_proxy_protocol_go_with_it(moving: Environment) -> No
         stranger.destroy()
     move(moving, 2, 1)
     call(lab.node(2), "destroy", id)
-    for protocol in ("tcp", "udp"):
-        call(moving.node, "close", id, OPENED, protocol=protocol)
-    call(moving.node, "unroute", "proxied.localhost")
+    call(moving.node, "close", id, OPENED)
 
 
 def test_what_the_target_lacks_room_for_is_refused_and_runs_on(moving: Environment) -> None:

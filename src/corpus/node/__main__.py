@@ -14,7 +14,7 @@ from pathlib import Path
 
 from corpus.model.errors import CorpusError
 from corpus.node import ask
-from corpus.node.context import this_node
+from corpus.node.context import Node, this_node
 from corpus.node.settings import DEFAULT_FILE
 
 
@@ -36,16 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         # Here, so that an environment that asks does not wait for it.
         if given.command == "receive":
-            from corpus.node.migration import arriving, guarding, peers
-
-            peer = peers.find(node, given.id)
-            what, *words = os.environ.get("SSH_ORIGINAL_COMMAND", "").split()
-            if what == "pull" and len(words) == 2:
-                return arriving.pull(node, peer, *words)
-            ends = (sys.stdin.fileno(), sys.stdout.fileno())
-            return guarding.guarded(
-                node, peer, lambda: arriving.Arrival(node, peer, *ends).serve(), ends
-            )
+            return _receive(node, given.id)
         from corpus.node import boot
         from corpus.node.certificates import acme
         from corpus.node.environments import console, lifecycle
@@ -68,6 +59,19 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def _receive(node: Node, name: str) -> int:
+    """Serve the peer ``name``, as it asks at SSH."""
+    from corpus.node.migration import arriving, guarding, peers
+
+    peer = peers.find(node, name)
+    what, *words = os.environ.get("SSH_ORIGINAL_COMMAND", "").split()
+    if what == "pull" and len(words) == 2:
+        return arriving.pull(node, peer, *words)
+    ends = (sys.stdin.fileno(), sys.stdout.fileno())
+    serve = lambda: arriving.Arrival(node, peer, *ends).serve()  # noqa: E731  begun in the child
+    return guarding.guarded(node, peer, serve, ends)
 
 
 if __name__ == "__main__":
