@@ -70,8 +70,11 @@ def _receive(node: Node, name: str) -> int:
     if what == "pull" and len(words) == 2:
         return arriving.pull(node, peer, *words)
     ends = (sys.stdin.fileno(), sys.stdout.fileno())
-    serve = lambda: arriving.Arrival(node, peer, *ends).serve()  # noqa: E731  begun in the child
-    return guarding.guarded(node, peer, serve, ends)
+
+    def receive() -> None:  # all of it in the child
+        arriving.Arrival(node, peer, *ends).serve()
+
+    return guarding.guarded(node, peer, receive, ends)
 
 
 if __name__ == "__main__":
