@@ -9,6 +9,10 @@ from corpus.model.errors import InvalidInput
 
 ZERO = "0" * 40
 DEPLOY_REFS = ("refs/heads/master", "refs/heads/main")
+LOCKS = ("index.lock", "HEAD.lock")
+"""What a checkout that is killed may leave in ``.git``, and no other one gets past."""
+CONFIG_LOCK = "config.lock"
+"""What a change of settings that is killed may leave in a repository."""
 _SHA = re.compile(r"[0-9a-f]{40}", re.ASCII)
 _REF = re.compile(r"refs/[A-Za-z0-9][A-Za-z0-9._/+@-]{0,200}", re.ASCII)
 

@@ -174,6 +174,8 @@ def repositories(project: Project) -> list[str]:
     for bare in (paths.project_git, paths.pillar_git):
         if not (bare / "HEAD").exists():
             made.append(str(bare))
+        # Left by a killed git, which these settings are of alone.
+        (bare / git.CONFIG_LOCK).unlink(missing_ok=True)
         repository.run(project, git.init_bare(bare))
         for key, value in RECEIVE.items():
             repository.run(project, git.config(bare, key, value))

@@ -139,8 +139,9 @@ def check_out(project: Project, repository: Path, target: Path, commit: str) -> 
     try:
         run(project, git.checkout(target, commit))
     except CommandFailed:
-        # An index.lock left by a killed checkout: nobody else may be here, we hold the lock.
-        (target / ".git" / "index.lock").unlink(missing_ok=True)
+        # Locks left by a killed checkout: nobody else may be here, we hold the lock.
+        for name in git.LOCKS:
+            (target / ".git" / name).unlink(missing_ok=True)
         if run(project, git.checkout(target, commit), check=False).code:
             # Half a clone, or one that a power cut damaged: nothing in it is worth keeping.
             trees.empty(target)

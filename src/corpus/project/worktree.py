@@ -198,7 +198,8 @@ def _mend(project: Project) -> None:
     target = project.paths.project
     facts = json.loads(record.read_text())
     old, touched = facts["old"], _changes(project, facts["old"], facts["new"])
-    (target / ".git" / "index.lock").unlink(missing_ok=True)
+    for name in git.LOCKS:
+        (target / ".git" / name).unlink(missing_ok=True)
     # What is new goes first: it may lie below a name that was a file.
     for path, entries in sorted(touched.items(), key=lambda item: bool(item[1][0])):
         _clear(project, path, entries)

@@ -183,7 +183,7 @@ def leftovers() -> list[str]:
     patterns = (
         ".corpus/journal", ".corpus/salt/*", ".corpus/*.partial", "build/run-*", "deploy/.*",
         "deploy/*.partial", "archives/*/*.partial", "archives/*/*.restoring", "releases/*.partial",
-        "releases/.*",
+        "releases/.*", "project/.git/*.lock", "git/*/*.lock",
     )  # fmt: skip
     # What a prune had set aside when it died goes with the next push.
     found = [path for pattern in patterns for path in ROOT.glob(pattern)]

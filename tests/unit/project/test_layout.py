@@ -62,6 +62,12 @@ def test_what_is_missing_is_made_again(project: Project) -> None:
     assert (project.paths.project_git / "hooks" / "proc-receive").exists()
 
 
+def test_a_setting_whose_writer_was_killed_is_written(project: Project) -> None:
+    layout.initialise(project)
+    (project.paths.project_git / "config.lock").touch()
+    assert layout.initialise(project) == []
+
+
 def test_repositories_without_hooks_are_no_trouble(project: Project) -> None:
     layout.initialise(project)
     hooks = project.paths.project_git / "hooks"

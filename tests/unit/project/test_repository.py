@@ -97,7 +97,9 @@ def test_the_checkout_holds_exactly_the_commit(scratch: Scratch) -> None:
     (paths.project / "a").write_text("changed by hand")
     nested = paths.project / "nested"
     git("init", "--quiet", nested)
-    (paths.project / ".git" / "index.lock").touch()  # as a checkout leaves it that was killed
+    for name in ("index.lock", "HEAD.lock"):  # as a checkout leaves them that was killed
+        (paths.project / ".git" / name).touch()
+    inode = (paths.project / ".git").stat().st_ino
     repo.check_out(scratch.project, paths.project_git, paths.project, first)
     found = {
         str(p.relative_to(paths.project)): p.read_text()
@@ -105,6 +107,7 @@ def test_the_checkout_holds_exactly_the_commit(scratch: Scratch) -> None:
         if p.is_file() and ".git" not in p.parts
     }
     assert found == {"a": "1", "sub/b": "1", ".gitignore": "ignored\n"}
+    assert (paths.project / ".git").stat().st_ino == inode  # not cloned anew
 
 
 def test_what_a_commit_says(scratch: Scratch) -> None:

@@ -247,7 +247,8 @@ def half(scratch: Scratch, new: str, written: int, monkeypatch: pytest.MonkeyPat
             else:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(git("-C", tree(scratch), "show", f"{new}:{path}").stdout)
-        (tree(scratch) / ".git/index.lock").touch()
+        for name in ("index.lock", "HEAD.lock"):
+            (tree(scratch) / ".git" / name).touch()
         raise Killed
 
     with monkeypatch.context() as patch:
