@@ -21,7 +21,7 @@ Wait = Annotated[float, Within(0, 3600)]
 """Seconds that something is waited for."""
 Lasting = Annotated[float, Within(0, 86400)]
 """Seconds that a command may take."""
-Days = Annotated[int, Within(0, 1000)]
+Days = Annotated[int, Within(0, 100_000)]
 Count = Annotated[int, Within(1, 1000)]
 Port = Annotated[int, Within(1, 65535)]
 

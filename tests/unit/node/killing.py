@@ -21,6 +21,7 @@ from corpus.hosts.files import temporary
 from corpus.model.finding import State
 from corpus.node.context import Node
 from corpus.node.doctor.examine import examine
+from corpus.node.migration import peers
 from corpus.node.network import firewall
 from corpus.node.saltify.records import Machines
 from instants import Fault, Instants, pass_through
@@ -92,6 +93,7 @@ def check_mended(node: Node, where: str, told: tuple[str, ...]) -> None:
     assert isinstance(host, Machine)
     assert (host.folder / "nft").read_text() == firewall.ruleset(node), where
     assert sizes(node) == recorded(node), where
+    assert peers.authorises(node), where
     assert not [path for path in nodes.left(node) if "/." in path], where
     whole = node.settings.prefix.parent
     assert not list(whole.rglob(".*.partial*")), where

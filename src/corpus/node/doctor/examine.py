@@ -15,6 +15,7 @@ CHECKS: dict[str, Callable[[Node], Iterable[Finding]]] = {
     "half_way": records.half_way,
     "taken": records.taken,
     "pairs": records.pairs,
+    "peers": records.authorised,
     "user_ids": records.user_ids,
     "storage": storage.kind,
     "pool": storage.pool_health,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -13,11 +13,17 @@ from corpus.node.certificates import changes, store
 from corpus.node.context import Node
 from corpus.node.doctor.looking import busy, entries, is_id, known_ids, whole
 from corpus.node.environments import exporting, snapshots
-from corpus.node.migration import recovery
+from corpus.node.migration import peers, recovery
 from corpus.node.records import Record
-from corpus.node.saltify.records import LOCK, Machines
+from corpus.node.saltify import records as machines
+from corpus.node.saltify.records import Machines
 
 NODE, IMAGES = "node", "images"
+_HALF_WRITTEN: dict[str, Callable[[Node], list[Path]]] = {
+    machines.LOCK: lambda node: machines.Machines(node).half_written(),
+    peers.LOCK: peers.half_written,
+}
+"""What else is written where, by the lock under which it is."""
 
 
 def temporary(node: Node) -> Iterator[Finding]:
@@ -30,17 +36,17 @@ def temporary(node: Node) -> Iterator[Finding]:
                 "temporary", State.WARN, "left half-written", str(path), "it is removed",
                 partial(_sweep, node, folder, lock),
             )  # fmt: skip
-    if not busy(node, LOCK):
-        for path in Machines(node).half_written():
+    for lock, left in _HALF_WRITTEN.items():
+        for path in [] if busy(node, lock) else left(node):
             yield Finding(
                 "temporary", State.WARN, "left half-written", str(path), "it is removed",
-                partial(_discard, node, path),
+                partial(_discard, node, path, lock),
             )  # fmt: skip
 
 
-def _discard(node: Node, path: Path) -> None:
-    with node.lock(LOCK):
-        if path in Machines(node).half_written():
+def _discard(node: Node, path: Path, lock: str) -> None:
+    with node.lock(lock):
+        if path in _HALF_WRITTEN[lock](node):
             path.unlink()
 
 

@@ -11,7 +11,7 @@ from corpus.node import boot
 from corpus.node.context import Node
 from corpus.node.doctor.looking import busy
 from corpus.node.environments import removal, snapshots
-from corpus.node.migration import recovery
+from corpus.node.migration import peers, recovery
 from corpus.node.records import Record, Stage
 from corpus.node.saltify.records import Machines
 
@@ -115,6 +115,15 @@ def _forget(node: Node, id: str, staging: str) -> None:
         return now.changed(pairs=tuple(one for one in now.pairs if one.staging != staging))
 
     node.change(id, without)
+
+
+def authorised(node: Node) -> Iterator[Finding]:
+    """Root's account lets in the nodes that are known, and none that is known no more."""
+    if not busy(node, peers.LOCK) and not peers.authorises(node):
+        yield Finding(
+            "peers", State.BAD, "not the keys of the nodes that are known", str(peers.AUTHORIZED),
+            "they are put there, and those of others taken away", partial(peers.authorise, node),
+        )  # fmt: skip
 
 
 def user_ids(node: Node) -> Iterator[Finding]:

@@ -18,14 +18,17 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from corpus.commands import ip, ssh
+from corpus.hosts import files
 from corpus.hosts.files import write_atomic
 from corpus.model.errors import CorpusError, InvalidInput, NotFound
 from corpus.model.names import host_name
+from corpus.node import keypairs
 from corpus.node.context import Node
 
 HOST_KEY = Path("/etc/ssh/ssh_host_ed25519_key.pub")
 AUTHORIZED = Path("/root/.ssh/authorized_keys")
 _KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]{60,100}={0,2}", re.ASCII)
+LOCK = "peers"
 _MARK = "corpus-peer:"  # what the comment of a peer's key begins with
 
 
@@ -59,7 +62,7 @@ def identity(node: Node, address: str | None = None, port: int = 22) -> Peer:
             "address": address or _own_address(node),
             "port": port,
             "host_key": host_key,
-            "key": _public_key(node),
+            "key": keypairs.public(node, _key(node), LOCK),
         }
     )
 
@@ -87,18 +90,11 @@ def has_key(node: Node) -> bool:
     return _key(node).exists()
 
 
-def _public_key(node: Node) -> str:
-    path = _key(node)
-    with node.lock("peers"):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not path.exists():
-            partial = path.with_name(".partial")
-            for left in (partial, Path(f"{partial}.pub")):
-                left.unlink(missing_ok=True)
-            node.host.run(ssh.make_key(partial))
-            Path(f"{partial}.pub").rename(f"{path}.pub")
-            partial.rename(path)  # last: it is there when all is
-    return Path(f"{path}.pub").read_text()
+def half_written(node: Node) -> list[Path]:
+    """Return what somebody writes here, or left when he died. Hold ``LOCK``."""
+    found = [*files.temporary(_folder(node)), *keypairs.half_made(_key(node))]
+    ours = f".{AUTHORIZED.name}."
+    return found + [one for one in files.temporary(AUTHORIZED.parent) if one.name.startswith(ours)]
 
 
 def parse(given: object) -> Peer:
@@ -135,7 +131,7 @@ def _plain(key: object) -> str:
 def add(node: Node, name: str, given: object) -> Peer:
     """Know another node by ``name``; done again, it replaces. Raises InvalidInput."""
     found = check(node, name, given)
-    with node.lock("peers"):
+    with node.lock(LOCK):
         _folder(node).mkdir(parents=True, exist_ok=True, mode=0o700)
         text = json.dumps(asdict(found), indent=2).encode() + b"\n"
         write_atomic(_folder(node) / f"{found.name}.json", text, 0o600)
@@ -158,7 +154,7 @@ def check(node: Node, name: str, given: object) -> Peer:
 def remove(node: Node, name: str) -> bool:
     """Forget another node; False when it was not known."""
     path = _folder(node) / f"{host_name(name)}.json"
-    with node.lock("peers"):
+    with node.lock(LOCK):
         known = path.exists()
         path.unlink(missing_ok=True)
         _authorise(node)
@@ -198,8 +194,28 @@ def find(node: Node, name: str) -> Peer:
     return known[wanted]
 
 
+def authorise(node: Node) -> None:
+    """Let in whom this node knows, and nobody whom it knows no more."""
+    with node.lock(LOCK):
+        _authorise(node)
+
+
+def authorises(node: Node) -> bool:
+    """Tell whether the keys that root's account lets in are those of the nodes that are known."""
+    lines, wanted = _authorised(node)
+    return lines == wanted
+
+
 def _authorise(node: Node) -> None:
-    """Let the peers' keys call what receives, beside whatever keys root has."""
+    lines, wanted = _authorised(node)
+    if wanted != lines:
+        AUTHORIZED.parent.mkdir(mode=0o700, exist_ok=True)
+        write_atomic(AUTHORIZED, "".join(f"{line}\n" for line in wanted).encode(), 0o600)
+
+
+def _authorised(node: Node) -> tuple[list[str], list[str]]:
+    """Return root's authorised keys, and what they must be: beside its own those of the peers,
+    which may call what receives."""
     try:
         lines = AUTHORIZED.read_text().splitlines()
     except FileNotFoundError:
@@ -208,9 +224,7 @@ def _authorise(node: Node) -> None:
     for peer in listed(node):
         command = shlex.join([sys.executable, "-m", "corpus.node", "receive", peer.name])
         kept.append(f'restrict,command="{command}" {peer.key} {_MARK}{peer.name}')
-    if kept != lines:
-        AUTHORIZED.parent.mkdir(mode=0o700, exist_ok=True)
-        write_atomic(AUTHORIZED, "".join(f"{line}\n" for line in kept).encode(), 0o600)
+    return lines, kept
 
 
 def ask(node: Node, peer: Peer, request: str) -> list[str]:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from corpus.commands import ssh
 from corpus.hosts.ssh import SSH
 from corpus.model.errors import Conflict, InvalidInput
 from corpus.model.mode import parse_platform
 from corpus.model.names import environment_id
 from corpus.model.peer import host_address, port_number, public_key
+from corpus.node import keypairs
 from corpus.node.context import Node
 from corpus.node.environments.rootfs import public_keys
 from corpus.node.records import Stage
@@ -25,16 +25,7 @@ from corpus.node.saltify.records import LOCK, Machine, Machines
 
 def own_key(node: Node) -> str:
     """Return the public key that the node reaches machines with, made at the first call."""
-    key, partial = Machines(node).key, Machines(node).partial
-    with node.lock(LOCK):
-        if not key.exists():
-            key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for left in (partial, Path(f"{partial}.pub")):
-                left.unlink(missing_ok=True)
-            node.host.run(ssh.make_key(partial))
-            Path(f"{partial}.pub").rename(f"{key}.pub")
-            partial.rename(key)
-    return public_key(Path(f"{key}.pub").read_text())
+    return public_key(keypairs.public(node, Machines(node).key, LOCK))
 
 
 def prepare(

@@ -12,6 +12,7 @@ from corpus.hosts.files import write_atomic
 from corpus.model.errors import Conflict, CorpusError, InvalidInput, NotFound
 from corpus.model.mode import Platform
 from corpus.model.names import environment_id
+from corpus.node import keypairs
 from corpus.node.context import Node
 from corpus.node.records import Stage
 
@@ -53,11 +54,6 @@ class Machines:
         self.directory = node.settings.prefix / "saltify"
 
     @property
-    def partial(self) -> Path:
-        """Where that key is made."""
-        return self.directory / ".key.partial"
-
-    @property
     def key(self) -> Path:
         """The node's own private key, which it reaches machines with."""
         return self.directory / "key"
@@ -97,7 +93,7 @@ class Machines:
 
     def half_written(self) -> list[Path]:
         """Return what somebody writes there, or left there when he died. Hold ``LOCK``."""
-        return [*files.temporary(self.directory), *self.directory.glob(f"{self.partial.name}*")]
+        return [*files.temporary(self.directory), *keypairs.half_made(self.key)]
 
     def remove(self, id: str) -> None:
         """Forget a machine."""
