@@ -73,7 +73,7 @@ def attached(host: Fake, argv: Sequence[str]) -> str:
                 assert packed is not None
                 host.put(INSIDE / one.name, packed.read(), one.mode)
         return ""
-    named = [word for word in words if f"{INSIDE}{word}" in host.files]
+    named = [word for word in words if word[:1] == "/" and f"{INSIDE}{word}" in host.files]
     if words[0] == "cat":
         return "".join(host.files[f"{INSIDE}{word}"].decode() for word in named)
     if words[0] == "sha256sum":
@@ -83,7 +83,8 @@ def attached(host: Fake, argv: Sequence[str]) -> str:
         return "\n".join(path for path in host.files if path.startswith(f"{INSIDE}{words[-1]}/"))
     if words[0] == "rm" or words[-1] == "corpus-proxy.service":
         gone = tuple(f"{INSIDE}{word}" for word in words[1:] if word.startswith("/"))
-        host.files = {path: text for path, text in host.files.items() if not path.startswith(gone)}
+        for path in [path for path in host.files if path.startswith(gone)]:
+            del host.files[path]
     if words[-1].endswith("admin.sock"):
         return proxy(host, INSIDE / "etc/corpus/proxy")
     return ""

@@ -57,18 +57,8 @@ def with_a_proxy(folder: Path) -> Node:
     guests = Guests(host)
 
     def attached(argv: Sequence[str]) -> str:
-        word, *words = argv[argv.index("--") + 1 :]
-        if word == "dd":
-            host.files[f"/inside{words[-1].removeprefix('of=')}"] = host.calls[-1].stdin or b""
-        elif word == "mv":
-            host.files[f"/inside{words[-1]}"] = host.files.pop(f"/inside{words[-2]}")
-        elif word == "rm":
-            host.remove([f"/inside{name}" for name in words[words.index("--") + 1 :]])
-        elif word == "cat":
-            return host.files.get(f"/inside{words[-1]}", b"").decode()
-        elif any(one.endswith("admin.sock") for one in words):
-            return nodes.proxy(host, Path("/inside/etc/corpus/proxy"))
-        return guests.answer(argv) if word == "salt-call" else ""
+        salt = argv[argv.index("--") + 1] == "salt-call"
+        return guests.answer(argv) if salt else nodes.attached(host, argv)
 
     host.answer("lxc-attach", attached)
     return node
