@@ -9,12 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import PurePosixPath
 from typing import Any
 
+import guests
 from corpus.hosts.base import Host
-from corpus.hosts.container import Container
-from corpus.lab import tenant
 
 PORT = 9  # where the ears listen: discard
 HEARD = "/run/heard"
@@ -125,45 +123,22 @@ with open("/run/heard", "w", 1) as out:
 """
 
 
-class Guest:
-    """An environment and its root."""
+class Guest(guests.Guest):
+    """An environment whose root means ill."""
 
     def __init__(self, node: Host, made: Mapping[str, Any]) -> None:
-        self.node, self.made = node, made
-        self.id, self.address = str(made["id"]), str(made["address"])
+        super().__init__(node, made)
         self.interface = f"cenv{self.id.replace('-', '')[:11]}"
-        self.inside = Container(self.id, node, tenant.LXCPATH)
 
     @property
     def mac(self) -> str:
         """Its hardware address."""
         return self.inside.run(["cat", "/sys/class/net/eth0/address"]).out.strip()
 
-    def python(self, script: str, *words: str, timeout: float = 120) -> str:
-        """Run a script as its root; return what it prints."""
-        return self.inside.run(["python3", "-", *words], stdin=script, timeout=timeout).out
-
     def attempts(self, script: str) -> dict[str, str]:
         """Run attempts; return how each ended."""
         lines = self.python(TRY + script).splitlines()
         return dict(line.split(" ", 1) for line in lines)  # type: ignore[misc]
-
-    def reaches(self, *places: tuple[str, int]) -> set[tuple[str, int]]:
-        """Return which of the places take a TCP connection, all tried at once."""
-        script = f"""
-import socket
-from concurrent.futures import ThreadPoolExecutor
-def reach(place):
-    try:
-        socket.create_connection(place, 1.5).close()
-    except OSError:
-        return
-    print(*place, flush=True)
-with ThreadPoolExecutor(32) as workers:
-    list(workers.map(reach, {list(places)!r}))
-"""
-        found = (line.split() for line in self.python(script).splitlines())
-        return {(address, int(port)) for address, port in found}
 
 
 @contextmanager
@@ -192,8 +167,3 @@ def wait_for(host: Host, name: str = "listening") -> None:
 def heard(host: Host) -> set[str]:
     """Return what a machine's ear heard so far."""
     return set(host.run(["cat", HEARD], check=False).out.split())
-
-
-def put(host: Host, path: PurePosixPath | str, text: str) -> None:
-    """Write a file on a machine."""
-    host.run(["dd", "status=none", f"of={path}"], stdin=text)

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from corpus.hosts.container import Container
 from corpus.hosts.local import Local
 from corpus.lab import salt, tenant
 from corpus.lab.machine import Lab
+from guests import Guest
 
 PORT, PROXIED = 8000, 8001
 # Tells what it was asked with, upgrades to a websocket that echoes; at the other port, whose
@@ -65,7 +65,6 @@ def proxied():
 threading.Thread(target=proxied, daemon=True).start()
 Server(("0.0.0.0", 8000), Handler).serve_forever()
 """
-UNIT = "[Service]\nExecStart=/usr/bin/python3 /srv/server.py\n"
 
 
 class Front:
@@ -145,12 +144,10 @@ def _context(trusted: str = "") -> ssl.SSLContext:
 def front(lab: Lab) -> Iterator[Front]:
     tenant.prepare(lab)
     one = Front(lab)
-    one.id = one.call("create", size="512M")["id"]
-    inside = Container(one.id, one.node, tenant.LXCPATH)
-    for path, text in (("/srv/server.py", SERVER), ("/etc/systemd/system/app.service", UNIT)):
-        inside.run(["dd", "status=none", f"of={path}"], stdin=text)
-    inside.run(["systemctl", "daemon-reload"])
-    inside.run(["systemctl", "start", "app"])
+    guest = Guest(one.node, one.call("create", size="512M"))
+    one.id = guest.id
+    guest.have_server(SERVER)
+    guest.inside.run(["systemctl", "start", "app"])
     one.route("a.front.example")
     yield one
     for certificate in one.call("certificate_list"):

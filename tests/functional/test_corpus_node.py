@@ -25,13 +25,13 @@ FUNCTIONS = {
     "pool_health", "pool_scrub", "ports", "prepare", "project_limit", "rename", "restart",
     "restore", "route", "saltify_check", "saltify_key", "saltify_list", "saltify_prepare",
     "saltify_remove", "snapshot", "snapshot_delete", "snapshots", "start", "stop", "thaw",
-    "trim", "unpair", "unroute", "usage",
+    "trim", "unpair", "unroute", "usage", "weigh",
 }  # fmt: skip
-# ``doctor`` changes nothing but with ``mend``, and without tells what that would do; ``rename``
-# only refuses; what ``exec`` changes is up to its command.
+# ``doctor`` changes nothing but with ``mend``, and without tells what that would do; ``weigh``
+# notes what it saw; ``rename`` only refuses; what ``exec`` changes is up to its command.
 READING = {
     "certificate_list", "doctor", "exec", "facts", "image_list", "inspect", "list", "peers",
-    "pool_health", "ports", "rename", "saltify_list", "snapshots", "usage",
+    "pool_health", "ports", "rename", "saltify_list", "snapshots", "usage", "weigh",
 }  # fmt: skip
 ID = "11111111-2222-4333-8444-555555555555"
 

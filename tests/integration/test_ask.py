@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
+import guests
 from corpus.hosts.base import Host
-from corpus.hosts.container import Container
-from corpus.lab import salt, tenant
+from corpus.lab import salt
 from corpus.lab.machine import Lab
 from corpus.model.errors import CorpusError
+from guests import node as node
 from labs import lab as lab
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a lab is made by root alone")
@@ -47,12 +48,8 @@ while True:
 """
 
 
-class Guest:
+class Guest(guests.Guest):
     """An environment that asks."""
-
-    def __init__(self, node: Host, made: dict[str, Any]) -> None:
-        self.node, self.id, self.made = node, str(made["id"]), made
-        self.inside = Container(self.id, node, tenant.LXCPATH)
 
     @property
     def unit(self) -> str:
@@ -75,10 +72,6 @@ class Guest:
         done = self.inside.run([*words, "/dev/corpus/sock", '{"ask": "usage"}'], check=False)
         return done.out + done.err
 
-    def facts(self) -> dict[str, Any]:
-        found: dict[str, Any] = salt.call(self.node, "corpus_node.inspect", self.id)
-        return found
-
     def write(self, size: int) -> int:
         """Write as many MiB; return dd's code."""
         words = ["dd", "if=/dev/urandom", "of=/srv/ballast", "bs=1M", f"count={size}", "conv=fsync"]
@@ -96,16 +89,10 @@ class Guest:
 
 
 @pytest.fixture(scope="module")
-def node(lab: Lab) -> Host:
-    tenant.prepare(lab)
-    return lab.node()
-
-
-@pytest.fixture(scope="module")
 def guest(node: Host) -> Iterator[Guest]:
-    made = Guest(node, salt.call(node, "corpus_node.create", size="512M", size_limit="8G"))
-    yield made
-    salt.call(node, "corpus_node.destroy", made.id)
+    with guests.lent(node, size="512M", size_limit="8G") as facts:
+        made = Guest(node, facts)
+        yield made
     assert node.run(["ls", "/run/corpus-ask"]).out.count(made.id) == 0
     assert made.id not in node.run([*LISTED, "--all", "corpus-ask@*"]).out
 

@@ -12,9 +12,10 @@ import pytest
 
 from attackers import FRAMES, PORT, Guest, ear, heard, wait_for
 from corpus.hosts.base import Host
-from corpus.lab import salt, tenant
+from corpus.lab import salt
 from corpus.lab.machine import Lab
 from corpus.model.errors import CorpusError
+from guests import node as node
 from integration.test_ask import settings
 from labs import lab as lab
 
@@ -71,12 +72,6 @@ CONTROL = """
 import socket, sys
 socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"attack:control", (sys.argv[1], 9))
 """
-
-
-@pytest.fixture(scope="module")
-def node(lab: Lab) -> Host:
-    tenant.prepare(lab)
-    return lab.node()
 
 
 @pytest.fixture(scope="module")

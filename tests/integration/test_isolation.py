@@ -11,10 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from attackers import TRY, Guest, put
+from attackers import TRY, Guest
 from corpus.hosts.base import Host
-from corpus.lab import salt, tenant
-from corpus.lab.machine import Lab
+from corpus.lab import salt
+from guests import lent, put
+from guests import node as node
 from labs import lab as lab
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a lab is made by root alone")
@@ -27,24 +28,17 @@ SECRET = "what only the neighbour knows"
 
 
 @pytest.fixture(scope="module")
-def node(lab: Lab) -> Host:
-    tenant.prepare(lab)
-    return lab.node()
-
-
-@pytest.fixture(scope="module")
 def attacker(node: Host) -> Iterator[Guest]:
-    one = Guest(node, salt.call(node, "corpus_node.create", size="256M", memory="300M", pids=300))
-    yield one
-    salt.call(node, "corpus_node.destroy", one.id)
+    with lent(node, size="256M", memory="300M", pids=300) as made:
+        yield Guest(node, made)
 
 
 @pytest.fixture(scope="module")
 def victim(node: Host) -> Iterator[Guest]:
-    one = Guest(node, salt.call(node, "corpus_node.create", size="256M"))
-    put(one.inside, "/srv/secret", SECRET)
-    yield one
-    salt.call(node, "corpus_node.destroy", one.id)
+    with lent(node, size="256M") as made:
+        one = Guest(node, made)
+        put(one.inside, "/srv/secret", SECRET)
+        yield one
 
 
 # -- the size

@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 
 from corpus.hosts.base import Host
-from corpus.hosts.container import Container
-from corpus.lab import salt, tenant
+from corpus.lab import salt
 from corpus.lab.machine import Lab
 from corpus.model.errors import CorpusError
+from guests import PYTHON, UNIT, Guest, put
+from guests import node as node
 from labs import lab as lab
 from load import Load
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a lab is made by root alone")
 
-PYTHON = "/opt/corpus/bin/python"
 PORT = 8000
 POOL = "/var/lib/corpus/pool"
 SERVER = """
@@ -47,9 +47,6 @@ signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown
 server.serve_forever()
 server.server_close()
 """
-UNIT = (
-    "[Service]\nExecStart=/usr/bin/python3 /srv/server.py\n[Install]\nWantedBy=multi-user.target\n"
-)
 # What its root makes: subvolumes within subvolumes, read-only ones, and every kind of file.
 FURNISH = """
 import os, socket, struct
@@ -105,25 +102,14 @@ print(json.dumps(found, sort_keys=True))
 """
 
 
-class Site:
+class Site(Guest):
     """An environment of these tests."""
 
-    def __init__(self, node: Host, made: dict[str, Any]) -> None:
-        self.node, self.id, self.made = node, str(made["id"]), made
-        self.inside = Container(self.id, node, tenant.LXCPATH)
-
-    def python(self, script: str, *words: str) -> str:
-        """Run a script as the guest's root, with our packages; return what it prints."""
-        return self.inside.run([PYTHON, "-", *words], stdin=script).out
-
-    def call(self, function: str, *args: Any, **kwargs: Any) -> Any:
-        return salt.call(self.node, f"corpus_node.{function}", self.id, *args, **kwargs)
-
     def state(self) -> str:
-        return str(self.call("inspect")["state"])
+        return str(self.facts()["state"])
 
     def write(self, text: str) -> None:
-        self.inside.run(["dd", "status=none", "of=/srv/data/state"], stdin=text)
+        put(self.inside, "/srv/data/state", text)
 
     def read(self, path: str = "/srv/data/state") -> str:
         return self.inside.run(["cat", path]).out
@@ -133,12 +119,6 @@ class Site:
             self.python(LISTING, "/srv/data", "/srv/kept", "/srv/odd", "/inroot", "/usr/sbin")
         )
         return found
-
-
-@pytest.fixture(scope="module")
-def node(lab: Lab) -> Host:
-    tenant.prepare(lab)
-    return lab.node()
 
 
 def in_pool(node: Host) -> list[str]:
@@ -151,8 +131,7 @@ def site(node: Host) -> Iterator[Site]:
     before = in_pool(node)
     one = Site(node, salt.call(node, "corpus_node.create", size="400M", hosts=["life.example"]))
     try:
-        for path, text in (("/srv/server.py", SERVER), ("/etc/systemd/system/app.service", UNIT)):
-            one.inside.run(["dd", "status=none", f"of={path}"], stdin=text)
+        one.have_server(SERVER, f"{UNIT}[Install]\nWantedBy=multi-user.target\n")
         one.python(FURNISH)
         one.inside.run(["systemctl", "enable", "--now", "--quiet", "app"])
         one.call("route", "life.example", PORT)

@@ -10,16 +10,15 @@ from typing import Any
 import pytest
 
 from corpus.hosts.base import Host
-from corpus.hosts.container import Container
-from corpus.lab import salt, tenant
-from corpus.lab.machine import Lab
+from corpus.lab import salt
 from corpus.model.errors import CorpusError
+from guests import PYTHON, Guest, lent
+from guests import node as node
 from labs import lab as lab
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a lab is made by root alone")
 
 MIB, GIB = 1 << 20, 1 << 30
-PYTHON = "/opt/corpus/bin/python"
 # Makes a subvolume that names no quota group, by each way into the kernel: the call as it is, one
 # whose number has bits that the kernel drops, and the one of 32-bit programs.
 ESCAPE = """
@@ -63,15 +62,8 @@ time.sleep(600)
 """
 
 
-class Site:
+class Site(Guest):
     """An environment of these tests, with one project."""
-
-    def __init__(self, node: Host, made: dict[str, Any]) -> None:
-        self.node, self.id = node, str(made["id"])
-        self.inside = Container(self.id, node, tenant.LXCPATH)
-
-    def call(self, function: str, *words: str, **given: Any) -> Any:
-        return salt.call(self.node, f"corpus_node.{function}", self.id, *words, **given)
 
     def project(self, function: str, *words: str) -> Any:
         done = self.inside.run(
@@ -79,8 +71,9 @@ class Site:
         )
         return json.loads(done.out)["local"]
 
-    def python(self, script: str, *words: str, user: str = "root") -> str:
-        done = self.inside.run([PYTHON, "-c", script, *words], user=user, check=False)
+    def told(self, text: str, *words: str, user: str = "root") -> str:
+        """Run a script; return all that it says."""
+        done = self.script(text, *words, user=user)
         return done.out.strip() + done.err.strip()
 
     def write(self, path: str, size: int, user: str = "root") -> int:
@@ -101,18 +94,14 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(lab: Lab) -> Iterator[Site]:
-    tenant.prepare(lab)
-    node = lab.node()
+def site(node: Host) -> Iterator[Site]:
     if salt.call(node, "corpus_node.facts")["storage"] != "quota":
         pytest.skip("this kernel accounts no projects")
-    made = salt.call(
-        node, "corpus_node.create", size="768M", size_limit="1G", memory="512M", cpu=1, pids=300
-    )
-    one = Site(node, made)
-    assert "volume /srv/projects/demo" in one.project("mc_project.init_project", "demo")["made"]
-    yield one
-    salt.call(node, "corpus_node.destroy", one.id)
+    given = {"size": "768M", "size_limit": "1G", "memory": "512M", "cpu": 1, "pids": 300}
+    with lent(node, **given) as made:
+        one = Site(node, made)
+        assert "volume /srv/projects/demo" in one.project("mc_project.init_project", "demo")["made"]
+        yield one
 
 
 def test_no_call_makes_a_subvolume_that_nothing_limits(site: Site) -> None:
@@ -122,7 +111,7 @@ def test_no_call_makes_a_subvolume_that_nothing_limits(site: Site) -> None:
         ("root", "/srv/attack", "/srv"),
         ("demo-app", "/srv/projects/demo/data/attack", "/srv/projects/demo/data"),
     ):
-        assert site.python(ESCAPE, folder, source, user=user) == "[] ['d', 'e']"
+        assert site.told(ESCAPE, folder, source, user=user) == "[] ['d', 'e']"
 
 
 def test_a_project_is_held_to_its_size_and_told_of_it(site: Site) -> None:
@@ -146,7 +135,7 @@ def test_a_project_is_held_to_its_size_and_told_of_it(site: Site) -> None:
         "print(room.free(project) >> 20)\n"
         "room.ensure(project, 300 << 20, lambda text: print(text))\n"
     )
-    told = site.python(script).splitlines()
+    told = site.told(script).splitlines()
     assert 60 < int(told[0]) < 98
     assert "asked of the node: the project may now use" in told[1]
     assert site.call("inspect")["projects"] == [

@@ -69,6 +69,7 @@ def moving(linked: Lab) -> Iterator[Environment]:
         made.host.put(PurePosixPath(f"/srv/{name}.py"), script.encode())
         made.host.put(PurePosixPath(f"/etc/systemd/system/{name}.service"), UNIT.encode())
     made.host.run(["python3", "-c", SHAPES])
+    made.host.run(["dd", "status=none", "if=/dev/urandom", "of=/srv/ballast", "bs=1M", "count=40"])
     made.host.run(["systemctl", "enable", "--quiet", "--now", "service", "teller"])
     call(made.node, "route", made.id, HOST, port=PORT)
     yield made
@@ -270,10 +271,17 @@ def test_open_ports_and_the_proxy_protocol_go_with_it(moving: Environment) -> No
         assert proxied(lab, 1) == proxied(lab, 2) == me
         assert told(lab, target, tcp) == me
         assert told(lab, source, tcp) == address(lab, source)  # the other node leads it here
-        ask = f"import socket; print(socket.create_connection(('127.0.0.1', {tcp}), 5).recv(99))"
-        assert "b'" in lab.node(source).run(["python3", "-c", ask]).out
-    call(moving.node, "close", id, OPENED)
-    call(moving.node, "open", id, OPENED, to=["192.0.2.0/24"], node_port=tcp)
+        own = f"socket.create_connection(('{address(lab, source)}', {tcp}), 5).recv(99)"
+        told_itself = lab.node(source).run(["python3", "-c", f"import socket; print({own})"]).out
+        assert address(lab, source) in told_itself
+    for protocol in ("tcp", "udp"):
+        call(moving.node, "close", id, OPENED, protocol=protocol)
+    call(moving.node, "unroute", "proxied.localhost")
+
+
+def test_networks_of_an_open_port_are_asked_wherever_it_lives(moving: Environment) -> None:
+    lab, id = moving.lab, moving.id
+    tcp = call(moving.node, "open", id, OPENED, to=["192.0.2.0/24"])["node_port"]
     move(moving, 1, 2)
     assert [told(lab, number, tcp, 0.5) for number in (1, 2)] == ["", ""]
     # An environment of the other node has its address, and is not led by it.
@@ -285,9 +293,7 @@ def test_open_ports_and_the_proxy_protocol_go_with_it(moving: Environment) -> No
         stranger.destroy()
     move(moving, 2, 1)
     call(lab.node(2), "destroy", id)
-    for protocol in ("tcp", "udp"):
-        call(moving.node, "close", id, OPENED, protocol=protocol)
-    call(moving.node, "unroute", "proxied.localhost")
+    call(moving.node, "close", id, OPENED)
 
 
 def test_what_the_target_lacks_room_for_is_refused_and_runs_on(moving: Environment) -> None:
@@ -386,19 +392,22 @@ def test_a_mover_that_is_killed_leaves_one_that_lives(
     until(lambda: traces(lab, 2, id) == [])
 
 
-def test_a_receiver_that_is_killed_gives_it_back(moving: Environment) -> None:
+@pytest.mark.parametrize("which", ["--newest", "--full"], ids=["the receiver", "its guard too"])
+def test_a_receiver_that_is_killed_leaves_nothing(moving: Environment, which: str) -> None:
     lab, id = moving.lab, moving.id
     ended: list[Exception] = []
     work = threading.Thread(target=failing, args=(lab, id, ended))
-    work.start()
-    until(lambda: traces(lab, 2, id) != [])
-    shown = lab.node(2).run(["pgrep", "-f", "corpus.node receive"]).out.split()
-    for pid in shown:
-        lab.node(2).run(["kill", "-KILL", pid], check=False)
-    work.join(120)
+    lab.link(2, "rate", "100mbit")
+    try:
+        work.start()
+        until(lambda: traces(lab, 2, id) != [])
+        kill = ["pkill", "-KILL", which, "--full", "corpus.node receive"]
+        lab.node(2).run(kill, check=False)
+        work.join(120)
+    finally:
+        lab.mend()
     assert isinstance(ended[0], CorpusError)
     assert where(lab, id) == [1]
-    call(lab.node(2), "boot")
     assert traces(lab, 2, id) == []
 
 

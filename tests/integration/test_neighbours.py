@@ -9,10 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from attackers import TRY, Guest, put
+from attackers import TRY, Guest
 from corpus.hosts.base import Host
-from corpus.lab import salt, tenant
+from corpus.lab import salt
 from corpus.lab.machine import Lab
+from guests import lent, put
+from guests import node as node
 from labs import lab as lab
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a lab is made by root alone")
@@ -71,28 +73,20 @@ for _ in range(4):
 
 
 @pytest.fixture(scope="module")
-def node(lab: Lab) -> Host:
-    tenant.prepare(lab)
-    return lab.node()
-
-
-@pytest.fixture(scope="module")
 def loud(node: Host) -> Iterator[Guest]:
     """Return an environment whose processes all fit into its memory, so that bombs end in time."""
-    made = salt.call(node, "corpus_node.create", size="512M", memory="600M", pids=600)
-    one = Guest(node, made)
-    yield one
-    salt.call(node, "corpus_node.destroy", one.id)
+    with lent(node, size="512M", memory="600M", pids=600) as made:
+        yield Guest(node, made)
 
 
 @pytest.fixture(scope="module")
 def quiet(node: Host) -> Iterator[Guest]:
-    one = Guest(node, salt.call(node, "corpus_node.create", size="512M"))
-    put(one.inside, "/srv/server.py", SERVER)
-    one.inside.run(["systemd-run", "--quiet", "--unit=server", "python3", "/srv/server.py"])
-    salt.call(node, "corpus_node.route", one.id, NAME, 8000)
-    yield one
-    salt.call(node, "corpus_node.destroy", one.id)
+    with lent(node, size="512M") as made:
+        one = Guest(node, made)
+        put(one.inside, "/srv/server.py", SERVER)
+        one.inside.run(["systemd-run", "--quiet", "--unit=server", "python3", "/srv/server.py"])
+        salt.call(node, "corpus_node.route", one.id, NAME, 8000)
+        yield one
 
 
 def p99(lab: Lab) -> float:

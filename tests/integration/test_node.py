@@ -9,23 +9,22 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from corpus.hosts.base import Host, Result
-from corpus.hosts.container import Container
+from corpus.hosts.base import Host
 from corpus.hosts.local import Local
-from corpus.lab import salt, tenant
+from corpus.lab import salt
 from corpus.lab.machine import Lab
 from corpus.model.errors import CommandFailed, CorpusError
+from guests import PYTHON, Guest, lent
+from guests import node as node
 from labs import lab as lab
 from load import Load
 from swapping import SWAP
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a lab is made by root alone")
 
-PYTHON = "/opt/corpus/bin/python"
 PORT = 8000
 # Answers every request; writes down each POST that it executes; its start in /srv/listened.
 SERVER = """
@@ -54,35 +53,6 @@ signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown
 server.serve_forever()
 server.server_close()
 """
-UNIT = "[Service]\nExecStart=/usr/bin/python3 /srv/server.py\n"
-
-
-class Site:
-    """An environment of these tests."""
-
-    def __init__(self, node: Host, made: dict[str, Any]) -> None:
-        self.node = node
-        self.id: str = made["id"]
-        self.made = made
-        self.inside = Container(self.id, node, tenant.LXCPATH)
-
-    def python(self, script: str) -> Result:
-        """Run a script as the guest's root, with our packages; its code is the caller's."""
-        return self.inside.run([PYTHON, "-"], stdin=script, check=False)
-
-    def facts(self) -> dict[str, Any]:
-        found: dict[str, Any] = salt.call(self.node, "corpus_node.inspect", self.id)
-        return found
-
-    def reaches(self, address: str, port: int) -> bool:
-        script = f"import socket; socket.create_connection(({address!r}, {port}), 1.5)"
-        return self.python(script).code == 0
-
-
-@pytest.fixture(scope="module")
-def node(lab: Lab) -> Host:
-    tenant.prepare(lab)
-    return lab.node()
 
 
 @pytest.fixture(scope="module")
@@ -93,24 +63,18 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def site(node: Host, key: Path) -> Iterator[Site]:
+def site(node: Host, key: Path) -> Iterator[Guest]:
     public = key.with_suffix(".pub").read_text().strip()
-    made = salt.call(
-        node, "corpus_node.create", size="1G", memory="512M", cpu=1.5, pids=400, keys=[public]
-    )
-    one = Site(node, made)
-    for path, text in (("/srv/server.py", SERVER), ("/etc/systemd/system/app.service", UNIT)):
-        one.inside.run(["dd", "status=none", f"of={path}"], stdin=text)
-    one.inside.run(["systemctl", "daemon-reload"])
-    yield one
-    salt.call(node, "corpus_node.destroy", one.id)
+    with lent(node, size="1G", memory="512M", cpu=1.5, pids=400, keys=[public]) as made:
+        one = Guest(node, made)
+        one.have_server(SERVER)
+        yield one
 
 
 @pytest.fixture(scope="module")
-def other(node: Host) -> Iterator[Site]:
-    one = Site(node, salt.call(node, "corpus_node.create", size="512M"))
-    yield one
-    salt.call(node, "corpus_node.destroy", one.id)
+def other(node: Host) -> Iterator[Guest]:
+    with lent(node, size="512M") as made:
+        yield Guest(node, made)
 
 
 def get(lab: Lab, host: str, **headers: str) -> tuple[http.client.HTTPResponse, str]:
@@ -120,7 +84,7 @@ def get(lab: Lab, host: str, **headers: str) -> tuple[http.client.HTTPResponse, 
     return answer, answer.read().decode()
 
 
-def ssh(site: Site, key: Path, *words: str) -> str:
+def ssh(site: Guest, key: Path, *words: str) -> str:
     options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"]
     place = [
         "-i",
@@ -140,12 +104,12 @@ def left_of(node: Host, id: str) -> str:
     return node.run(["sh", "-c", script], check=False).out
 
 
-def test_create_answers_ssh_on_the_node_and_from_outside(site: Site, key: Path) -> None:
+def test_create_answers_ssh_on_the_node_and_from_outside(site: Guest, key: Path) -> None:
     assert site.made["state"] == "running"
     assert ssh(site, key, "cat", "/etc/hostname") == site.made["name"]
 
 
-def test_a_reboot_from_inside_leaves_files_to_their_owners(node: Host, other: Site) -> None:
+def test_a_reboot_from_inside_leaves_files_to_their_owners(node: Host, other: Guest) -> None:
     other.inside.run(["touch", "/var/tmp/before", "/run/before"])
     other.inside.run(["systemctl", "reboot"], check=False)
     deadline = time.monotonic() + 60
@@ -171,7 +135,7 @@ def test_a_new_environment_is_up_within_seconds(node: Host) -> None:
     assert left_of(node, made["id"]) == ""
 
 
-def test_it_is_unprivileged_and_its_files_are_its_own(site: Site) -> None:
+def test_it_is_unprivileged_and_its_files_are_its_own(site: Guest) -> None:
     uids = site.inside.run(["cat", "/proc/self/uid_map"]).out.split()
     assert uids[0] == "0"
     assert int(uids[1]) >= 1_000_000
@@ -182,12 +146,12 @@ def test_it_is_unprivileged_and_its_files_are_its_own(site: Site) -> None:
     assert on_disk.split() == ["0", "0"]
 
 
-def test_its_root_makes_snapshots_in_srv_and_swaps_them(site: Site) -> None:
-    done = site.python(SWAP)
+def test_its_root_makes_snapshots_in_srv_and_swaps_them(site: Guest) -> None:
+    done = site.script(SWAP)
     assert done.code == 0, done.err
 
 
-def test_a_subvolume_of_its_own_does_not_escape_the_size(site: Site) -> None:
+def test_a_subvolume_of_its_own_does_not_escape_the_size(site: Guest) -> None:
     script = """
 import errno, os
 from pathlib import Path
@@ -206,7 +170,7 @@ finally:
     os.sync()
     subvolumes.delete(Path("/srv/big"))
 """
-    done = site.python(script)
+    done = site.script(script)
     assert done.code == 0, done.err
     assert salt.call(site.node, "corpus_node.facts")["quota"] == "enforced"
     deadline = time.monotonic() + 60  # the kernel frees deleted subvolumes in the background
@@ -217,14 +181,14 @@ finally:
 
 
 def test_a_full_environment_can_be_destroyed(node: Host) -> None:
-    one = Site(node, salt.call(node, "corpus_node.create", size="256M"))
+    one = Guest(node, salt.call(node, "corpus_node.create", size="256M"))
     full = one.inside.run(["dd", "if=/dev/zero", "of=/srv/file", "bs=1M"], check=False)
     assert full.code != 0
     assert salt.call(node, "corpus_node.destroy", one.id) is True
     assert left_of(node, one.id) == ""
 
 
-def test_limits_change_while_it_runs(site: Site) -> None:
+def test_limits_change_while_it_runs(site: Guest) -> None:
     salt.call(site.node, "corpus_node.limit", site.id, memory="300M", pids=300)
     script = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes || cat /sys/fs/cgroup/memory.max"
     inside = site.inside.run(["sh", "-c", f"({script}) 2>/dev/null"]).out
@@ -233,14 +197,14 @@ def test_limits_change_while_it_runs(site: Site) -> None:
         salt.call(site.node, "corpus_node.limit", site.id, memory="much")
 
 
-def test_environments_do_not_reach_each_other_nor_the_node(site: Site, other: Site) -> None:
-    assert site.reaches("10.88.0.1", 80)
-    assert not site.reaches(other.made["address"], 22)
-    assert not site.reaches("10.88.0.1", 22)
-    assert not site.reaches("10.88.0.1", other.made["ssh_port"])
+def test_environments_do_not_reach_each_other_nor_the_node(site: Guest, other: Guest) -> None:
+    assert site.reaches(("10.88.0.1", 80))
+    assert not site.reaches((other.made["address"], 22))
+    assert not site.reaches(("10.88.0.1", 22))
+    assert not site.reaches(("10.88.0.1", other.made["ssh_port"]))
 
 
-def test_the_gateway_stays_the_same_while_others_come_and_go(node: Host, site: Site) -> None:
+def test_the_gateway_stays_the_same_while_others_come_and_go(node: Host, site: Guest) -> None:
     shown = ["cat", "/sys/class/net/corpus0/address"]
     before = node.run(shown).out
     made = salt.call(node, "corpus_node.create", size="512M")
@@ -249,10 +213,10 @@ def test_the_gateway_stays_the_same_while_others_come_and_go(node: Host, site: S
     finally:
         salt.call(node, "corpus_node.destroy", made["id"])
     assert node.run(shown).out == before
-    assert site.reaches("10.88.0.1", 80)
+    assert site.reaches(("10.88.0.1", 80))
 
 
-def test_nobody_speaks_from_an_address_of_another(site: Site, other: Site) -> None:
+def test_nobody_speaks_from_an_address_of_another(site: Guest, other: Guest) -> None:
     stolen = "10.88.9.9"
     site.inside.run(["ip", "address", "add", f"{stolen}/16", "dev", "eth0"])
     try:
@@ -260,13 +224,13 @@ def test_nobody_speaks_from_an_address_of_another(site: Site, other: Site) -> No
             "import socket\n"
             f"socket.create_connection(('10.88.0.1', 80), 1.5, ({stolen!r}, 0))\n"
         )  # fmt: skip
-        assert site.python(script).code != 0
-        assert site.python(script.replace(f", ({stolen!r}, 0)", "")).code == 0
+        assert site.script(script).code != 0
+        assert site.script(script.replace(f", ({stolen!r}, 0)", "")).code == 0
     finally:
         site.inside.run(["ip", "address", "del", f"{stolen}/16", "dev", "eth0"])
 
 
-def test_what_is_taken_is_refused_and_leaves_nothing(node: Host, site: Site) -> None:
+def test_what_is_taken_is_refused_and_leaves_nothing(node: Host, site: Guest) -> None:
     before = salt.call(node, "corpus_node.list")
     for asked in (
         {"ssh_port": site.made["ssh_port"]},
@@ -285,7 +249,7 @@ def test_an_unknown_name_gets_a_page(lab: Lab, node: Host) -> None:
     assert "No site has this name" in text
 
 
-def test_requests_are_held_while_the_service_is_away(lab: Lab, site: Site) -> None:
+def test_requests_are_held_while_the_service_is_away(lab: Lab, site: Guest) -> None:
     """Refused connections, dropped SYNs and reloads of the proxy: nothing fails or runs twice."""
     salt.call(site.node, "corpus_node.route", site.id, "held.example", PORT)
     site.inside.run(["systemctl", "start", "app"])
@@ -313,7 +277,7 @@ def test_requests_are_held_while_the_service_is_away(lab: Lab, site: Site) -> No
     assert sorted(executed) == sorted(load.posted)
 
 
-def test_past_the_hold_there_is_a_maintenance_page(lab: Lab, site: Site) -> None:
+def test_past_the_hold_there_is_a_maintenance_page(lab: Lab, site: Guest) -> None:
     salt.call(site.node, "corpus_node.route", site.id, "short.example", 8001, 1)
     begun = time.monotonic()
     answer, text = get(lab, "short.example")
@@ -324,7 +288,7 @@ def test_past_the_hold_there_is_a_maintenance_page(lab: Lab, site: Site) -> None
     assert get(lab, "short.example")[0].status == 404
 
 
-def test_everything_comes_back_from_the_records(lab: Lab, node: Host, site: Site) -> None:
+def test_everything_comes_back_from_the_records(lab: Lab, node: Host, site: Guest) -> None:
     salt.call(node, "corpus_node.route", site.id, "back.example", PORT)
     node.run(["systemctl", "stop", "corpus-node", "corpus-proxy"])
     assert site.facts()["state"] == "stopped"
@@ -369,7 +333,7 @@ def test_errors_end_non_zero_with_their_message(node: Host) -> None:
     assert "no environment" in caught.value.output
 
 
-def test_exec_hands_on_code_and_output(site: Site) -> None:
+def test_exec_hands_on_code_and_output(site: Guest) -> None:
     line = json.dumps(["sh", "-c", "echo out; exit 7"])
     argv = ["salt-call", "--local", "--out=json", "--retcode-passthrough", "corpus_node.exec"]
     done = site.node.run([*argv, site.id, line], check=False)

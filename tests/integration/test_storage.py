@@ -210,6 +210,39 @@ def test_a_disk_that_is_full_to_the_last_can_be_enlarged(
     made.remove(home)
 
 
+def test_a_filesystem_that_failed_on_a_full_disk_is_mounted_anew(tmp_path: Path) -> None:
+    host, disk = Local(), tmp_path / "disk.img"
+    loops.make_file(disk, 300 * MIB)
+    host.run(loop.make_ext4(disk, "small"))
+    node = Node(Settings(prefix=tmp_path / "node", storage="image"), host)
+    node.settings.prefix.mkdir()
+    host.run(loop.mount_ext4(disk, node.settings.prefix))
+    try:
+        pool.prepare(node)
+        (node.settings.images / "tiny").mkdir()
+        made = Pool(node)
+        home = made.make()
+        (home / "srv/kept").write_text("here")
+        kernel.sync(home)
+        ballast = node.settings.prefix / "ballast"
+        ballast.write_bytes(bytes(100 * MIB))
+        kernel.sync(node.settings.prefix)
+        with suppress(OSError):
+            fill(home / "srv/file")
+        with pytest.raises(OSError, match="error"):
+            kernel.sync(home)
+        ballast.unlink()
+        with pytest.raises(OSError, match=r"error|Read-only"):
+            (home / "srv/new").write_text("new")
+        made.volumes.attach(home)
+        fill_exactly(home / "srv/new", 10 * MIB)
+        assert (home / "srv/kept").read_text() == "here"
+        made.remove(home)
+    finally:
+        host.run(loop.unmount(node.settings.prefix))
+    assert left(tmp_path) == []
+
+
 def allocation_of(home: Path) -> Path:
     return Path("/sys/fs/btrfs", quota.filesystem(home), "allocation")
 

@@ -32,9 +32,14 @@ def probe(device: PurePath) -> list[str]:
     return ["blkid", "--probe", "--match-tag=TYPE", "--output=value", str(device)]
 
 
-def mount(source: PurePath, target: PurePath, *, file: bool = False) -> list[str]:
-    """Return the command that mounts a block device, or the ``file`` of a pool."""
-    options = f"loop,{MOUNT_OPTIONS}" if file else MOUNT_OPTIONS
+def mount(
+    source: PurePath, target: PurePath, *, file: bool = False, compress: bool = False
+) -> list[str]:
+    """Return the command that mounts a block device, or the ``file`` of a pool.
+
+    With ``compress`` what is written while it is mounted so is smaller, and stays it.
+    """
+    options = ("loop," if file else "") + MOUNT_OPTIONS + (",compress=zstd" if compress else "")
     return ["mount", "-t", "btrfs", "-o", options, str(source), str(target)]
 
 

@@ -26,8 +26,11 @@ def make_btrfs(image: PurePath, label: str, *, mixed: bool = False) -> list[str]
 
 
 def own_id(image: PurePath) -> list[str]:
-    """Return the command that gives the btrfs in ``image``, a copy, an id that no other has."""
-    return ["btrfstune", "-f", "-u", str(image)]
+    """Return the command that gives the btrfs in ``image``, a copy, an id that no other has.
+
+    It is written into the superblock alone (kernel 5.0), not into each block of metadata.
+    """
+    return ["btrfstune", "-f", "-m", str(image)]
 
 
 def make_ext4(image: PurePath, label: str) -> list[str]:

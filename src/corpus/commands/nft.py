@@ -66,6 +66,11 @@ class Rules:
     peers: Sequence[str] = ()
 
 
+def led_by(peers: Sequence[str], protocol: str) -> str:
+    """Return what matches connections of a protocol that other nodes lead here."""
+    return f"ip saddr {{ {', '.join(peers)} }} {protocol} sport {LED_PORTS}"
+
+
 def load() -> list[str]:
     """Return the command that replaces the tables by the rules on its standard input."""
     return ["nft", "-f", "-"]
@@ -151,7 +156,7 @@ def _nat(rules: Rules) -> str:
     bridge, outside = rules.bridge, f"iifname != {rules.bridge} fib daddr type local"
     led = _relay(rules)[0]
     peers = "\n        ".join(
-        f"{outside} ip saddr {{ {', '.join(rules.peers)} }} {protocol} sport {LED_PORTS} "
+        f"{outside} {led_by(rules.peers, protocol)} "
         f"dnat ip to {protocol} dport map @local_{protocol}4"
         for protocol in (PROTOCOLS if rules.peers else ())
     )

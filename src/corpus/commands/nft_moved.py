@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from corpus.commands.nft import LED_PORTS, PROTOCOLS, Opening
+from corpus.commands.nft import LED_PORTS, PROTOCOLS, Opening, led_by
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Rules:
     The node itself reaches the SSH server of one that is held: it looks whether it runs there.
 
     ``table`` and ``bridge`` are the node's, ``proxies`` is what the names of the interfaces of
-    environments that are proxies begin with.
+    environments that are proxies begin with. ``peers`` may lead here what is led on.
     """
 
     table: str
@@ -59,6 +59,7 @@ class Rules:
     proxies: str
     held: Sequence[str] = ()
     led: Sequence[Led] = ()
+    peers: Sequence[str] = ()
 
 
 def ruleset(rules: Rules) -> str:
@@ -98,8 +99,15 @@ def _lead(rules: Rules) -> str:
     outside = f"iifname != {rules.bridge} fib daddr type local dnat ip to"
     opened = [f"{outside} {protocol} dport . ip saddr map @led_{protocol}4"
               for protocol in PROTOCOLS if _opened(rules, protocol)]  # fmt: skip
-    doors = [f"fib daddr type local dnat ip to {protocol} dport map {doors}"
-             for protocol in PROTOCOLS if (doors := _doors(rules, protocol))]  # fmt: skip
+    known = {protocol: there for protocol in PROTOCOLS if (there := _doors(rules, protocol))}
+    doors = [f"fib daddr type local dnat ip to {protocol} dport map {there}"
+             for protocol, there in known.items()]  # fmt: skip
+    opened += [
+        f"iifname != {rules.bridge} fib daddr type local "
+        f"{led_by(rules.peers, protocol)} dnat ip to {protocol} dport map {there}"
+        for protocol, there in known.items()
+        if rules.peers
+    ]
     ssh = _map((f"{led.ssh_port}", f"{led.to} . {led.to_ssh_port}") for led in rules.led)
     return f"""{"".join(_opened(rules, protocol) for protocol in PROTOCOLS)}
     chain lead_own {{

@@ -42,16 +42,7 @@ def _run(node: Node, command: str, id: str, user: str) -> int:
         return 0
     # Here, so that an environment that asks does not wait for it.
     if command == "receive":
-        from corpus.node.migration import arriving, guarding, peers
-
-        peer = peers.find(node, id)
-        what, *words = os.environ.get("SSH_ORIGINAL_COMMAND", "").split()
-        if what == "pull" and len(words) == 2:
-            return arriving.pull(node, peer, *words)
-        ends = (sys.stdin.fileno(), sys.stdout.fileno())
-        return guarding.guarded(
-            node, peer, lambda: arriving.Arrival(node, peer, *ends).serve(), ends
-        )
+        return _receive(node, id)
     from corpus.node import boot, watching
     from corpus.node.certificates import acme
     from corpus.node.environments import console, lifecycle
@@ -76,6 +67,22 @@ def _run(node: Node, command: str, id: str, user: str) -> int:
         found = boot.prepare(node) if command == "prepare" else boot.facts(node)
         print(json.dumps(found, indent=2))
     return 0
+
+
+def _receive(node: Node, name: str) -> int:
+    """Serve the peer ``name``, as it asks at SSH."""
+    from corpus.node.migration import arriving, guarding, peers
+
+    peer = peers.find(node, name)
+    what, *words = os.environ.get("SSH_ORIGINAL_COMMAND", "").split()
+    if what == "pull" and len(words) == 2:
+        return arriving.pull(node, peer, *words)
+    ends = (sys.stdin.fileno(), sys.stdout.fileno())
+
+    def receive() -> None:  # all of it in the child
+        arriving.Arrival(node, peer, *ends).serve()
+
+    return guarding.guarded(node, peer, receive, ends)
 
 
 if __name__ == "__main__":

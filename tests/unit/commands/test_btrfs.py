@@ -59,3 +59,11 @@ def test_groups_are_read_with_their_limits() -> None:
 
 def test_space_is_the_last_line() -> None:
     assert btrfs.parse_space(" 1B-blocks  Avail\n 100 90\n") == (100, 90)
+
+
+def test_a_mount_for_a_guest_is_not_compressed_unless_it_is_asked() -> None:
+    plain = btrfs.mount(PurePath("/dev/loop1"), POOL)
+    assert plain == ["mount", "-t", "btrfs", "-o", btrfs.MOUNT_OPTIONS, "/dev/loop1", "/pool"]
+    assert "user_subvol_rm_allowed" in plain[4]
+    options = btrfs.mount(POOL / "a.img", POOL, file=True, compress=True)[4].split(",")
+    assert {"loop", "compress=zstd", "noatime"} <= set(options)

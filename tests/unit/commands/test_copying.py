@@ -23,3 +23,9 @@ def test_what_is_overwritten_can_be_kept_and_names_spared() -> None:
 
 def test_a_comparison_changes_nothing() -> None:
     assert {"--dry-run", "--itemize-changes"} < {*copying.mirror(ONE, TWO, compare=True)}
+
+
+def test_a_disk_is_copied_without_its_holes_and_shared_where_it_can_be() -> None:
+    argv = copying.sparse_file(Path("-a.img"), Path("b.img"))
+    assert {"--reflink=auto", "--sparse=auto"} <= set(argv)
+    assert argv[-3:] == ["--", "-a.img", "b.img"]

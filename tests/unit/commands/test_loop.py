@@ -18,6 +18,10 @@ def test_a_filesystem_is_made_whatever_lay_in_the_file() -> None:
     assert "--label=corpus-demo" in argv
 
 
+def test_a_copy_gets_an_id_without_a_question_asked() -> None:
+    assert loop.own_id(PurePath("/x/a.part")) == ["btrfstune", "-f", "-m", "/x/a.part"]
+
+
 def test_an_ext4_leaves_no_writing_to_the_kernel() -> None:
     argv = loop.make_ext4(PurePath("/x/node2.img"), "demo-node2")
     assert argv[0] == "mkfs.ext4"

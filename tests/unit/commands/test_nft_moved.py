@@ -57,6 +57,10 @@ def test_opened_ports_are_led_to_the_same_there_for_whom_they_are_open() -> None
     for protocol in ("tcp", "udp"):
         assert f"dnat ip to {protocol} dport . ip saddr map @led_{protocol}4" in others
     assert "udp dport { 192.0.2.2 . 5001 } masquerade" in others
+    assert "ip saddr {" not in text
+    chained = ruleset(Rules("t", "b", "p", led=[led], peers=["192.0.2.3"]))
+    by = "fib daddr type local ip saddr { 192.0.2.3 } udp sport 32768-65535 dnat ip to udp dport"
+    assert f"{by} map {{ 5001 : 192.0.2.2 . 5001 }}" in chained.split("chain lead_others")[1]
 
 
 def test_without_routes_ssh_alone_is_led() -> None:

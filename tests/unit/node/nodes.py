@@ -73,7 +73,7 @@ def attached(host: Fake, argv: Sequence[str]) -> str:
                 assert packed is not None
                 host.put(INSIDE / one.name, packed.read(), one.mode)
         return ""
-    named = [word for word in words if word[:1] == "/" and f"{INSIDE}{word}" in host.files]
+    named = [word for word in words if word.startswith("/") and f"{INSIDE}{word}" in host.files]
     if words[0] == "cat":
         return "".join(host.files[f"{INSIDE}{word}"].decode() for word in named)
     if words[0] == "sha256sum":

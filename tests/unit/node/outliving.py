@@ -107,7 +107,12 @@ class Machine(Fake):
         self.answer(f"{aside} --json", json.dumps({"nftables": tables}))
         self.answer(f"{aside} --stateless", lambda _: read("aside"))
         self.answer("nft --stateless", lambda _: read("nft"))
-        Guests(self)
+        guests = Guests(self)
+        self.answer(
+            "lxc-attach",
+            lambda argv: (guests.answer(argv) if "salt-call" in argv
+                          else nodes.attached(self, argv)),
+        )  # fmt: skip
 
 
 def machine(folder: Path) -> Node:

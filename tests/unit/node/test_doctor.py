@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -210,8 +211,13 @@ def test_a_migration_is_never_taken_for_what_may_be_removed(made: tuple[Node, Fa
         node.records.save(node.records.get(nodes.OTHER).changed(stage=stage, move=move))
         told = [one for one in found(node) if one["check"] == "half_way"]
         assert [(one["state"], "migration" in one["mend"]) for one in told] == [(State.BAD, True)]
-    node.records.save(node.records.get(nodes.OTHER).changed(stage=Stage.MOVED, wanted=False))
+    kept = replace(move, kept=True)
+    moved = node.records.get(nodes.OTHER).changed(stage=Stage.MOVED, wanted=False, move=kept)
+    node.records.save(moved)
     assert [one["what"] for one in found(node) if one["check"] in ("half_way", "places")] == []
+    for left in (move, replace(kept, settled=False)):  # its data, or the decision
+        node.records.save(moved.changed(move=left))
+        assert [one["state"] for one in found(node) if one["check"] == "half_way"] == [State.BAD]
     found(node, mend=True)
     assert node.records.get(nodes.OTHER).stage is Stage.MOVED
 

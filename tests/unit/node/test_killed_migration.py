@@ -15,7 +15,7 @@ import signal
 import tempfile
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,6 +34,7 @@ from corpus.node.migration import channel, guarding, health, leaving, peers, rec
 from corpus.node.migration.arriving import Arrival
 from corpus.node.migration.peers import Peer
 from corpus.node.network import ports
+from corpus.node.proxy import routes
 from corpus.node.records import Stage
 from instants import Fault, Instants, pass_through
 from linked import BARRIER, Forked
@@ -159,7 +160,7 @@ def mirror(way: sending.Mirror, part: str) -> int:
     """Copy a volume to the other node's, as rsync(1) does."""
     settings = way.node.settings
     home = guest.home(settings, way.record.id)
-    there = Path(str(home).replace(f"/{NAMES[0]}/", f"/{NAMES[1]}/"))
+    there = Path(str(home).replace(settings.prefix.parent.name, way.line.peer.name))
     shutil.copytree(home / part, there / part, symlinks=True, dirs_exist_ok=True)
     return 1
 
@@ -298,10 +299,17 @@ def forked(work: Callable[[], Any]) -> bool:
 
 
 def each_step(
-    bench: Bench, who: str, killed: Callable[[int], bool], endings: Iterable[str] = ENDINGS
+    bench: Bench,
+    who: str,
+    killed: Callable[[int], bool],
+    endings: Iterable[str] = ENDINGS,
+    every: int = 1,
 ) -> None:
-    """Have it killed before each step, and ended in each way, until it was not killed any more."""
-    for step in range(MOST):
+    """Have it killed before each step, and ended in each way, until it was not killed any more.
+
+    ``every`` so many steps, where what comes of a step is like what comes of its neighbours.
+    """
+    for step in range(0, MOST, every):
         put_back(bench.start, bench.folder)
         with BARRIER:
             died = killed(step)
@@ -341,7 +349,7 @@ def test_the_receiver_is_killed_at_each_step_and_the_link_is_cut(bench: Bench) -
             return True
         return False
 
-    each_step(bench, "the receiver died, and the link was cut,", killed, CALLED)
+    each_step(bench, "the receiver died, and the link was cut,", killed, CALLED, 2)
 
 
 def test_both_are_killed_at_each_step_of_the_receiver(bench: Bench) -> None:
@@ -349,7 +357,7 @@ def test_both_are_killed_at_each_step_of_the_receiver(bench: Bench) -> None:
         Link.step, Link.fatal = step, True
         return forked(partial(move, bench.folder))
 
-    each_step(bench, "both died", killed, BOOTED)
+    each_step(bench, "both died", killed, BOOTED, 3)
 
 
 def test_both_are_killed_at_each_step_of_the_mover(bench: Bench) -> None:
@@ -357,4 +365,34 @@ def test_both_are_killed_at_each_step_of_the_mover(bench: Bench) -> None:
         Link.fatal = True
         return forked(partial(move, bench.folder, step))
 
-    each_step(bench, "both died", killed, BOOTED)
+    each_step(bench, "both died", killed, BOOTED, 2)
+
+
+def test_what_is_changed_while_it_is_sent_is_not_lost(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_back(bench.start, bench.folder)
+    one, two = both(bench.folder)
+
+    def changing(way: sending.Mirror, part: str) -> int:
+        routes.route(one, ID, routes.parse_route("new.example"))
+        return mirror(way, part)
+
+    monkeypatch.setattr(sending.Mirror, "_mirror", changing)
+    with BARRIER, pytest.raises(Conflict, match="changed while it was sent"):
+        leaving.migrate(one, ID, "node2")
+    assert "new.example" in [route.host for route in one.records.get(ID).routes]
+    assert serving(bench.folder) == ["node1"]
+    assert two.records.find(ID) is None
+
+
+def test_it_comes_back_to_its_places(bench: Bench) -> None:
+    put_back(bench.start, bench.folder)
+    one, two = both(bench.folder)
+    before = one.records.get(ID)
+    for source, target in ((one, "node2"), (two, "node1")):
+        with BARRIER:
+            leaving.migrate(source, ID, target)
+        assert serving(bench.folder) == [target]
+    assert replace(one.records.get(ID), made="") == replace(before, made="")
+    assert unwell(one) == unwell(two) == []

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -20,10 +19,7 @@ from corpus.node.environments import lifecycle, making, removal, shares, traffic
 from corpus.node.network import ports
 from corpus.node.proxy import front, routes
 from corpus.node.records import Stage
-from unit.node import nodes
 from unit.node.killing import PROD, STAGING, THIRD, Trial, die_at_each_step, nothing
-from unit.node.outliving import Machine, machine
-from unit.node.test_pairing import Guests
 
 
 def pair_up(node: Node) -> None:
@@ -47,21 +43,6 @@ def shared(node: Node) -> Path:
 def share(node: Node) -> None:
     path = str(shared(node))
     making.create(node, id=THIRD, platform="dev", share={"demo": path}, wait=0)
-
-
-def with_a_proxy(folder: Path) -> Node:
-    """Return the node, whose environments of role proxy keep and run what they are given."""
-    node = machine(folder)
-    host = node.host
-    assert isinstance(host, Machine)
-    guests = Guests(host)
-
-    def attached(argv: Sequence[str]) -> str:
-        salt = argv[argv.index("--") + 1] == "salt-call"
-        return guests.answer(argv) if salt else nodes.attached(host, argv)
-
-    host.answer("lxc-attach", attached)
-    return node
 
 
 def make_a_proxy(node: Node) -> None:
@@ -104,8 +85,8 @@ OPERATIONS: dict[str, Trial] = {
     ),
     "pair": Trial(nothing, pair_up),
     "unpair": Trial(pair_up, lambda node: pairing.unpair(node, STAGING, PROD, "demo")),
-    "front_move": Trial(make_a_proxy, lambda node: front.move(node, THIRD), with_a_proxy),
-    "front_move back": Trial(move_the_front, lambda node: front.move(node, "node"), with_a_proxy),
+    "front_move": Trial(make_a_proxy, lambda node: front.move(node, THIRD)),
+    "front_move back": Trial(move_the_front, lambda node: front.move(node, "node")),
 }
 
 

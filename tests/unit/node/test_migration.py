@@ -252,7 +252,8 @@ def test_an_open_port_is_led_where_the_environment_lives(node: Node) -> None:
         here, there = rules(node)
         assert (held in there) == ("held" in where), stage
         assert (led_there in there) == ("there" in where), stage
-        assert where == "held" or led_here not in here, stage
+        assert (led_here in here) == (where == "held"), stage  # else it would be refused
+        assert (f"{record.ssh_port} : {record.address} . 22" in here) == ("held" in where), stage
     node.change(ID, lambda now: now.changed(stage=Stage.CREATING, move=None, origin=""))
     assert held not in rules(node)[1]  # one that is made here
 

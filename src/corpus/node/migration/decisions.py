@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from corpus.hosts import connections
 from corpus.model.errors import Conflict, CorpusError, InvalidInput
 from corpus.model.names import environment_id
 from corpus.node.context import Node
@@ -70,18 +72,29 @@ def settle(node: Node, peer: Peer, asked: dict[str, Any]) -> dict[str, Any]:
 
 def keep(node: Node, record: Record) -> Record:
     """Have an environment that arrived live here. Hold its lock."""
+    led = record.elsewhere
     record = node.change(
         record.id, lambda now: now.changed(stage=Stage.READY, move=None, origin="")
     )
     with replica.following(node):
         firewall.apply(node)
         service.apply(node)
+    if led:  # what waits there would be led back here
+        with suppress(OSError):
+            connections.forget(led.address, _ports(record))
     found = lifecycle.state(node, record)[0]
     if found == "FROZEN":
         lifecycle.let_go(node, record)
     elif found == "STOPPED" and record.wanted:
         lifecycle.bring_up(node, record)
     return record
+
+
+def _ports(record: Record) -> set[connections.Port]:
+    """Return the ports of the node that lead to an environment."""
+    numbers = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
+    opened = {(numbers[one.protocol], one.node_port) for one in record.openings}
+    return {(socket.IPPROTO_TCP, record.ssh_port), *opened}
 
 
 def tidy(node: Node, record: Record) -> None:

@@ -21,7 +21,7 @@ _ASK = 10.0
 
 @dataclass(frozen=True)
 class Survey:
-    """The services that run, and those of its routes' ports at which somebody listens."""
+    """The services that run, and those of its routes' and open ports at which somebody listens."""
 
     units: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()
@@ -39,8 +39,9 @@ def survey(node: Node, record: Record, *, starting: bool = False) -> Survey:
     units = systemctl.parse_units(shown.out)
     kept = {unit for unit in units if "@" not in unit and not unit.startswith("run-")}
     listening = ip.parse_listeners(inside.run(ip.listeners(), check=False, timeout=_ASK).out)
-    ports = {route.port for route in record.routes} & set(listening)
-    return Survey(tuple(sorted(kept)), tuple(sorted(ports)))
+    ports = {route.port for route in record.routes}
+    ports |= {one.port for one in record.openings if one.protocol == "tcp"}
+    return Survey(tuple(sorted(kept)), tuple(sorted(ports & set(listening))))
 
 
 def _answers(node: Node, record: Record) -> bool:

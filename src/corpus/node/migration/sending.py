@@ -74,14 +74,14 @@ class Sender:
     def share(self) -> None:
         """Have the root sent as what differs from its image, where the target has that too.
 
-        Only where it was made of the image and not copied since: else what differs is all of it.
+        Only where it came from the image by snapshots: else what differs is all of it.
         """
         try:
             image = images.volume(self.node, images.find(self.node, self.record.image))
         except NotFound:
             return
         root = guest.rootfs(self.node.settings, self.record.id)
-        if not subvolumes.is_subvolume(image) or lineage.of(root).parent != lineage.of(image).uuid:
+        if not subvolumes.is_subvolume(image) or not lineage.related(root, image):
             return
         base = folder(self.node, self.record.id) / "base"
         base.parent.mkdir(mode=0o700)

@@ -46,7 +46,7 @@ def ruleset(node: Node) -> str:
             [door.port for door in open_doors if record.address in door.readers],
         )
         for record in records
-        if record.stage is not Stage.MOVED
+        if record.stage is not Stage.MOVED or record.held
     ]
     rules = nft.Rules(
         table=settings.bridge,
@@ -57,10 +57,7 @@ def ruleset(node: Node) -> str:
         guests=guests,
         open_ports=(settings.http_port, settings.https_port),
         openings=[
-            one
-            for record in records
-            if record.stage is not Stage.MOVED and record.elsewhere is None
-            for one in _openings(record)
+            one for record in records if record.elsewhere is None for one in _openings(record)
         ],
         gateway=str(settings.gateway),
         relay=_relay(node),
@@ -126,6 +123,7 @@ def _moved(node: Node, records: list[Record]) -> nft_moved.Rules:
         table=node.settings.bridge,
         bridge=node.settings.bridge,
         proxies=PROXIES,
+        peers=peers.addresses(node),
         held=[record.address for record in records if record.held],
         led=[
             nft_moved.Led(

@@ -71,9 +71,11 @@ class ImageVolumes(Volumes):
         self.limit(group, size)
 
     def attach(self, home: Path) -> None:
-        """Mount the disk. Raises NotFound where it is gone."""
+        """Mount the disk, also anew where its filesystem failed. Raises NotFound: it is gone."""
         if mounts.is_point(home):
-            return
+            if not os.statvfs(home).f_flag & os.ST_RDONLY:
+                return
+            self.detach(home)  # the kernel lets nothing be written once the disk beneath was full
         disk = self._disk(home)
         if not disk.exists():
             raise NotFound(

@@ -1,8 +1,8 @@
 """Disks that hold an image already: what the disks of new environments begin as.
 
 ``pool/templates/IMAGE.img``, and ``IMAGE.mixed.img`` for small ones, are made when the first
-environment needs them. A copy takes the bytes that are in it, or at first none where the filesystem
-beneath can share them (btrfs, XFS).
+environment needs them; the image is compressed in them. A copy takes the bytes that are in it, or
+at first none where the filesystem beneath can share them (btrfs, XFS).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _make(
     node.host.run(loop.make_btrfs(part, image.name, mixed=small))
     mounted.mkdir(mode=0o700, exist_ok=True)
     with loops.attached(part) as device:
-        node.host.run(btrfs.mount(device, mounted))
+        node.host.run(btrfs.mount(device, mounted, compress=True))
     try:
         fill(mounted)
     finally:
