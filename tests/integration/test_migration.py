@@ -300,7 +300,7 @@ def test_what_the_target_lacks_room_for_is_refused_and_runs_on(moving: Environme
     lab, id = moving.lab, moving.id
     fill = "/var/lib/corpus/pool/filler"
     free = int(call(lab.node(2), "facts")["pool_free"])
-    lab.node(2).run(["fallocate", "--length", str(max(free - (100 << 20), 1 << 20)), fill])
+    lab.node(2).run(["fallocate", "--length", str(max(free - (20 << 20), 1 << 20)), fill])
     try:
         with used(moving, 1), pytest.raises(CorpusError):
             call(lab.node(1), "migrate", id, "node2")
