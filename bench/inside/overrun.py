@@ -43,13 +43,14 @@ class Budget:
 
     def write(self, path: Path, size: int, flags: int = 0) -> bool:
         """Put a file of ``size`` bytes, or overwrite one; False when that was refused."""
-        self.take(size)
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | flags)
             try:
                 done = 0
                 while done < size:
-                    done += os.write(handle, BLOCK[: min(MIB, size - done)])
+                    wrote = os.write(handle, BLOCK[: min(MIB, size - done)])
+                    done += wrote
+                    self.take(wrote)
             finally:
                 os.close(handle)  # which tells of it too, where writing did not
         except OSError as error:
@@ -73,12 +74,12 @@ class Budget:
 
 def big(budget: Budget, size: int) -> None:
     """One file, buffered, a mebibyte at a time."""
-    budget.write(TOP / "file", 2 * size)
+    budget.write(TOP / "file", 3 * size)
 
 
 def synced(budget: Budget, size: int) -> None:
     """One file, each mebibyte on the disk before the next."""
-    budget.write(TOP / "file", 2 * size, os.O_DSYNC)
+    budget.write(TOP / "file", 3 * size, os.O_DSYNC)
 
 
 def threads(budget: Budget, size: int) -> None:
@@ -154,14 +155,12 @@ def reflinks(budget: Budget, size: int) -> None:
     base = os.open(TOP / "base", os.O_RDONLY)
 
     def one(number: int) -> bool:
-        handle = os.open(TOP / str(number), os.O_WRONLY | os.O_CREAT)
         try:
-            fcntl.ioctl(handle, FICLONE, base)
+            with (TOP / str(number)).open("wb") as file:
+                fcntl.ioctl(file, FICLONE, base)
         except OSError as error:
             budget.refused(error)
             return False
-        finally:
-            os.close(handle)
         return budget.write(TOP / str(number), 16 * MIB)
 
     budget.repeat(one)
@@ -186,10 +185,10 @@ def main() -> None:
     budget, outcome = Budget(size), ""
     try:
         WAYS[way](budget, size)
-        outcome = budget.error
         budget.repeat(lambda number: budget.write(TOP / f"last-{number}", 4096))
+        outcome = budget.error
     except Full:
-        outcome = ""
+        pass
     except OSError as error:
         outcome = f"not there: {errno.errorcode.get(error.errno or 0, error)}"
     os.sync()

@@ -88,8 +88,9 @@ def run(node: Node, way: str) -> dict[str, Any]:
         return {**told, "taken": after - before, "accounted": used.used if used else None}
     finally:
         removal.destroy(node, made["id"])
-        # Else the next would begin with what this one's removal still frees.
-        node.host.run(["btrfs", "subvolume", "sync", str(node.settings.pool)], check=False)
+        # Else the next would begin with what this removal still frees, which the first has begin.
+        for what in ("filesystem", "subvolume"):
+            node.host.run(["btrfs", what, "sync", str(node.settings.pool)], check=False)
 
 
 def main() -> None:
