@@ -155,4 +155,4 @@ def front(lab: Lab) -> Iterator[Front]:
     one.call("destroy", one.id)
     assert one.call("certificate_list") == []
     left = one.node.run(["sh", "-c", f"grep -rl {one.id} /etc/corpus"], check=False).out
-    assert left == ""
+    assert left == "", left
