@@ -16,8 +16,7 @@ from corpus.model.errors import Conflict, CorpusError, InvalidInput, NotFound
 from corpus.model.mode import Platform
 from corpus.model.names import environment_id, host_pattern
 
-HTTPS = ("both", "redirect", "off")
-"""How HTTPS of a route is served; see ``Route``."""
+HTTPS = ("both", "redirect", "off")  # see ``Route``
 INTERFACES = "cenv"  # what the names of the environments' interfaces begin with
 PROXIES = "cpxy"  # those of environments of role proxy, which are no ports of the bridge
 
@@ -239,11 +238,8 @@ def check_here(record: Record, *, ending: bool = False) -> None:
     """
     if record.stage is Stage.MOVING or (record.stage is Stage.MOVED and not ending):
         name = record.move.node if record.move else ""
-        raise Conflict(
-            f"{record.name} {'moves to' if record.stage is Stage.MOVING else 'lives on'} the node "
-            f"{name}",
-            mend="ask that node",
-        )
+        how = "moves to" if record.stage is Stage.MOVING else "lives on"
+        raise Conflict(f"{record.name} {how} the node {name}", mend="ask that node")
 
 
 def dump(record: Record) -> bytes:
@@ -259,33 +255,26 @@ def parse(text: str, where: str) -> Record:
         given["stage"] = Stage(given["stage"])
         given["role"] = Role(given.get("role", Role.PROJECTS))
         given["limits"] = Limits(**given["limits"])
-        given["id"], given["address"] = environment_id(given["id"]), _address(given["address"])
+        given["id"] = environment_id(given["id"])
+        given["address"] = str(IPv4Address(str(given["address"])))
         given["routes"] = tuple(_route(Route(**route)) for route in given["routes"])
         given["pairs"] = tuple(Pair(**pair) for pair in given["pairs"])
         given["shares"] = tuple(Share(**share) for share in given["shares"])
-        given["openings"] = tuple(
-            Opening(**{**opening, "sources": tuple(opening["sources"])})
-            for opening in given["openings"]
-        )
+        openings = [{**one, "sources": tuple(one["sources"])} for one in given["openings"]]
+        given["openings"] = tuple(Opening(**one) for one in openings)
         given["projects"] = tuple(Allotment(**one) for one in given["projects"])
         given["move"] = Move(**given["move"]) if given.get("move") else None
         return Record(**given)
     except (ValueError, KeyError, TypeError, InvalidInput) as error:
-        raise CorpusError(
-            f"the record of an environment is damaged: {error}", where, "restore it from a backup"
-        ) from None
-
-
-def _address(given: object) -> str:
-    return str(IPv4Address(str(given)))
+        what = f"the record of an environment is damaged: {error}"
+        raise CorpusError(what, where, "restore it from a backup") from None
 
 
 def _route(given: Route) -> Route:
     """Return a route that the front can have; one that it refused would keep all others from it."""
     numbers = (given.port, given.hold, given.hsts)
-    if host_pattern(given.host) != given.host or any(type(one) is not int for one in numbers):
-        raise ValueError(f"not a route: {given!r:.200}")
-    if not 0 < given.port < 65536 or min(numbers) < 0 or given.https not in HTTPS:
+    whole = all(type(one) is int and one >= 0 for one in numbers) and 0 < given.port < 65536
+    if not whole or given.https not in HTTPS or host_pattern(given.host) != given.host:
         raise ValueError(f"not a route: {given!r:.200}")
     return given
 

@@ -493,16 +493,13 @@ def test_a_copy_of_a_proxy_is_one_without_the_keys_of_the_sites(node: Node) -> N
     making.create(node, id=nodes.OTHER, role="proxy", wait=0)
     root = guest.rootfs(node.settings, nodes.OTHER)
     pem = root / "etc/corpus/proxy/certificates/a.example.pem"
-    wants = root / "etc/systemd/system/multi-user.target.d/corpus-proxy.service.conf"
-    for path in (pem, wants):
-        path.parent.mkdir(parents=True)
-        path.write_text("key")
+    pem.parent.mkdir(parents=True)
+    pem.write_text("key")
     made = cloning.clone(node, nodes.OTHER, wait=0)
     assert (made["role"], made["front"]) == ("proxy", False)
     copy = guest.rootfs(node.settings, made["id"])
     assert (copy / "etc/corpus").exists()
     assert not (copy / pem.relative_to(root)).exists()
-    assert not (copy / wants.relative_to(root)).exists()
     with pytest.raises(InvalidInput, match="no host name leads to a proxy"):
         cloning.changes(node, nodes.OTHER, hosts=["b.example"])
 

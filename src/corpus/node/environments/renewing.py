@@ -20,8 +20,7 @@ SECRETS = (
     "etc/corpus/peers",  # whom it is paired with, and what follows from that
     "etc/corpus/signers",
     "etc/corpus/keys/corpus-releases",
-    "etc/corpus/proxy",  # as a front: the keys of every site of the node
-    "etc/systemd/system/multi-user.target.d/corpus-proxy.service.conf",
+    "etc/corpus/proxy",  # as a front, should its root have kept keys where memory is mounted
     "etc/salt/pki",  # what it is to a master
     "var/cache/salt/minion",  # its grains among others
     "var/lib/systemd/random-seed",
