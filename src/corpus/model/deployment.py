@@ -41,7 +41,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, order=True)
 class DeploymentId:
-    """``<DATETIME>-<UUID>``; ids sort by time (UTC, seconds)."""
+    """``<DATETIME>-<UUID>``; ids sort by time (UTC).
+
+    The UUID begins with the fraction of the second: the newest release is the last one by name,
+    also of those that a fast machine makes within one second. 90 bits of it are random.
+    """
 
     stamp: str
     uuid: str
@@ -51,8 +55,9 @@ class DeploymentId:
 
     @classmethod
     def make(cls, now: datetime, uuid: UUID) -> DeploymentId:
-        """Return the id of a deployment that begins ``now`` (any time zone)."""
-        return cls(now.astimezone(UTC).strftime("%Y%m%dT%H%M%S"), str(uuid))
+        """Return the id of a deployment that begins ``now``; ``uuid`` is a random one."""
+        fraction = f"{(now.microsecond << 32) // 1_000_000:08x}"
+        return cls(now.astimezone(UTC).strftime("%Y%m%dT%H%M%S"), fraction + str(uuid)[8:])
 
     @classmethod
     def parse(cls, text: str) -> DeploymentId:
