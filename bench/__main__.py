@@ -15,6 +15,7 @@ from bench import (
     lifecycle,
     memory,
     migration,
+    neighbours,
     peers,
     promote,
     push,
@@ -39,6 +40,7 @@ MEASURES: dict[str, tuple[Callable[[Stage, int], list[Figure]], int, str]] = {
     "peers": (peers.measure, 7, "an environment's life beside LXD, same image, same pool"),
     "migration": (migration.measure, 3, "1 GB moves to another node under load, and back"),
     "quota": (quota.measure, 1, "what a guest can write over its size, in each kind of storage"),
+    "neighbours": (neighbours.measure, 5, "p99 next door to bombs, beside busy loops"),
     "scale": (scale.measure, 1, "fifty environments: what grows with their number"),
 }
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from attackers import TRY, Guest
+from attackers import Guest
+from bombs import BOMBS, NAME, SECONDS, SERVER, p99, script
 from corpus.hosts.base import Host
 from corpus.lab import salt
 from corpus.lab.machine import Lab
@@ -19,57 +19,7 @@ from labs import lab as lab
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a lab is made by root alone")
 
-NAME = "quiet.example"
-REQUESTS = 200
-SECONDS = 6
 FLOOR = 0.015  # below it the machine's own jitter is more than what a neighbour does
-SERVER = """
-import socket
-server = socket.create_server(("", 8000), backlog=128)
-while True:
-    line, _ = server.accept()
-    with line:
-        line.recv(4096)
-        line.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\nok")
-"""
-# Each ends by itself: in a full environment nobody gets in to end it.
-BOMBS = {
-    "processes": """
-end = time.monotonic() + seconds
-while time.monotonic() < end:
-    try:
-        os.fork()
-    except OSError:
-        pass
-""",
-    "memory": """
-end = time.monotonic() + seconds
-while time.monotonic() < end:
-    if os.fork() == 0:
-        hog = []
-        while time.monotonic() < end:
-            hog.append(bytearray(os.urandom(1 << 20) * 16))
-    else:
-        os.wait()
-""",
-    "disk": """
-end = time.monotonic() + seconds
-for number in range(4):
-    if os.fork() == 0:
-        block = os.urandom(1 << 20)
-        while time.monotonic() < end:
-            try:
-                with open(f"/srv/filler-{number}", "wb", 0) as file:
-                    for _ in range(40):
-                        file.write(block)
-                    os.fsync(file.fileno())
-            except OSError:
-                os.truncate(f"/srv/filler-{number}", 0)
-        os._exit(0)
-for _ in range(4):
-    os.wait()
-""",
-}
 
 
 @pytest.fixture(scope="module")
@@ -89,24 +39,9 @@ def quiet(node: Host) -> Iterator[Guest]:
         yield one
 
 
-def p99(lab: Lab) -> float:
-    """Return the time that 99 of 100 requests through the node's proxy are answered within."""
-    times = []
-    for _ in range(REQUESTS):
-        begun = time.monotonic()
-        line = http.client.HTTPConnection("127.0.0.1", lab.http_port, timeout=30)
-        line.request("GET", "/", headers={"Host": NAME})
-        assert line.getresponse().read() == b"ok"
-        line.close()
-        times.append(time.monotonic() - begun)
-    return sorted(times)[REQUESTS * 99 // 100 - 1]
-
-
 def bomb(loud: Guest, kind: str) -> None:
     """Set a bomb off and wait until it is at work."""
-    script = f"import time\n{TRY}\nseconds = {SECONDS}\nopen('/run/lit', 'w')\n{BOMBS[kind]}"
-    put(loud.inside, "/root/bomb.py", script)
-    loud.inside.run(["rm", "-f", "/run/lit"])
+    put(loud.inside, "/root/bomb.py", script(kind))
     argv = ["systemd-run", "--quiet", "--collect", "python3", "/root/bomb.py"]
     loud.inside.run(argv)
     time.sleep(1)
@@ -114,10 +49,10 @@ def bomb(loud: Guest, kind: str) -> None:
 
 def compare(lab: Lab, loud: Guest, kind: str) -> tuple[float, float]:
     """Return the p99 in quiet, and with the bomb next door."""
-    before = p99(lab)
+    before = p99(lab.http_port)
     bomb(loud, kind)
     begun = time.monotonic()
-    during = p99(lab)
+    during = p99(lab.http_port)
     rest = SECONDS - (time.monotonic() - begun)
     time.sleep(max(rest, 0))
     return before, during
