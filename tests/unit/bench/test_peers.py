@@ -52,6 +52,7 @@ def test_what_grows_with_the_number_misses_its_goal() -> None:
         "halt": 3.0,
         "boot": 9.0,
         "boot to SSH": 12.0,
+        "boot to push": 12.0,
         "destroy": [0.5] * 40 + [0.2] * 10,
     }
     met = {figure.name: figure.met for figure in scale.figures(given)}
