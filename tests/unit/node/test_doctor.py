@@ -206,7 +206,7 @@ def test_one_that_became_whole_meanwhile_stays(made: tuple[Node, Fake]) -> None:
 
 def test_a_migration_is_never_taken_for_what_may_be_removed(made: tuple[Node, Fake]) -> None:
     node, _ = made
-    move = Move("node2", "192.0.2.2", 80, 22001, settled=True, kept=True)
+    move = Move("node2", "192.0.2.2", 80, 22001, settled=True)
     for stage in (Stage.MOVING, Stage.ARRIVED):
         node.records.save(node.records.get(nodes.OTHER).changed(stage=stage, move=move))
         told = [one for one in found(node) if one["check"] == "half_way"]
