@@ -91,7 +91,7 @@ class Watch:
                 lifecycle.follow(self._node, now)
         except Conflict:
             return
-        except CorpusError as error:
+        except Exception as error:  # who ended here would watch no more
             replica.say(f"the front in {record.name} is not back: {replica.reason(error)}")
         else:
             replica.say(f"the front is in {record.name} again")

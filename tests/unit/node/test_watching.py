@@ -15,7 +15,7 @@ from corpus.node import watching
 from corpus.node.__main__ import main
 from corpus.node.context import Node
 from corpus.node.environments import lifecycle, making
-from corpus.node.proxy import front
+from corpus.node.proxy import front, replica
 from unit.node import nodes
 
 
@@ -123,6 +123,25 @@ def test_what_fails_is_tried_again_later_each_time(node: Node, clock: Clock) -> 
     clock.now += 300
     watch.look()
     assert led(node)
+
+
+def test_whatever_goes_wrong_when_it_is_had_back_it_is_watched_on(
+    node: Node, clock: Clock, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    replica.pass_over(node, nodes.OTHER, "it does not answer")
+    tries: list[float] = []
+
+    def trip(node: Node, record: object) -> None:
+        tries.append(clock.now)
+        raise OSError("no room \ud800")
+
+    monkeypatch.setattr(lifecycle, "bring_up", trip)
+    watch = watching.Watch(node)
+    for _ in range(20):
+        assert watch.look() == 1.0
+        clock.now += 1
+    assert [round(b - a) for a, b in pairwise(tries)] == [5, 10]
+    assert "is not back: OSError('no room" in capfd.readouterr().err
 
 
 def test_one_that_is_stopped_or_frozen_or_worked_on_is_left(node: Node, clock: Clock) -> None:
