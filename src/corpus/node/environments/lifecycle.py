@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from corpus.commands import lxc, seccomp
 from corpus.hosts import guests
-from corpus.hosts.base import Result
+from corpus.hosts.base import MOST, Result
 from corpus.hosts.container import Container
 from corpus.hosts.files import write_atomic
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput
@@ -78,6 +78,7 @@ exit 1
 """
 _PATIENCE = 30  # seconds until LXC has cleaned up behind a guest
 _REST = 15  # seconds for all processes of a guest to come to rest, or to go on
+_ANSWER = 4 << 20  # bytes of JSON: parsed they take twenty times as many
 _LAST = 1000  # the highest order of a start at boot
 
 
@@ -298,21 +299,25 @@ def execute(
     stdin: str | None = None,
     user: str | None = None,
     timeout: float | None = None,
+    most: int = MOST,
 ) -> Result:
-    """Run ``argv`` inside an environment as its root, or ``user``; the caller judges its code."""
+    """Run ``argv`` inside an environment as its root, or ``user``; the caller judges its code.
+
+    ``most``: bytes that it may print. Raises CommandFailed past that, or ``timeout``.
+    """
     record = ready(node, node.records.resolve(id))
     if isinstance(argv, str) or not argv:
         raise InvalidInput("a command is a list of words", mend='write ["ls", "-l"]')
     check_awake(node, record)
     inside = Container(record.id, node.host, node.settings.lxcpath)
     words = [str(word) for word in argv]
-    return inside.run(words, stdin=stdin, user=user, timeout=timeout, check=False)
+    return inside.run(words, stdin=stdin, user=user, timeout=timeout, check=False, most=most)
 
 
 def salted(node: Node, record: Record, *words: str, timeout: float = 60.0) -> Any:
     """Return what a function of Salt returns inside an environment. Raises CorpusError."""
     argv = ["salt-call", "--local", "--out=json", "--retcode-passthrough", "--log-level=quiet"]
-    done = execute(node, record.id, [*argv, *words], timeout=timeout)
+    done = execute(node, record.id, [*argv, *words], timeout=timeout, most=_ANSWER)
     try:
         answer = json.loads(done.out)["local"]
     except (ValueError, KeyError, TypeError, RecursionError):
