@@ -11,31 +11,24 @@ import pytest
 
 from corpus.commands import haproxy
 from corpus.hosts.fake import Fake
-from corpus.model.errors import Conflict, CorpusError
+from corpus.model.errors import CommandFailed, Conflict, CorpusError
 from corpus.node.context import Node
+from corpus.node.doctor import proxy
 from corpus.node.environments import lifecycle, making
-from corpus.node.proxy import front, replica, routes
+from corpus.node.proxy import front, replica, routes, service
 from unit.node import nodes
+
+FIRST = "33333333-2222-4333-8444-555555555555"
 
 
 @pytest.fixture
 def node(tmp_path: Path) -> Node:
-    node, host = nodes.make(tmp_path)
-    making.create(node, id=nodes.ID, hosts=["a.example"], wait=0)
-    making.create(node, id=nodes.OTHER, role="proxy", wait=0)
-    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
-    front.move(node, nodes.OTHER)
-    return node
+    return nodes.with_front(tmp_path)
 
 
 def host_of(node: Node) -> Fake:
     assert isinstance(node.host, Fake)
     return node.host
-
-
-def led(node: Node) -> bool:
-    loads = [one.stdin or b"" for one in host_of(node).calls if one.argv == ("nft", "-f", "-")]
-    return b"dnat ip to 10.88.0.11:443" in loads[-1]
 
 
 def lies(node: Node, word: str, text: str) -> None:
@@ -75,7 +68,7 @@ def test_what_it_says_it_has_taken_is_taken_for_names_of_files_alone(node: Node,
     lies(node, "applied.json", text)
     since = len(host_of(node).calls)
     routes.route(node, nodes.ID, routes.parse_route("b.example", 8000))
-    assert led(node)
+    assert nodes.led(node)
     assert replica.differing(node, node.records.get(nodes.OTHER)) != []
     for call in host_of(node).calls[since:]:
         words = b"".join(word.encode() + b"\0" for word in call.argv)
@@ -96,7 +89,7 @@ def test_a_version_is_a_number_of_few_digits() -> None:
 def test_whatever_goes_wrong_there_it_is_passed_over(node: Node, error: Exception) -> None:
     breaks(node, error)
     routes.route(node, nodes.ID, routes.parse_route("b.example", 8000))
-    assert not led(node)
+    assert not nodes.led(node)
     away = node.records.get(nodes.OTHER).away
     assert "makes no sense" in away
     assert away.isprintable()
@@ -118,3 +111,73 @@ CALLS: dict[str, Callable[[Node], object]] = {
 def test_what_others_do_ends_well(node: Node, call: Callable[[Node], object]) -> None:
     breaks(node, TypeError("no"))
     call(node)
+
+
+def kept(node: Node) -> list[str]:
+    """What the environment of role proxy has of the front."""
+    return [path for path in host_of(node).files if path.startswith(str(nodes.INSIDE))]
+
+
+def test_one_that_is_started_instead_of_thawed_keeps_no_keys(node: Node) -> None:
+    lifecycle.freeze(node, nodes.OTHER)
+    front.move(node, "node")
+    assert kept(node) != []
+    lifecycle.start(node, nodes.OTHER)
+    assert kept(node) == []
+
+
+def test_one_that_keeps_its_keys_keeps_no_other_from_losing_them(node: Node) -> None:
+    host = host_of(node)
+    making.create(node, id=FIRST, role="proxy", wait=0)
+    asked: list[str] = []
+
+    def answer(argv: Sequence[str]) -> str:
+        if argv[-1] == service.SERVICE and any("SIGUSR1" in word for word in argv):
+            asked.append(argv[2].removeprefix("--name="))
+            raise CommandFailed(argv, None, "")
+        return nodes.attached(host, argv)
+
+    host.answer("lxc-attach", answer)
+    with pytest.raises(Conflict, match="may still have the sites' keys") as caught:
+        front.move(node, "node")
+    assert sorted(asked) == [FIRST, nodes.OTHER]
+    assert str(caught.value).count("may still have") == 2
+    assert all(f"corpus_node.stop {id}" in str(caught.value) for id in asked)
+    assert not nodes.led(node)
+
+
+def told(node: Node) -> list[tuple[str, str]]:
+    return [(one.what, one.where) for one in proxy.environment(node)]
+
+
+def test_one_that_is_frozen_on_purpose_is_not_had_back_by_the_doctor(node: Node) -> None:
+    replica.pass_over(node, nodes.OTHER, "it does not answer")
+    (finding,) = proxy.environment(node)
+    lifecycle.freeze(node, nodes.OTHER)
+    assert told(node) == []
+    assert finding.mended_now().mended  # frozen after it was found
+    assert nodes.ran(host_of(node), "lxc-unfreeze") == []
+    assert not nodes.led(node)
+    lifecycle.thaw(node, nodes.OTHER)
+    (finding,) = proxy.environment(node)
+    assert finding.mended_now().mended
+    assert nodes.led(node)
+
+
+def test_one_that_hangs_hides_nothing_from_the_doctor(node: Node) -> None:
+    host = host_of(node)
+
+    def answer(argv: Sequence[str]) -> str:
+        if "sha256sum" in argv:
+            raise CommandFailed(argv, None, "")
+        return nodes.attached(host, argv)
+
+    host.answer("lxc-attach", answer)
+    host.prepare_failure("corpus-front.service")
+    first, second = proxy.environment(node)
+    assert "does not do in time" in first.what
+    assert (first.where, second.where) == (nodes.OTHER, "corpus-front.service")
+    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
+    del host.files[f"{nodes.INSIDE}/etc/corpus/proxy/hosts.map"]
+    assert first.mended_now().mended
+    assert told(node) == []

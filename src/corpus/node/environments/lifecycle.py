@@ -35,6 +35,7 @@ def bring_up(node: Node, record: Record) -> None:
     if (found := state(node, record)[0]) != "STOPPED":
         if found == "FROZEN":
             let_go(node, record)
+            replica.catch_up(node, record)
         return
     _step_aside(node, record, "it is being started")
     controls.check(record.limits, controls.layout())  # it may have booted another kernel
@@ -104,6 +105,19 @@ def follow(node: Node, record: Record) -> None:
     """Have a front that was away take what has changed meanwhile, and be the front again."""
     if record.front:
         replica.bring(node, record.id)
+
+
+def have_back(node: Node, id: str) -> bool:
+    """Have a front that was passed over run and be the front again. Hold its lock.
+
+    False where nobody wishes that: it is to be stopped, or was frozen. Raises CorpusError.
+    """
+    record = ready(node, id)
+    if state(node, record)[0] == "FROZEN" or not (record.wanted and record.away):
+        return False
+    bring_up(node, record)
+    follow(node, record)
+    return True
 
 
 def _step_aside(node: Node, record: Record, why: str) -> None:
