@@ -15,6 +15,7 @@ from corpus.model.errors import CommandFailed, Conflict, CorpusError
 from corpus.node.context import Node
 from corpus.node.doctor import proxy
 from corpus.node.environments import lifecycle, making
+from corpus.node.migration import decisions
 from corpus.node.proxy import front, replica, routes, service
 from unit.node import nodes
 
@@ -123,6 +124,13 @@ def test_one_that_is_started_instead_of_thawed_keeps_no_keys(node: Node) -> None
     front.move(node, "node")
     assert kept(node) != []
     lifecycle.start(node, nodes.OTHER)
+    assert kept(node) == []
+
+
+def test_one_that_stays_after_a_migration_that_failed_keeps_no_keys(node: Node) -> None:
+    lifecycle.freeze(node, nodes.OTHER)
+    front.move(node, "node")
+    decisions.keep(node, node.records.get(nodes.OTHER))
     assert kept(node) == []
 
 
