@@ -85,7 +85,7 @@ def configured_description(config: str) -> str:
 
 def parse_version(text: str) -> int | None:
     """Return the number that ``prepare map`` printed."""
-    found = re.fullmatch(r"New version created: (\d+)", text)
+    found = re.fullmatch(r"New version created: ([0-9]{1,9})", text)
     return int(found[1]) if found else None
 
 

@@ -9,6 +9,9 @@ from pathlib import PurePath
 
 from corpus.model.errors import CommandFailed
 
+MOST = 64 << 20
+"""Bytes that a command may print, where nobody says otherwise."""
+
 
 @dataclass(frozen=True)
 class Command:
@@ -20,6 +23,7 @@ class Command:
     cwd: PurePath | None = None
     timeout: float | None = None
     user: str | None = None
+    most: int = MOST
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,10 @@ class Host(ABC):
 
     @abstractmethod
     def execute(self, command: Command) -> Result:
-        """Run one command to its end. Raises CommandFailed with code None past ``timeout``."""
+        """Run one command to its end. Raises CommandFailed with code None past ``timeout``.
+
+        Past ``most`` it is ended too, and its code is that of the signal.
+        """
 
     @abstractmethod
     def put(self, path: PurePath, data: bytes, mode: int = 0o644) -> None:
@@ -59,15 +66,17 @@ class Host(ABC):
         timeout: float | None = None,
         user: str | None = None,
         check: bool = True,
+        most: int = MOST,
     ) -> Result:
         """Run ``argv`` (never through a shell) and return its result.
 
         ``env`` is added to the inherited environment; ``timeout`` is in seconds; ``user``
-        is an account of that host. Raises CommandFailed when ``check`` and it ended
-        non-zero, and always when it ran past its time.
+        is an account of that host; ``most`` is in bytes, of output and errors together.
+        Raises CommandFailed when ``check`` and it ended non-zero, and always when it ran
+        past its time or printed more.
         """
         data = stdin.encode() if isinstance(stdin, str) else stdin
-        result = self.execute(Command(tuple(argv), data, env or {}, cwd, timeout, user))
+        result = self.execute(Command(tuple(argv), data, env or {}, cwd, timeout, user, most))
         if check and result.code != 0:
             raise CommandFailed(result.argv, result.code, f"{result.out}\n{result.err}")
         return result

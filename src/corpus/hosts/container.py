@@ -25,6 +25,7 @@ class Container(Host):
             stdin=command.stdin,
             timeout=command.timeout,
             check=False,
+            most=command.most,
         )
 
     def put(self, path: PurePath, data: bytes, mode: int = 0o644) -> None:

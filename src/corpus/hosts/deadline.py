@@ -1,4 +1,4 @@
-"""A host whose commands end in time, all together: one that does not answer keeps nobody."""
+"""A host whose commands end in time, all together, and print little: it keeps nobody."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from pathlib import PurePath
 from corpus.hosts.base import Command, Host, Result
 from corpus.model.errors import CommandFailed
 
+_MOST = 4 << 20  # bytes that one command may print
+
 
 class Deadline(Host):
     """Run commands on ``outer`` until ``seconds`` are over, counted from its making.
 
-    What runs then is ended and raises CommandFailed, and so does what is run afterwards.
+    What runs then is ended and raises CommandFailed, and so does what is run afterwards, and what
+    prints more than 4 MiB.
     """
 
     def __init__(self, outer: Host, seconds: float) -> None:
@@ -27,7 +30,7 @@ class Deadline(Host):
         if left <= 0:
             raise CommandFailed(command.argv, None, "")
         own = left if command.timeout is None else min(command.timeout, left)
-        return self._outer.execute(replace(command, timeout=own))
+        return self._outer.execute(replace(command, timeout=own, most=min(command.most, _MOST)))
 
     def put(self, path: PurePath, data: bytes, mode: int = 0o644) -> None:
         """Write a file there."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePath
 
 from corpus.hosts.base import Command, Host, Result
 from corpus.hosts.files import write_atomic
 from corpus.hosts.processes import kill_descendants
+from corpus.hosts.talking import Talk, TooMuch
 from corpus.model.errors import CommandFailed, NotFound
 
 _LINGER = 1.0  # seconds to read what a process that was killed had printed
@@ -41,10 +44,7 @@ class Local(Host):
             raise CommandFailed(command.argv, 127, str(error)) from None
         except PermissionError as error:
             raise CommandFailed(command.argv, 126, str(error)) from None
-        code, out, err = _finish(process, command.stdin, command.timeout)
-        if code is None:
-            raise CommandFailed(command.argv, None, out + err)
-        return Result(command.argv, code, out, err)
+        return _finish(process, command)
 
     def stream(
         self,
@@ -106,17 +106,24 @@ def identity(user: str) -> tuple[list[str], dict[str, str]]:
     return become, {"HOME": account.pw_dir, "USER": user, "LOGNAME": user}
 
 
-def _finish(
-    process: subprocess.Popen[bytes], stdin: bytes | None, timeout: float | None
-) -> tuple[int | None, str, str]:
-    """Return code, output and errors of the process; past its time the code is None."""
-    expired = False
+def _finish(process: subprocess.Popen[bytes], command: Command) -> Result:
+    """Return what a process that was started has to say. Raises CommandFailed."""
+    talk = Talk(process, command.stdin, command.most)
     try:
-        out, err = process.communicate(stdin, timeout)
+        talk.hold(command.timeout)
     except subprocess.TimeoutExpired:
-        expired = True
         _kill(process)
-        out, err = _last_words(process)
+        # Something that it started, and that is nobody's child here, may hold its output open for
+        # ever: a process of a guest.
+        with suppress(subprocess.TimeoutExpired, TooMuch):
+            talk.hold(_LINGER)
+        raise CommandFailed(command.argv, None, talk.out + talk.err) from None
+    except TooMuch:
+        _kill(process)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_LINGER)
+        said = f"it printed more than {command.most} bytes, and was ended"
+        raise CommandFailed(command.argv, -signal.SIGKILL, f"{talk.last}\n{said}") from None
     except BaseException:
         _kill(process)
         process.wait()
@@ -125,20 +132,7 @@ def _finish(
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
-    code = None if expired else process.returncode
-    return code, out.decode(errors="replace"), err.decode(errors="replace")
-
-
-def _last_words(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
-    """Return what a process that was killed had printed.
-
-    Something that it started, and that is nobody's child here, may hold its output open for ever:
-    a process of a guest.
-    """
-    try:
-        return process.communicate(timeout=_LINGER)
-    except subprocess.TimeoutExpired as late:
-        return late.output or b"", late.stderr or b""
+    return Result(command.argv, process.returncode, talk.out, talk.err)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

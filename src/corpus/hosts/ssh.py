@@ -44,7 +44,7 @@ class SSH(Host):
             here = command.timeout + _GRACE
         try:
             done = self._outer.run(
-                self._there(argv), stdin=command.stdin, timeout=here, check=False
+                self._there(argv), stdin=command.stdin, timeout=here, check=False, most=command.most
             )
         except CommandFailed as error:
             raise CommandFailed(command.argv, error.code, error.output) from None

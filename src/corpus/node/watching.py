@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from corpus.model.errors import Conflict, CorpusError
 from corpus.node.context import Node
@@ -82,22 +82,23 @@ class Watch:
         if time.monotonic() < self._next or not record.wanted or record.stage is not Stage.READY:
             return
         try:
-            with self._node.lock(record.id, wait=False):
-                now = lifecycle.ready(self._node, record.id)
-                state = lifecycle.state(self._node, now)[0]
-                if state == "FROZEN" or not now.wanted or not now.away:
-                    return
-                lifecycle.bring_up(self._node, now)
-                lifecycle.follow(self._node, now)
-        except Conflict:
-            return
-        except CorpusError as error:
+            if not self._have_back(record.id):
+                return
+        except Exception as error:  # who ended here would watch no more
             replica.say(f"the front in {record.name} is not back: {replica.reason(error)}")
         else:
             replica.say(f"the front is in {record.name} again")
         self._since = time.monotonic()
         self._next = self._since + self._pause
         self._pause = min(self._pause * 2, _LATE)
+
+    def _have_back(self, id: str) -> bool:
+        with ExitStack() as held:
+            try:
+                held.enter_context(self._node.lock(id, wait=False))
+            except Conflict:
+                return False  # somebody works on it
+            return lifecycle.have_back(self._node, id)
 
 
 def watch(node: Node) -> None:

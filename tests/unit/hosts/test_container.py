@@ -36,6 +36,12 @@ def test_environment_directory_and_account_go_inside() -> None:
     assert inner[-4:] == ("env", "--chdir=/x", "A=b c", "id")
 
 
+def test_its_bounds_are_those_of_what_runs_inside() -> None:
+    outer = Fake()
+    Container("node", outer, PLACE).run(["true"], timeout=3, most=5)
+    assert [(call.timeout, call.most) for call in outer.calls] == [(3, 5)]
+
+
 def test_a_failure_inside_is_the_container_s() -> None:
     outer = Fake()
     outer.prepare_failure("false", code=1)

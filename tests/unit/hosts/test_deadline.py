@@ -21,6 +21,8 @@ def test_what_is_left_is_what_a_command_may_take() -> None:
     first, second = (call.timeout or 0 for call in fake.calls)
     assert 50 < first <= 60
     assert second == 5
+    host.run(["three"], most=1000)
+    assert [call.most for call in fake.calls] == [4 << 20, 4 << 20, 1000]
 
 
 def test_past_the_time_nothing_runs_any_more() -> None:

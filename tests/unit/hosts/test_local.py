@@ -86,6 +86,36 @@ def test_much_input_and_output_at_once() -> None:
     assert Local().run(["cat"], stdin=text).out == text
 
 
+def test_what_prints_more_than_it_may_is_ended_and_says_so() -> None:
+    begun = time.monotonic()
+    with pytest.raises(CommandFailed, match="printed more than 100000 bytes") as caught:
+        Local().run(["sh", "-c", "yes | head -c 60000; yes >&2"], check=False, most=100_000)
+    assert time.monotonic() - begun < 5
+    assert caught.value.code == -9
+    assert len(caught.value.output) < 10_000
+    with pytest.raises(CommandFailed, match="printed more"):
+        Local().run(["sh", "-c", "setsid yes"], most=100_000)
+    assert len(Local().run(["head", "-c", "100000", "/dev/zero"], most=100_000).out) == 100_000
+
+
+def test_past_its_time_what_it_prints_meanwhile_is_bounded_too() -> None:
+    with pytest.raises(CommandFailed) as caught:
+        Local().run(["sh", "-c", "(setsid sh -c 'sleep 0.8; yes' &); sleep 20"], timeout=0.3,
+                    most=100_000)  # fmt: skip
+    assert caught.value.code is None
+    assert len(caught.value.output) <= 100_000
+
+
+def test_one_that_reads_no_input_or_not_all_of_it_is_fine() -> None:
+    text = "x" * (1 << 20)
+    assert Local().run(["true"], stdin=text).code == 0
+    assert Local().run(["head", "-c", "1"], stdin=text).out == "x"
+    assert Local().run(["cat"], stdin=b"").out == ""
+    with pytest.raises(CommandFailed) as caught:
+        Local().run(["sleep", "20"], stdin=text, timeout=0.3)
+    assert caught.value.code is None
+
+
 def test_a_signal_is_a_negative_code() -> None:
     assert Local().run(["sh", "-c", "kill -9 $$"], check=False).code == -9
 

@@ -16,7 +16,9 @@ from corpus.hosts.fake import Fake
 from corpus.hosts.local import Local
 from corpus.node.certificates import store
 from corpus.node.context import Node
+from corpus.node.environments import making
 from corpus.node.network import bridge
+from corpus.node.proxy import front as front_moves
 from corpus.node.settings import Settings
 from corpus.node.storage import images
 
@@ -132,6 +134,23 @@ def make(folder: Path, host: Fake | None = None, **changes: object) -> tuple[Nod
     images.adopt(node, "environment", "ab" * 32, settings.pool / "source")
     host.calls.clear()
     return node, host
+
+
+def with_front(folder: Path) -> Node:
+    """Return a node with an environment, and another one, of role proxy, that is the front."""
+    node, host = make(folder)
+    making.create(node, id=ID, hosts=["a.example"], wait=0)
+    making.create(node, id=OTHER, role="proxy", wait=0)
+    host.answer("lxc-attach", lambda argv: attached(host, argv))
+    front_moves.move(node, OTHER)
+    return node
+
+
+def led(node: Node) -> bool:
+    """Whether the node's ports lead to the environment of role proxy."""
+    assert isinstance(node.host, Fake)
+    loads = [call.stdin or b"" for call in node.host.calls if call.argv == ("nft", "-f", "-")]
+    return b"dnat ip to 10.88.0.11:443" in loads[-1]
 
 
 def reload(folder: Path) -> tuple[Node, Fake]:

@@ -255,3 +255,13 @@ def test_one_that_cannot_be_stopped_is_reached_as_before(node: Node) -> None:
     told = [call.stdin or b"" for call in _host(node).calls if call.argv[0] == "nsenter"]
     assert b"delete element inet corpus held { 8000 }" not in told[0]
     assert b"delete element inet corpus held { 8000 }" in told[1]
+
+
+def test_what_prints_inside_is_bounded(node: Node) -> None:
+    assert isinstance(node.host, Fake)
+    node.host.answer("lxc-attach", '{"local": [1]}')
+    record = node.records.get(nodes.ID)
+    assert lifecycle.salted(node, record, "test.ping") == [1]
+    assert node.host.calls[-1].most == 4 << 20
+    lifecycle.execute(node, nodes.ID, ["true"], most=10)
+    assert node.host.calls[-1].most == 10

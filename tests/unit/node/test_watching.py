@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from corpus.hosts.fake import Fake
-from corpus.model.errors import CommandFailed
+from corpus.model.errors import CommandFailed, Conflict
 from corpus.node import watching
 from corpus.node.__main__ import main
 from corpus.node.context import Node
-from corpus.node.environments import lifecycle, making
-from corpus.node.proxy import front
+from corpus.node.environments import lifecycle
+from corpus.node.proxy import front, replica
 from unit.node import nodes
 
 
@@ -40,18 +40,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def node(tmp_path: Path) -> Node:
-    node, host = nodes.make(tmp_path)
-    making.create(node, id=nodes.ID, hosts=["a.example"], wait=0)
-    making.create(node, id=nodes.OTHER, role="proxy", wait=0)
-    host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
-    front.move(node, nodes.OTHER)
-    return node
-
-
-def led(node: Node) -> bool:
-    assert isinstance(node.host, Fake)
-    loads = [call.stdin or b"" for call in node.host.calls if call.argv == ("nft", "-f", "-")]
-    return b"dnat ip to 10.88.0.11:443" in loads[-1]
+    return nodes.with_front(tmp_path)
 
 
 def test_a_move_has_it_watched_and_a_move_back_ends_that(node: Node, clock: Clock) -> None:
@@ -71,9 +60,9 @@ def test_one_miss_is_none_and_two_are_enough(node: Node, clock: Clock) -> None:
     watch.look()
     clock.answers = False
     assert watch.look() == 0.2
-    assert led(node)
+    assert nodes.led(node)
     assert watch.look() == 1.0
-    assert not led(node)
+    assert not nodes.led(node)
     assert node.records.get(nodes.OTHER).away == "it does not answer"
 
 
@@ -93,9 +82,9 @@ def test_one_that_has_powered_itself_off_is_started_and_is_the_front_again(
     clock.answers = False
     for _ in range(2):
         watch.look()
-    assert not led(node)
+    assert not nodes.led(node)
     watch.look()
-    assert led(node)
+    assert nodes.led(node)
     assert node.records.get(nodes.OTHER).away == ""
 
 
@@ -122,7 +111,33 @@ def test_what_fails_is_tried_again_later_each_time(node: Node, clock: Clock) -> 
     host.answer("lxc-attach", lambda argv: nodes.attached(host, argv))
     clock.now += 300
     watch.look()
-    assert led(node)
+    assert nodes.led(node)
+
+
+@pytest.mark.parametrize("error", [OSError("no room \ud800"), Conflict("no room: it does not run")])
+def test_whatever_goes_wrong_when_it_is_had_back_it_is_watched_on(
+    node: Node,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    error: Exception,
+) -> None:
+    replica.pass_over(node, nodes.OTHER, "it does not answer")
+    tries: list[float] = []
+
+    def trip(node: Node, record: object) -> None:
+        tries.append(clock.now)
+        raise error
+
+    monkeypatch.setattr(lifecycle, "bring_up", trip)
+    watch = watching.Watch(node)
+    for _ in range(20):
+        assert watch.look() == 1.0
+        clock.now += 1
+    assert [round(b - a) for a, b in pairwise(tries)] == [5, 10]
+    said = capfd.readouterr().err
+    assert "is not back: " in said
+    assert "no room" in said
 
 
 def test_one_that_is_stopped_or_frozen_or_worked_on_is_left(node: Node, clock: Clock) -> None:
@@ -138,13 +153,13 @@ def test_one_that_is_stopped_or_frozen_or_worked_on_is_left(node: Node, clock: C
     clock.answers = False
     for _ in range(4):
         watch.look()
-    assert not led(node)
+    assert not nodes.led(node)
     with node.lock(nodes.OTHER):
         clock.now += 1000
         watch.look()
     lifecycle.thaw(node, nodes.OTHER)
     watch.look()
-    assert led(node)
+    assert nodes.led(node)
 
 
 def test_who_answers_speaks_http(monkeypatch: pytest.MonkeyPatch) -> None:

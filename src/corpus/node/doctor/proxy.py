@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from functools import partial
 
 from corpus.commands import systemctl
+from corpus.model.errors import CorpusError
 from corpus.model.finding import Finding, State
 from corpus.node.certificates import changes, store
 from corpus.node.context import Node
 from corpus.node.environments import lifecycle
 from corpus.node.proxy import place, replica, service
+from corpus.node.records import Record
 
 _SECONDS = 3.0
 _DAYS = 14  # by then it has been renewed, or tried to be, for two weeks
@@ -43,15 +45,12 @@ def serving(node: Node) -> Iterator[Finding]:
 def environment(node: Node) -> Iterator[Finding]:
     """An environment that is the front has its ports and is watched; no other has its files."""
     if record := replica.active(node):
-        if record.away and record.wanted:
+        if not record.away:
+            yield from _inside(node, record)
+        elif record.wanted and place.state(node, record) != "FROZEN":
             what = f"the node's own proxy has its ports: {record.away}"
             yield Finding("front", State.BAD, what, record.id, "it is made the front again",
-                          partial(lifecycle.settle, node, record.id))  # fmt: skip
-        elif place.runs(node, record) and (differing := replica.differing(node, record)):
-            what = "it differs from the records, or the proxy there has not taken it"
-            for path in differing:
-                yield Finding("front", State.BAD, what, path, "it is written anew",
-                              partial(replica.bring, node, record.id))  # fmt: skip
+                          partial(_have_back, node, record.id))  # fmt: skip
         watched = node.host.run(systemctl.command("is-active", [replica.WATCH]), check=False)
         if watched.code:
             what = "nobody watches the front: the node's own would not take over"
@@ -60,6 +59,27 @@ def environment(node: Node) -> Iterator[Finding]:
     for left in replica.keeping(node):
         yield Finding("front", State.BAD, "it is the front no more, and may have the sites' keys",
                       left.id, "they are removed", partial(replica.leave, node, left))  # fmt: skip
+
+
+def _inside(node: Node, record: Record) -> Iterator[Finding]:
+    """What runs as the front has its files, and has taken them; one that hangs is told of."""
+    if not place.runs(node, record):
+        return
+    repair = partial(replica.bring, node, record.id)
+    try:
+        differing = replica.differing(node, record)
+    except CorpusError as error:
+        what = f"it could not be looked at: {replica.reason(error)}"
+        yield Finding("front", State.BAD, what, record.id, "it is made ready anew", repair)
+        return
+    for path in differing:
+        what = "it differs from the records, or the proxy there has not taken it"
+        yield Finding("front", State.BAD, what, path, "it is written anew", repair)
+
+
+def _have_back(node: Node, id: str) -> None:
+    with node.lock(id):
+        lifecycle.have_back(node, id)
 
 
 def answers(port: int) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from corpus.commands import lxc, seccomp
 from corpus.hosts import guests
-from corpus.hosts.base import Result
+from corpus.hosts.base import MOST, Result
 from corpus.hosts.container import Container
 from corpus.hosts.files import write_atomic
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput
@@ -35,6 +35,7 @@ def bring_up(node: Node, record: Record) -> None:
     if (found := state(node, record)[0]) != "STOPPED":
         if found == "FROZEN":
             let_go(node, record)
+            replica.catch_up(node, record)
         return
     _step_aside(node, record, "it is being started")
     controls.check(record.limits, controls.layout())  # it may have booted another kernel
@@ -78,6 +79,7 @@ exit 1
 """
 _PATIENCE = 30  # seconds until LXC has cleaned up behind a guest
 _REST = 15  # seconds for all processes of a guest to come to rest, or to go on
+_ANSWER = 4 << 20  # bytes of JSON: parsed they take twenty times as many
 _LAST = 1000  # the highest order of a start at boot
 
 
@@ -103,6 +105,19 @@ def follow(node: Node, record: Record) -> None:
     """Have a front that was away take what has changed meanwhile, and be the front again."""
     if record.front:
         replica.bring(node, record.id)
+
+
+def have_back(node: Node, id: str) -> bool:
+    """Have a front that was passed over run and be the front again. Hold its lock.
+
+    False where nobody wishes that: it is to be stopped, or was frozen. Raises CorpusError.
+    """
+    record = ready(node, id)
+    if state(node, record)[0] == "FROZEN" or not (record.wanted and record.away):
+        return False
+    bring_up(node, record)
+    follow(node, record)
+    return True
 
 
 def _step_aside(node: Node, record: Record, why: str) -> None:
@@ -298,21 +313,25 @@ def execute(
     stdin: str | None = None,
     user: str | None = None,
     timeout: float | None = None,
+    most: int = MOST,
 ) -> Result:
-    """Run ``argv`` inside an environment as its root, or ``user``; the caller judges its code."""
+    """Run ``argv`` inside an environment as its root, or ``user``; the caller judges its code.
+
+    ``most``: bytes that it may print. Raises CommandFailed past that, or ``timeout``.
+    """
     record = ready(node, node.records.resolve(id))
     if isinstance(argv, str) or not argv:
         raise InvalidInput("a command is a list of words", mend='write ["ls", "-l"]')
     check_awake(node, record)
     inside = Container(record.id, node.host, node.settings.lxcpath)
     words = [str(word) for word in argv]
-    return inside.run(words, stdin=stdin, user=user, timeout=timeout, check=False)
+    return inside.run(words, stdin=stdin, user=user, timeout=timeout, check=False, most=most)
 
 
 def salted(node: Node, record: Record, *words: str, timeout: float = 60.0) -> Any:
     """Return what a function of Salt returns inside an environment. Raises CorpusError."""
     argv = ["salt-call", "--local", "--out=json", "--retcode-passthrough", "--log-level=quiet"]
-    done = execute(node, record.id, [*argv, *words], timeout=timeout)
+    done = execute(node, record.id, [*argv, *words], timeout=timeout, most=_ANSWER)
     try:
         answer = json.loads(done.out)["local"]
     except (ValueError, KeyError, TypeError, RecursionError):

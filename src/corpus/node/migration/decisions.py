@@ -85,6 +85,7 @@ def keep(node: Node, record: Record) -> Record:
     found = lifecycle.state(node, record)[0]
     if found == "FROZEN":
         lifecycle.let_go(node, record)
+        replica.catch_up(node, record)
     elif found == "STOPPED" and record.wanted:
         lifecycle.bring_up(node, record)
     return record

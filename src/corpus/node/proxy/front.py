@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corpus.model.errors import Conflict, InvalidInput
+from corpus.model.errors import Conflict, CorpusError, InvalidInput
 from corpus.node.context import Node
 from corpus.node.network import firewall
 from corpus.node.proxy import place, replica
@@ -38,9 +38,21 @@ def move(node: Node, to: str, *, test: bool = False) -> list[str]:
     if target:
         replica.follow(node)  # what has changed since it got ready
         replica.watch(node)
-    for left in replica.keeping(node):
-        replica.leave(node, left)
+    _clear(node)
     return said
+
+
+def _clear(node: Node) -> None:
+    """Have none keep anything that is the front no more; one that fails keeps no other from it."""
+    failed: list[CorpusError] = []
+    for left in replica.keeping(node):
+        try:
+            replica.leave(node, left)
+        except CorpusError as error:
+            failed.append(error)
+    if failed:
+        mends = [error.mend for error in failed if error.mend]
+        raise Conflict("\n".join(error.what for error in failed), mend="; ".join(mends) or None)
 
 
 def _lead(node: Node, target: Record | None) -> None:

@@ -56,7 +56,8 @@ def follow(node: Node) -> None:
             there = place.inside(node, record, _CHANGE)
             with node.lock():
                 wanted = service.files(node, there)
-            service.update(there, wanted)
+            with _heard(record):
+                service.update(there, wanted)
         except CorpusError as error:
             pass_over(node, record.id, reason(error))
 
@@ -71,12 +72,14 @@ def bring(node: Node, id: str) -> None:
         if not place.runs(node, record):
             raise Conflict(f"environment {record.name} does not run", mend="start it first")
         there = place.inside(node, record, _START)
-        place.wait(there)
-        if record.away and not there.ask(["show info"]):
-            there.stop()  # it hangs, or does not run
+        with _heard(record):
+            place.wait(there)
+            if record.away and not there.ask(["show info"]):
+                there.stop()  # it hangs, or does not run
         with node.lock():
             wanted = service.files(node, there)
-        service.renew(there, wanted)
+        with _heard(record):
+            service.renew(there, wanted)
         with node.lock():
             record = node.records.get(id)
             if record.away:
@@ -101,6 +104,7 @@ def catch_up(node: Node, record: Record) -> None:
     if record.role is Role.PROXY:
         with suppress(CorpusError):
             follow(node)
+        with suppress(CorpusError):
             leave(node, record)
 
 
@@ -116,7 +120,8 @@ def leave(node: Node, record: Record) -> None:
             return
         there = place.inside(node, now, _CHANGE)
         try:
-            there.host.run(haproxy.leave(there.folder, service.SERVICE))
+            with _heard(now):
+                there.host.run(haproxy.leave(there.folder, service.SERVICE))
         except CorpusError as error:
             raise Conflict(
                 f"environment {now.name} may still have the sites' keys: {reason(error)}",
@@ -131,7 +136,9 @@ def keeping(node: Node) -> list[Record]:
         if record.role is Role.PROXY and not record.front and place.runs(node, record):
             there = place.inside(node, record, _CHANGE)
             try:
-                kept = there.host.run(["ls", "-A", str(there.folder)], check=False).out.strip()
+                with _heard(record):
+                    shown = there.host.run(["ls", "-A", str(there.folder)], check=False)
+                kept = shown.out.strip()
             except CorpusError:
                 kept = "nobody knows"
             if kept:
@@ -147,7 +154,8 @@ def differing(node: Node, record: Record) -> list[str]:
     there = place.inside(node, record, _CHANGE)
     with node.lock():
         wanted = service.files(node, there)
-    return service.differences(there, wanted)
+    with _heard(record):
+        return service.differences(there, wanted)
 
 
 def watch(node: Node) -> None:
@@ -155,8 +163,25 @@ def watch(node: Node) -> None:
     node.host.run(systemctl.command("restart", [WATCH], wait=False), check=False)
 
 
-def reason(error: CorpusError) -> str:
+@contextmanager
+def _heard(record: Record) -> Iterator[None]:
+    """Have whatever goes wrong with what an environment says be a CorpusError: it may say all."""
+    try:
+        yield
+    except CorpusError:
+        raise
+    except Exception as error:
+        raise CorpusError(f"what it answers makes no sense: {_told(error)}", record.name) from error
+
+
+def _told(error: Exception) -> str:
+    return ascii(error)[:_REASON]
+
+
+def reason(error: Exception) -> str:
     """Return in a line what went wrong; what an environment printed may hold anything."""
+    if not isinstance(error, CorpusError):
+        return _told(error)
     if not isinstance(error, CommandFailed):
         return error.what.partition("\n")[0]
     if error.code is None:

@@ -12,7 +12,9 @@ anything changes: whoever is killed in between leaves a difference, and the next
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 from corpus.commands import haproxy
 from corpus.node.certificates import store
@@ -28,6 +30,9 @@ __all__ = ["SERVICE", "apply", "differences", "differing", "files", "mend", "ren
 
 APPLIED = "applied.json"
 _CONFIG = "haproxy.cfg"
+_NAME = re.compile(rf"(?:{CERTIFICATES})?[a-z0-9_][a-z0-9._-]{{0,256}}", re.ASCII)
+_DIGEST = re.compile(r"(?:[0-9a-f]{64})?", re.ASCII)
+_GONE = 2000  # files at most that are to be removed: their names must fit into a command
 
 
 def apply(node: Node) -> None:
@@ -89,7 +94,7 @@ def files(node: Node, place: Place) -> dict[str, bytes]:
 
 def differences(place: Place, wanted: Mapping[str, bytes]) -> list[str]:
     """Return the files of a place that are not as ``wanted``, or that its proxy has not taken."""
-    there, applied = place.digests(wanted), _applied(place)
+    there, applied = place.digests(wanted), _applied(place, wanted)
     names = [n for n, text in wanted.items() if not there.get(n) == applied.get(n) == digest(text)]
     names += sorted(applied.keys() - wanted.keys())
     return [f"{place.host.name}:{place.folder / name}" for name in names]
@@ -97,7 +102,7 @@ def differences(place: Place, wanted: Mapping[str, bytes]) -> list[str]:
 
 def update(place: Place, wanted: Mapping[str, bytes]) -> None:
     """Have the proxy of a place take what it has not; raises CorpusError as ``apply`` does."""
-    applied = _applied(place)
+    applied = _applied(place, wanted)
     changed = {name for name, text in wanted.items() if applied.get(name) != digest(text)}
     gone = applied.keys() - wanted.keys()
     if not changed and not gone:
@@ -116,7 +121,7 @@ def update(place: Place, wanted: Mapping[str, bytes]) -> None:
 
 def renew(place: Place, wanted: Mapping[str, bytes]) -> None:
     """Write all files of a place anew and have its proxy run with them; raises CorpusError."""
-    gone = _applied(place).keys() - wanted.keys()
+    gone = _applied(place, wanted).keys() - wanted.keys()
     _note(place, dict.fromkeys(gone, ""))
     _take(place, wanted)
     _settle(place, wanted, gone)
@@ -163,8 +168,21 @@ def _write(place: Place, wanted: Mapping[str, bytes], names: Iterable[str]) -> N
         place.put(differing)
 
 
-def _applied(place: Place) -> dict[str, str]:
+def _applied(place: Place, wanted: Mapping[str, bytes]) -> dict[str, str]:
+    """Return the digests of what was taken; an environment may have written there what it likes.
+
+    Kept is what may be a file of the front, and no more that is not ``wanted`` than can be removed.
+    """
     try:
-        return dict(json.loads(place.get(APPLIED) or b"{}"))
-    except (ValueError, TypeError, RecursionError):  # an environment may write what it likes
+        said = dict(json.loads(place.get(APPLIED) or b"{}"))
+    except (ValueError, TypeError, RecursionError):
         return {}
+    sound = {name: told for name, told in said.items() if _sound(name, told)}
+    gone = islice((name for name in sound if name not in wanted), _GONE)
+    return {name: sound[name] for name in [*(sound.keys() & wanted.keys()), *gone]}
+
+
+def _sound(name: object, told: object) -> bool:
+    if not isinstance(name, str) or not isinstance(told, str):
+        return False
+    return bool(_NAME.fullmatch(name) and _DIGEST.fullmatch(told))
