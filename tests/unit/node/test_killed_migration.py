@@ -249,9 +249,8 @@ def check_ended(folder: Path, where: str) -> None:
     away = other.records.find(ID)
     assert away is None or (away.elsewhere and away.stage is Stage.MOVED), where
     for node in both(folder):
-        # Locks and half-written files are the doctor's; root's account here is that of both.
-        aside = ("temporary", "locks", "peers")
-        wrong = [one for one in unwell(node) if one["check"] not in aside]
+        # Locks and half-written files are the doctor's.
+        wrong = [one for one in unwell(node) if one["check"] not in ("temporary", "locks")]
         assert wrong == [], where
 
 
