@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from corpus.model.errors import CommandFailed
 from corpus.node import boot
 from corpus.node.context import Node
 from corpus.node.environments import lifecycle, making, removal
-from corpus.node.migration import decisions, frames, health
+from corpus.node.migration import decisions, frames, guarding, health
 from corpus.node.migration.arriving import Arrival
 from corpus.node.migration.peers import Peer
 from corpus.node.records import Record, Stage, dump
@@ -89,3 +91,87 @@ def test_what_does_not_come_to_rest_is_killed_and_starts_where_it_is_decided_to_
     assert (state(node), node.records.get(nodes.ID).stage) == ("STOPPED", Stage.ARRIVED)
     decisions.settle(node, PEER, {"id": nodes.ID, "lives": decisions.HERE})
     assert (state(node), node.records.get(nodes.ID).stage) == ("RUNNING", Stage.READY)
+
+
+def test_when_the_source_is_lost_while_it_starts_nothing_is_asked_of_it(
+    node: Node, host: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not there yet when the loss is seen: it is frozen as soon as it is."""
+    asked: list[object] = []
+    monkeypatch.setattr(health, "wait", lambda *given: asked.append(given))
+    come, there = os.pipe()
+    arrival = Arrival(node, PEER, come, os.open(os.devnull, os.O_WRONLY))
+
+    def start(node: Node, record: Record) -> None:
+        os.close(there)
+        assert arrival._reader.lost.wait(5)
+        bring_up(node, record)
+
+    bring_up = lifecycle.bring_up
+    arrival._record = arrived(node)
+    lifecycle.halt(node, arrival._record)
+    monkeypatch.setattr(lifecycle, "bring_up", start)
+    os.write(there, frames.request("start", {"volumes": [], "run": True, "units": [], "ports": []}))
+    arrival.serve()
+    assert asked == []
+    assert state(node) == "FROZEN"
+
+
+# -- behind a receiver that was killed
+
+
+def killed(node: Node) -> None:
+    """Have a receiver be killed, and what guards it tidy up."""
+    assert guarding.guarded(node, PEER, lambda: os.kill(os.getpid(), signal.SIGKILL), ()) != 0
+
+
+def test_what_a_killed_receiver_left_is_frozen_or_killed(node: Node, host: Fake) -> None:
+    arrived(node)
+    killed(node)
+    assert state(node) == "FROZEN"
+    killed(node)
+    assert state(node) == "FROZEN"
+    lifecycle.let_go(node, node.records.get(nodes.ID))
+    restless(host)
+    killed(node)
+    assert state(node) == "STOPPED"
+
+
+def test_one_that_is_being_started_is_killed(node: Node, host: Fake) -> None:
+    arrived(node)
+    host.answer("lxc-info", lambda _: "State: STARTING\nPID: 42\n")
+    killed(node)
+    assert nodes.ran(host, "lxc-freeze") == []
+    assert "--kill" in nodes.ran(host, "lxc-stop")[-1]
+
+
+def test_one_that_cannot_be_tidied_up_does_not_keep_the_others(node: Node, host: Fake) -> None:
+    arrived(node, stage=Stage.CREATING)
+    arrived(node, nodes.OTHER)
+    host.prepare_failure("lxc-stop", err="stuck")
+    killed(node)
+    assert node.records.get(nodes.ID).stage is Stage.DESTROYING
+    assert state(node, nodes.OTHER) == "FROZEN"
+
+
+def test_what_another_receiver_is_at_is_left_to_that(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guarding, "_PATIENCE", 0.1)
+    arrived(node)
+    arrived(node, nodes.OTHER)
+    with node.lock(nodes.ID):
+        work = threading.Thread(target=killed, args=(node,), daemon=True)
+        work.start()
+        work.join(5)
+        assert not work.is_alive()
+        assert (state(node), state(node, nodes.OTHER)) == ("RUNNING", "FROZEN")
+
+
+def test_who_only_looks_at_one_is_waited_for(node: Node) -> None:
+    arrived(node)
+    with ExitStack() as held:
+        held.enter_context(node.lock(nodes.ID))
+        threading.Timer(0.3, held.pop_all().close).start()
+        killed(node)
+    assert state(node) == "FROZEN"

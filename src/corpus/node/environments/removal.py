@@ -24,9 +24,12 @@ from corpus.node.storage import pool
 
 
 @contextmanager
-def alone(node: Node, id: str) -> Iterator[None]:
-    """Hold an environment's lock; its file goes with the environment."""
-    with node.lock(id):
+def alone(node: Node, id: str, *, wait: bool = True) -> Iterator[None]:
+    """Hold an environment's lock; its file goes with the environment.
+
+    Without ``wait``, Conflict is raised when somebody holds it.
+    """
+    with node.lock(id, wait=wait):
         try:
             yield
         finally:
