@@ -8,18 +8,20 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from corpus.hosts.fake import Fake
+from corpus.hosts.session import Session
 from corpus.model.errors import CommandFailed
 from corpus.node import boot
 from corpus.node.context import Node
 from corpus.node.environments import lifecycle, making, removal
-from corpus.node.migration import decisions, frames, guarding, health
+from corpus.node.migration import channel, decisions, frames, guarding, health, leaving, recovery
 from corpus.node.migration.arriving import Arrival
 from corpus.node.migration.peers import Peer
-from corpus.node.records import Record, Stage, dump
+from corpus.node.records import Move, Record, Stage, dump
 from unit.node import nodes
 
 PEER = Peer("node2", "192.0.2.2", 22, "ssh-ed25519 " + "A" * 68, "ssh-ed25519 " + "B" * 68)
@@ -113,6 +115,7 @@ def test_when_the_source_is_lost_while_it_starts_nothing_is_asked_of_it(
     monkeypatch.setattr(lifecycle, "bring_up", start)
     os.write(there, frames.request("start", {"volumes": [], "run": True, "units": [], "ports": []}))
     arrival.serve()
+    os.close(come)
     assert asked == []
     assert state(node) == "FROZEN"
 
@@ -175,3 +178,52 @@ def test_who_only_looks_at_one_is_waited_for(node: Node) -> None:
         threading.Timer(0.3, held.pop_all().close).start()
         killed(node)
     assert state(node) == "FROZEN"
+
+
+# -- the source, which waits for that
+
+
+@pytest.fixture
+def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the seconds for which it was waited until the target has let go."""
+    found: list[float] = []
+    monkeypatch.setattr(recovery, "time", SimpleNamespace(sleep=found.append))
+    return found
+
+
+def test_the_whole_lease_is_waited_for_however_long_ago_the_target_was_asked(
+    node: Node, waited: list[float]
+) -> None:
+    move = Move(PEER.name, PEER.address, 80, 22001, asked=True)
+    arrived(node, stage=Stage.MOVING, origin="", move=move)
+    recovery.recover(node, nodes.ID)  # the target is not reached
+    (seconds,) = waited
+    assert seconds > frames.LEASE + 2 * lifecycle.REST
+    assert state(node) == "RUNNING"
+
+
+@pytest.mark.parametrize(("asked", "told"), [(False, False), (True, True)])
+def test_nothing_is_waited_for_where_nothing_runs_there(
+    node: Node, waited: list[float], asked: bool, told: bool
+) -> None:
+    move = Move(PEER.name, PEER.address, 80, 22001, asked=asked)
+    recovery.put_back(node, arrived(node, stage=Stage.MOVING, move=move), told=told)
+    assert waited == []
+
+
+def test_no_sign_of_life_is_sent_while_the_lease_is_waited_for(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line may carry them one way, and no answer the other way: the lease would not end."""
+    monkeypatch.setattr(channel, "_PATIENCE", 0.1)
+    session = Session(["sleep", "60"])
+    line = channel.Line(PEER, session)
+    running: list[bool] = []
+    look = SimpleNamespace(sleep=lambda _: running.append(session._process.poll() is None))
+    monkeypatch.setattr(recovery, "time", look)
+    move = Move(PEER.name, PEER.address, 80, 22001, asked=True)
+    try:
+        leaving._put_back(node, arrived(node, stage=Stage.MOVING, move=move), line)
+    finally:
+        line.close()
+    assert running == [False]

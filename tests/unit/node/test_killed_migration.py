@@ -140,7 +140,7 @@ def pretend(patch: pytest.MonkeyPatch, folder: Path) -> None:
         str(folder / peer.name), other[str(folder / peer.name)]])  # fmt: skip
     patch.setattr(channel, "Session", Link)
     patch.setattr(health, "_answers", lambda node, record: True)
-    patch.setattr(recovery, "time", SimpleNamespace(time=lambda: 0, sleep=lambda _: None))
+    patch.setattr(recovery, "time", SimpleNamespace(sleep=lambda _: None))
     patch.setattr(sending.Mirror, "_mirror", mirror)
 
 
@@ -260,7 +260,7 @@ def digest(folder: Path) -> str:
     for path in sorted(folder.rglob("*")):
         found.update(str(path.relative_to(folder)).encode())
         if path.is_file():
-            found.update(re.sub(rb'"(made|asked)": [^,]*,', b"", path.read_bytes()))
+            found.update(re.sub(rb'"made": [^,]*,', b"", path.read_bytes()))
     return found.hexdigest()
 
 
