@@ -49,9 +49,10 @@ def remove(node: Node, record: Record) -> None:
             )
             if record.front:
                 firewall.apply(node)  # the front is on the node from here on
-            if record.routes:
+            # Who began a destroy may have died before the fronts were told.
+            if record.routes or record.stage is Stage.DESTROYING:
                 service.apply(node)
-    if record.routes:
+    if record.routes or record.stage is Stage.DESTROYING:
         replica.follow(node)
     if (found := state(node, record)[0]) != "STOPPED":
         if found == "FROZEN":  # else it would not die
