@@ -135,6 +135,7 @@ def pretend(patch: pytest.MonkeyPatch, folder: Path) -> None:
     other = {str(folder / one): two for one, two in zip(NAMES, reversed(NAMES), strict=True)}
     patch.setattr(proxy, "answers", lambda port: True)
     patch.setattr(peers, "AUTHORIZED", folder.parent / "authorized_keys")
+    patch.setattr(peers, "authorises", lambda node: True)  # both have this one file
     patch.setattr(peers, "HOST_KEY", folder.parent / "none")
     patch.setattr(peers, "ask", lambda node, peer, request: [
         str(folder / peer.name), other[str(folder / peer.name)]])  # fmt: skip
