@@ -1,13 +1,15 @@
 """Arguments as people give them: on a command line, in a job, in JSON.
 
 What a function takes its annotations say; a value is made that, or refused. Salt's command line
-makes a number of what looks like one: where a text is taken, a whole number is one as well.
+makes a number of what looks like one: where a text is taken, a whole number is one as well, and in
+lists any number. A mapping may be of any kind, and 0 and 1 may be False and True.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -71,7 +73,11 @@ def _made(value: object, wanted: Any) -> Any:
     elif plain is float:
         found = _number(value)
     elif plain is list and isinstance(value, list | tuple):
-        found = [_text(one) for one in value]
+        found = [_word(one) for one in value]
+    elif plain is dict and isinstance(value, Mapping):
+        found = dict(value)
+    elif plain is bool and type(value) is int and value in (0, 1):
+        found = bool(value)
     elif plain is not type(value):
         raise _Unfit(_SAID[plain])
     if get_origin(wanted) is Annotated:
@@ -79,6 +85,11 @@ def _made(value: object, wanted: Any) -> Any:
             if not bounds.least <= found <= bounds.most:
                 raise _Unfit(f"from {bounds.least} to {bounds.most}")
     return found
+
+
+def _word(value: object) -> str:
+    """Return an element of a list: a command's argument may look like any number."""
+    return str(value) if type(value) is float else _text(value)
 
 
 def _text(value: object) -> str:

@@ -125,15 +125,15 @@ class Limits:
 class Move:
     """Where an environment moves, or has moved: the peer ``node``, and its ports there.
 
-    ``asked`` is when that node was asked to start it (seconds of the epoch, 0: not yet);
-    ``kept``: its data stays here; ``settled``: the other node knows that it lives there.
+    ``asked``: that node was asked to start it, and may have done so; ``kept``: its data stays here;
+    ``settled``: the other node knows that it lives there.
     """
 
     node: str
     address: str
     http_port: int
     ssh_port: int
-    asked: float = 0.0
+    asked: bool = False
     kept: bool = False
     settled: bool = False
 

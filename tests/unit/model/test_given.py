@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import pytest
@@ -32,6 +34,13 @@ Seconds = Annotated[int, Within(0, 3600)]
         (["a", 1], str | list[str] | None, ["a", "1"]),
         (("a",), list[str], ["a"]),
         ({"a": None}, str | dict[str, Any], {"a": None}),
+        (OrderedDict(a=1), str | dict[str, Any] | None, {"a": 1}),  # Salt's YAML gives such
+        (MappingProxyType({"a": 1}), dict[str, Any], {"a": 1}),
+        (["sleep", 0.5], list[str], ["sleep", "0.5"]),  # as Salt's command line reads it
+        (1, bool, True),
+        (0, bool | None, False),
+        (1, str | bool, "1"),
+        (0, bool | int, 0),
     ],
 )
 def test_it_is_made_what_is_taken(value: object, wanted: Any, made: object) -> None:
@@ -43,7 +52,11 @@ def test_it_is_made_what_is_taken(value: object, wanted: Any, made: object) -> N
     ("value", "wanted", "message"),
     [
         ("False", bool, "it is True or False, not 'False'"),
-        (1, bool, "True or False"),
+        (2, bool, "it is True or False, not 2"),
+        (1.0, bool, "True or False"),
+        ("1", bool, "True or False"),
+        ([("a", 1)], dict[str, Any], "a mapping"),
+        ([True], list[str], "a text"),
         ("abc", Seconds, "it is a whole number, not 'abc'"),
         (True, Seconds, "a whole number"),
         (1.5, Seconds, "a whole number"),

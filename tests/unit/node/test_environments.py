@@ -14,6 +14,7 @@ from corpus.hosts.local import Local
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput, NotFound
 from corpus.node.context import Node
 from corpus.node.environments import guest, lifecycle, listing, making, removal
+from corpus.node.proxy import replica
 from corpus.node.records import Limits, Route, Stage
 from unit.node import nodes
 
@@ -128,6 +129,27 @@ def test_destroy_that_fails_half_way_goes_on_next_time(node: Node) -> None:
     assert nodes.record_json(node, nodes.ID)["stage"] == "destroying"
     assert removal.destroy(node, nodes.ID) != []
     assert nodes.left(node) == []
+
+
+def test_a_destroy_that_is_resumed_leads_no_name_there(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else an old name would lead to whoever has the address next."""
+    making.create(node, id=nodes.ID, hosts=["a.example"], wait=0)
+    followed: list[Node] = []
+    monkeypatch.setattr(replica, "follow", followed.append)
+
+    def die(node: Node) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(removal.service, "apply", die)
+        with pytest.raises(KeyboardInterrupt):
+            removal.destroy(node, nodes.ID)
+    assert "a.example" in nodes.front(node, "hosts.map")
+    assert removal.destroy(node, nodes.ID) != []
+    assert nodes.front(node, "hosts.map") == ""
+    assert followed == [node]
 
 
 def test_addresses_ports_and_slots_are_given_once_and_come_back(node: Node) -> None:

@@ -78,7 +78,7 @@ systemctl start --no-block "corpus-restart@$LXC_NAME.service"
 exit 1
 """
 _PATIENCE = 30  # seconds until LXC has cleaned up behind a guest
-_REST = 15  # seconds for all processes of a guest to come to rest, or to go on
+REST = 15  # seconds for all processes of a guest to come to rest, or to go on
 _ANSWER = 4 << 20  # bytes of JSON: parsed they take twenty times as many
 _LAST = 1000  # the highest order of a start at boot
 
@@ -212,7 +212,7 @@ def runs(node: Node, id: str) -> Record:
 def hold_still(node: Node, record: Record) -> None:
     """Freeze a running guest; one that does not come to rest goes on, and CommandFailed says so."""
     try:
-        node.host.run(lxc.freeze(node.settings.lxcpath, record.id), timeout=_REST)
+        node.host.run(lxc.freeze(node.settings.lxcpath, record.id), timeout=REST)
     except CommandFailed:
         let_go(node, record)
         raise
@@ -220,7 +220,7 @@ def hold_still(node: Node, record: Record) -> None:
 
 def let_go(node: Node, record: Record) -> None:
     """Thaw a frozen guest."""
-    node.host.run(lxc.thaw(node.settings.lxcpath, record.id), timeout=_REST)
+    node.host.run(lxc.thaw(node.settings.lxcpath, record.id), timeout=REST)
     guest.halted(node.settings, record.id).unlink(missing_ok=True)
 
 

@@ -24,9 +24,12 @@ from corpus.node.storage import pool
 
 
 @contextmanager
-def alone(node: Node, id: str) -> Iterator[None]:
-    """Hold an environment's lock; its file goes with the environment."""
-    with node.lock(id):
+def alone(node: Node, id: str, *, wait: bool = True) -> Iterator[None]:
+    """Hold an environment's lock; its file goes with the environment.
+
+    Without ``wait``, Conflict is raised when somebody holds it.
+    """
+    with node.lock(id, wait=wait):
         try:
             yield
         finally:
@@ -46,9 +49,10 @@ def remove(node: Node, record: Record) -> None:
             )
             if record.front:
                 firewall.apply(node)  # the front is on the node from here on
-            if record.routes:
+            # Who began a destroy may have died before the fronts were told.
+            if record.routes or record.stage is Stage.DESTROYING:
                 service.apply(node)
-    if record.routes:
+    if record.routes or record.stage is Stage.DESTROYING:
         replica.follow(node)
     if (found := state(node, record)[0]) != "STOPPED":
         if found == "FROZEN":  # else it would not die

@@ -1,13 +1,15 @@
 """The target's side: what ``python -m corpus.node receive PEER`` answers to another node.
 
 Nothing of an environment is left when the other side is lost before it was started here. Once it
-was, it is frozen instead: the source decides, and says so when it is back.
+was, it is frozen instead, or killed where that fails: the source decides, and says so when it is
+back.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -42,7 +44,8 @@ class Arrival:
         self._record: Record | None = None
         self._method = ""
         self._held = ExitStack()
-        self._reader = Reader(source, self._freeze)
+        self._holding = threading.Lock()  # who freezes it, or decides that it lives here
+        self._reader = Reader(source, self._on_loss)
 
     def serve(self) -> None:
         """Answer until the other side hangs up."""
@@ -189,13 +192,17 @@ class Arrival:
             self._assemble(record, asked["volumes"])
         self._finish(record, asked["volumes"])
         record = self._change(stage=Stage.ARRIVED)
-        if self._reader.lost.is_set():
-            raise Lost("the other node is gone")
+        self._stay()
         if record.wanted and asked["run"]:
             lifecycle.bring_up(self._node, record)
+            self._stay()  # when the other side was lost, it may not have been there to be frozen
             wanted = Survey(tuple(asked["units"]), tuple(asked["ports"]))
             health.wait(self._node, record, wanted, self._reader.lost.is_set)
         return {}
+
+    def _stay(self) -> None:
+        if self._reader.lost.is_set():
+            raise Lost("the other node is gone")
 
     def _assemble(self, record: Record, volumes: list[dict[str, Any]]) -> None:
         """Make the environment's place of what was received last."""
@@ -236,8 +243,9 @@ class Arrival:
     def _commit(self, asked: dict[str, Any]) -> None:
         if self._mine().stage is not Stage.ARRIVED:
             raise InvalidInput("it was not started here")
-        record = decisions.keep(self._node, self._mine())
-        self._record = None
+        with self._holding:
+            record = decisions.keep(self._node, self._mine())
+            self._record = None
         self._answer({})
         decisions.tidy(self._node, record)  # after the answer: requests wait for that
 
@@ -258,12 +266,14 @@ class Arrival:
 
     def _freeze(self) -> None:
         """Let what was started here do nothing until it is known where it lives."""
-        record = self._record
-        if record is None or record.stage is not Stage.ARRIVED:
-            return
-        with suppress(CorpusError):
-            if lifecycle.state(self._node, record)[0] == "RUNNING":
-                lifecycle.hold_still(self._node, record)
+        with self._holding:
+            record = self._record
+            if record is not None and record.stage is Stage.ARRIVED:
+                decisions.hold(self._node, record)
+
+    def _on_loss(self) -> None:
+        with suppress(CorpusError, OSError):  # who serves tries again
+            self._freeze()
 
     def _leave(self) -> None:
         try:

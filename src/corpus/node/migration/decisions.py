@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from corpus.commands import lxc
 from corpus.hosts import connections
 from corpus.model.errors import Conflict, CorpusError, InvalidInput
 from corpus.model.names import environment_id
@@ -96,6 +97,22 @@ def _ports(record: Record) -> set[connections.Port]:
     numbers = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
     opened = {(numbers[one.protocol], one.node_port) for one in record.openings}
     return {(socket.IPPROTO_TCP, record.ssh_port), *opened}
+
+
+def hold(node: Node, record: Record) -> None:
+    """Have what was started here do nothing until it is known where it lives. Hold its lock.
+
+    It is frozen. One that does not come to rest is killed: it would go on while the source starts
+    its own; ``keep`` starts it again. Raises CorpusError when it cannot be killed.
+    """
+    found = lifecycle.state(node, record)[0]
+    if found in ("STOPPED", "FROZEN"):
+        return
+    if found in ("RUNNING", "FREEZING", "THAWED"):
+        with suppress(CorpusError):
+            lifecycle.hold_still(node, record)
+            return
+    node.host.run(lxc.stop(node.settings.lxcpath, record.id, kill=True), timeout=60)
 
 
 def tidy(node: Node, record: Record) -> None:

@@ -235,8 +235,7 @@ class _Journey:
         self.figures.downtime = round(time.monotonic() - begun, 3)
 
     def _start_there(self, way: Sender, move: Move, running: bool, found: health.Survey) -> None:
-        asked = replace(move, asked=time.time())
-        self.node.change(self.id, lambda now: now.changed(move=asked))
+        self.node.change(self.id, lambda now: now.changed(move=replace(move, asked=True)))
         volumes = [asdict(volume) for volume in way.passes[-1].volumes]
         way.line.ask("start", volumes=volumes, run=running, **asdict(found))
         self.figures.step("start")
@@ -261,7 +260,10 @@ def _put_back(node: Node, record: Record, line: Line) -> None:
     """Have it run here again. What was not asked to start it there is told afterwards."""
     record = node.records.get(record.id)
     asked = record.move is not None and record.move.asked
-    recovery.put_back(node, record, told=bool(asked) and _abort(node, record.id, line))
+    told = asked and _abort(node, record.id, line)
+    if asked and not told:
+        line.close()  # else its signs of life may renew the lease that is waited for
+    recovery.put_back(node, record, told=told)
 
 
 def _abort(node: Node, id: str, line: Line) -> bool:

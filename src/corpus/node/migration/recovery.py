@@ -1,7 +1,7 @@
 """What ends a migration that was left half-way, on either side. Never do two nodes run it.
 
 The source decides. Where it cannot tell the target, it waits until that has frozen what it may
-have started (it does so ``frames.LEASE`` seconds after it last heard of the source).
+have started, or killed it (it begins ``frames.LEASE`` seconds after it last heard of the source).
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from corpus.node.network import firewall
 from corpus.node.records import Record, Stage
 from corpus.node.storage import pool
 
-_GRACE = 5.0  # seconds beyond the lease
+# Seconds beyond the lease, until it is frozen there: that may fail, and be taken back, before it is
+# killed instead.
+_GRACE = 2 * lifecycle.REST + 5.0
 
 
 def recover(node: Node, id: str, *, take: bool = False) -> str:
@@ -82,8 +84,8 @@ def put_back(node: Node, record: Record, *, told: bool) -> None:
     Unless the target was ``told`` to remove it, its lease is waited for.
     """
     if not told and record.move and record.move.asked:
-        over = record.move.asked + 60 + frames.LEASE + _GRACE
-        time.sleep(max(0.0, min(over - time.time(), frames.LEASE + _GRACE)))
+        # All of it from now on, and by no clock that may be set: the target may still start it.
+        time.sleep(frames.LEASE + _GRACE)
     record = node.change(record.id, lambda now: now.changed(stage=Stage.READY, move=None))
     try:
         if record.wanted:
