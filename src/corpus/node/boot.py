@@ -18,7 +18,7 @@ from corpus.node.migration import recovery
 from corpus.node.network import bridge, firewall
 from corpus.node.proxy import front, replica, service
 from corpus.node.records import Record, Stage
-from corpus.node.storage import pool, weights
+from corpus.node.storage import claiming, pool, weights
 
 _IDMAPPED_BTRFS = (5, 15)
 _AT_ONCE = 4  # guests that start at the same time
@@ -44,6 +44,7 @@ def _prepare_ground(node: Node) -> None:
     grant_ids(node)
     with node.lock():
         pool.prepare(node)
+        claiming.claim(node)
         kernel_limits.raise_limits(node)
         bridge.prepare(node)
         lifecycle.prepare(node)

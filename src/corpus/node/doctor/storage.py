@@ -19,7 +19,7 @@ from corpus.node.doctor.looking import busy, entries, is_id, known_ids, of_nobod
 from corpus.node.environments import guest
 from corpus.node.environments.lifecycle import ready
 from corpus.node.records import Record, group_of
-from corpus.node.storage import health, kinds, pool, weights
+from corpus.node.storage import claiming, health, kinds, pool, weights
 from corpus.node.storage.images import Image
 
 _DISK = ".img"
@@ -114,8 +114,13 @@ def _discard(node: Node, path: Path) -> None:
 
 
 def groups(node: Node) -> Iterator[Finding]:
-    """No quota group of the node's is of an environment that is gone."""
+    """The node knows those of its environments, and none of the node's is of one that is gone."""
     volumes = pool.volumes(node)
+    for group in claiming.unclaimed(node):
+        yield Finding(
+            "quota_groups", State.BAD, "the node has no note that it is its own", group,
+            "it is noted", partial(_claim, node),
+        )  # fmt: skip
     found = volumes.strays(_kept(node))
     if found:  # or of one whose record has been written since those were read
         found = [group for group in volumes.strays(_kept(node)) if group in found]
@@ -124,6 +129,11 @@ def groups(node: Node) -> Iterator[Finding]:
             "quota_groups", State.WARN, "it belongs to no environment", group,
             "it is removed", partial(_prune, node, group),
         )  # fmt: skip
+
+
+def _claim(node: Node) -> None:
+    with node.lock():
+        claiming.claim(node)
 
 
 def _kept(node: Node) -> set[str]:
