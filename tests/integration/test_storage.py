@@ -234,7 +234,9 @@ def test_a_filesystem_that_failed_on_a_full_disk_is_mounted_anew(tmp_path: Path)
         ballast.unlink()
         with pytest.raises(OSError, match=r"error|Read-only"):
             (home / "srv/new").write_text("new")
-        made.volumes.attach(home)
+        with pytest.raises(Conflict, match="stop it and start it"):
+            made.volumes.attach(home)
+        made.volumes.attach(home, stopped=True)
         fill_exactly(home / "srv/new", 10 * MIB)
         assert (home / "srv/kept").read_text() == "here"
         made.remove(home)

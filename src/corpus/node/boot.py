@@ -128,7 +128,7 @@ def _boot(node: Node, record: Record) -> str:
             )
         if record.stage in (Stage.MOVING, Stage.MOVED, Stage.ARRIVED):
             return recovery.recover(node, record.id)
-        pool.volumes(node).attach(guest.home(node.settings, record.id))
+        _attach(node, record)
         if record.stage is Stage.RESTORING:
             snapshots.settle(node, record.id)
             return "put back to a snapshot, which was left half-way"
@@ -146,6 +146,15 @@ def _boot(node: Node, record: Record) -> str:
         return "started"
     except Exception as error:  # whatever it is: what a guest did must not keep the others down
         return f"failed: {str(error) or type(error).__name__}"
+
+
+def _attach(node: Node, record: Record) -> None:
+    volumes, home = pool.volumes(node), guest.home(node.settings, record.id)
+    try:
+        with node.lock(record.id, wait=False):  # nobody starts it meanwhile
+            volumes.attach(home, stopped=lifecycle.state(node, record)[0] == "STOPPED")
+    except Conflict:  # it runs, or somebody works on it: then it is not taken away
+        volumes.attach(home)
 
 
 def starts(node: Node, record: Record) -> bool:

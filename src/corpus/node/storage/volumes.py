@@ -52,8 +52,12 @@ class Volumes(ABC):
         """
 
     @abstractmethod
-    def attach(self, home: Path) -> None:
-        """Have the volumes of an environment at its place, as after a boot; fine when they are."""
+    def attach(self, home: Path, *, stopped: bool = False) -> None:
+        """Have the volumes of an environment at its place, as after a boot; fine when they are.
+
+        Where its filesystem failed that takes it away from who uses it: ``stopped`` says that
+        nobody does; else Conflict is raised.
+        """
 
     @abstractmethod
     def detach(self, home: Path) -> None:
