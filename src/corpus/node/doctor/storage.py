@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from corpus.node.storage import claiming, health, kinds, pool, weights
 from corpus.node.storage.images import Image
 
 _DISK = ".img"
+_WEIGHING = "see systemctl status corpus-weigh.timer; corpus_node.weigh does it now"
 
 
 def kind(node: Node) -> Iterator[Finding]:
@@ -171,6 +174,16 @@ def _weighed(node: Node) -> Iterator[Finding]:
     for record in whole(node):
         weight = weights.last(node, record.id)
         size = format_size(record.limits.size)
+        if weight is None and (age := _age(record)) > weights.OLD:
+            what = f"it was never weighed since it was made {age / 3600:.0f} hours ago"
+            yield Finding("sizes", State.WARN, what, record.id, _WEIGHING)
+        if weight and not weight.complete:
+            yield Finding(
+                "sizes", State.WARN,
+                f"it takes {format_size(weight.used)} and more that could not be counted in time: "
+                f"it is not known whether its size, {size}, holds that",
+                record.id, "have it remove files, or give it a node whose kernel accounts sizes",
+            )  # fmt: skip
         if weight and weight.used > record.limits.size:
             yield Finding(
                 "sizes", State.WARN,
@@ -180,8 +193,16 @@ def _weighed(node: Node) -> Iterator[Finding]:
         if weight and weight.age > weights.OLD:
             yield Finding(
                 "sizes", State.WARN, f"it was weighed {weight.age / 3600:.0f} hours ago",
-                record.id, "see systemctl status corpus-weigh.timer; corpus_node.weigh does it now",
+                record.id, _WEIGHING,
             )  # fmt: skip
+
+
+def _age(record: Record) -> float:
+    """Return the seconds since an environment was made; very many where nobody knows."""
+    try:
+        return time.time() - datetime.fromisoformat(record.made).timestamp()
+    except ValueError:
+        return time.time()
 
 
 def _size(
