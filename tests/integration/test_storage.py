@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -331,8 +332,8 @@ def test_a_guest_that_swaps_a_folder_for_a_link_gains_nothing(
         (place / "sub/file").write_text(place.name)
     inner = nested.inner
 
-    def late(source: int) -> list[nested.Inner]:
-        found = list(inner(source))
+    def late(source: int, *more: Any) -> list[nested.Inner]:
+        found = list(inner(source, *more))
         if folder.is_dir() and not folder.is_symlink():
             folder.rename(one / "srv/former")
             folder.symlink_to(secret)

@@ -213,7 +213,7 @@ class QuotaVolumes(Volumes):
         try:
             found = subvolume_names.below(volume)
             used = quota.written(self._pool, found.values())
-        except OSError:
+        except (OSError, Conflict):  # or too much to list
             return None
         return {path: used[id] for path, id in found.items() if id in used}
 
