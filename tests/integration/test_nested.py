@@ -171,3 +171,23 @@ def test_a_packed_volume_has_them_again(top: Path, tmp_path: Path) -> None:
     plain.mkdir()
     packing.unpack([stream.read_bytes()], plain, what, lambda _: None)
     assert (plain / "kept/within/file").read_text() == "kept/within"
+
+
+def test_those_at_the_bottom_of_very_deep_directories_go(top: Path) -> None:
+    """Made by a guest's root, who walks down by one name after the other."""
+    handle = os.open(top, os.O_RDONLY)
+    for _ in range(2500):
+        os.mkdir("n" * 255, dir_fd=handle)
+        inner = os.open("n" * 255, os.O_RDONLY, dir_fd=handle)
+        os.close(handle)
+        handle = inner
+    for number in range(150):
+        subvolumes.create(Path(f"/proc/self/fd/{handle}/v{number}"))
+    subvolumes.create(Path(f"/proc/self/fd/{handle}/v7/within"))
+    os.close(handle)
+    for look in (nested.everything, subvolume_names.below):
+        with pytest.raises(Conflict, match="more than 64 MiB"):
+            look(top)
+    nested.remove(top)
+    assert [path.name for path in top.parent.iterdir()] == []
+    subvolumes.create(top)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -234,7 +235,9 @@ def test_a_filesystem_that_failed_on_a_full_disk_is_mounted_anew(tmp_path: Path)
         ballast.unlink()
         with pytest.raises(OSError, match=r"error|Read-only"):
             (home / "srv/new").write_text("new")
-        made.volumes.attach(home)
+        with pytest.raises(Conflict, match="stop it and start it"):
+            made.volumes.attach(home)
+        made.volumes.attach(home, stopped=True)
         fill_exactly(home / "srv/new", 10 * MIB)
         assert (home / "srv/kept").read_text() == "here"
         made.remove(home)
@@ -329,8 +332,8 @@ def test_a_guest_that_swaps_a_folder_for_a_link_gains_nothing(
         (place / "sub/file").write_text(place.name)
     inner = nested.inner
 
-    def late(source: int) -> list[nested.Inner]:
-        found = list(inner(source))
+    def late(source: int, *more: Any) -> list[nested.Inner]:
+        found = list(inner(source, *more))
         if folder.is_dir() and not folder.is_symlink():
             folder.rename(one / "srv/former")
             folder.symlink_to(secret)

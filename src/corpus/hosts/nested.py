@@ -11,13 +11,14 @@ import errno
 import fcntl
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 from uuid import uuid4
 
 from corpus.hosts import beneath, subvolume_names, subvolumes
+from corpus.hosts.subvolume_names import Paths
 from corpus.model.errors import Conflict
 
 _INO_LOOKUP = 0xD0009412
@@ -29,6 +30,7 @@ _TOP = 256  # the inode of a subvolume's root directory
 _PLACEHOLDER = 2  # the inode of the empty directory that a snapshot has in place of a subvolume
 _MOST = 255  # references that one call returns
 _NAME = 256  # bytes of a name, with its end
+_FAR = 1000  # names of a path to what is removed
 NONE: Mapping[bytes, str] = MappingProxyType({})
 
 
@@ -39,11 +41,63 @@ class Inner(NamedTuple):
     path: bytes
 
 
-def inner(subvolume: int) -> list[Inner]:
-    """Return the subvolumes that lie directly within one (a descriptor). Raises OSError."""
-    found: list[Inner] = []
-    least = 0
-    while True:
+class _Names:
+    """Finds out where the subvolumes within one (a descriptor) lie, a long way of several once."""
+
+    def __init__(self, subvolume: int, paths: Paths | None = None) -> None:
+        self._subvolume, self._paths = subvolume, paths
+        self._places: dict[int, bytes | None] = {}
+
+    def path(self, id: int, folder: int) -> bytes | None:
+        """Return the path of a subvolume; None: it was removed just now."""
+        argument = bytearray(4096)
+        struct.pack_into("<QQ", argument, 0, folder, id)
+        try:
+            fcntl.ioctl(self._subvolume, _INO_LOOKUP_USER, argument)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:  # its path has no room in the answer
+                raise
+            return self._long_path(id, folder)
+        name = bytes(argument[16 : 16 + _NAME]).partition(b"\0")[0]
+        place = bytes(argument[16 + _NAME :]).partition(b"\0")[0]
+        return place + name
+
+    def _long_path(self, id: int, folder: int) -> bytes | None:
+        own = subvolume_names.number(self._subvolume)
+        name = subvolume_names.name(self._subvolume, own, id)
+        if folder not in self._places:
+            found = subvolume_names.place(self._subvolume, own, folder, self._paths)
+            self._places[folder] = found
+        place = self._places[folder]
+        return None if name is None or place is None else place + name
+
+
+def inner(subvolume: int, paths: Paths | None = None, below: bytes = b"") -> list[Inner]:
+    """Return the subvolumes that lie directly within one (a descriptor).
+
+    With what is ``below`` before their paths, these are counted to ``paths``, by default to those
+    of this listing alone. Raises OSError, and Conflict where they are too much.
+    """
+    paths = paths or Paths()
+    found, names = [], _Names(subvolume, paths)
+    for some in _references(subvolume):
+        for id, folder in some:
+            path = names.path(id, folder)
+            if path is not None:
+                paths.take(len(below) + len(path), path.count(b"/"))
+                found.append(Inner(id, path))
+    return sorted(found, key=lambda one: one.path)
+
+
+def _references(subvolume: int) -> Iterator[list[tuple[int, int]]]:
+    """Yield ids of the subvolumes within one, and the inodes of their directories, some at a time.
+
+    Whoever removes them meanwhile is told of the others all the same.
+    """
+    least, more = 0, True
+    while more:
         argument = bytearray(4096)
         struct.pack_into("<Q", argument, 0, least)
         more = False
@@ -54,37 +108,9 @@ def inner(subvolume: int) -> list[Inner]:
                 raise
             more = True
         count = argument[8 + _MOST * 16]
-        for number in range(count):
-            id, folder = struct.unpack_from("<QQ", argument, 8 + number * 16)
-            path = _path(subvolume, id, folder)
-            if path is not None:
-                found.append(Inner(id, path))
-            least = id + 1
-        if not more:
-            return sorted(found, key=lambda one: one.path)
-
-
-def _path(subvolume: int, id: int, folder: int) -> bytes | None:
-    argument = bytearray(4096)
-    struct.pack_into("<QQ", argument, 0, folder, id)
-    try:
-        fcntl.ioctl(subvolume, _INO_LOOKUP_USER, argument)
-    except FileNotFoundError:  # removed just now
-        return None
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:  # its path has no room in the answer
-            raise
-        return _long_path(subvolume, id, folder)
-    name = bytes(argument[16 : 16 + _NAME]).partition(b"\0")[0]
-    place = bytes(argument[16 + _NAME :]).partition(b"\0")[0]
-    return place + name
-
-
-def _long_path(subvolume: int, id: int, folder: int) -> bytes | None:
-    own = subvolume_names.number(subvolume)
-    name = subvolume_names.name(subvolume, own, id)
-    place = subvolume_names.place(subvolume, own, folder)
-    return None if name is None or place is None else place + name
+        found = [struct.unpack_from("<QQ", argument, 8 + one * 16) for one in range(count)]
+        least = found[-1][0] + 1 if found else least
+        yield [(id, folder) for id, folder in found]
 
 
 def is_read_only(subvolume: int) -> bool:
@@ -97,19 +123,20 @@ def is_read_only(subvolume: int) -> bool:
 def everything(top: Path) -> dict[bytes, bool]:
     """Return every subvolume within ``top``, at any depth, and whether it is read-only.
 
-    Paths are relative to ``top``; an outer one comes before those within it.
+    Paths are relative to ``top``; an outer one comes before those within it. Raises OSError, and
+    Conflict where they are too much.
     """
     found: dict[bytes, bool] = {}
     with beneath.opened(top) as handle:
-        _collect(handle, b"", found)
+        _collect(handle, b"", found, Paths())
     return found
 
 
-def _collect(subvolume: int, below: bytes, found: dict[bytes, bool]) -> None:
-    for one in inner(subvolume):
+def _collect(subvolume: int, below: bytes, found: dict[bytes, bool], paths: Paths) -> None:
+    for one in inner(subvolume, paths, below):
         with beneath.opened(one.path, subvolume) as handle:
             found[below + one.path] = is_read_only(handle)
-            _collect(handle, below + one.path + b"/", found)
+            _collect(handle, below + one.path + b"/", found, paths)
 
 
 def fill(
@@ -119,16 +146,22 @@ def fill(
 
     Those that are missing become snapshots; read-only ones are read-only there too. ``group`` is
     the quota group of all but those that ``apart`` has another for, by their paths, which is that
-    of what lies in them too. Raises Conflict when they are moved about meanwhile, OSError.
+    of what lies in them too. Raises Conflict when they are moved about meanwhile, or when their
+    paths are too much; OSError.
     """
     with beneath.opened(source) as old, beneath.opened(target) as new:
-        _fill(old, new, b"", group, apart)
+        _fill(old, new, b"", group, apart, Paths())
 
 
 def _fill(
-    source: int, target: int, below: bytes, group: str | None, apart: Mapping[bytes, str]
+    source: int,
+    target: int,
+    below: bytes,
+    group: str | None,
+    apart: Mapping[bytes, str],
+    paths: Paths,
 ) -> None:
-    for one in inner(source):
+    for one in inner(source, paths, below):
         own = apart.get(below + one.path, group)
         place, _, name = one.path.rpartition(b"/")
         try:
@@ -142,7 +175,7 @@ def _fill(
                 with beneath.opened(name, folder) as new:
                     if not subvolumes.is_root(new):
                         raise FileNotFoundError
-                    _fill(old, new, below + one.path + b"/", own, apart)
+                    _fill(old, new, below + one.path + b"/", own, apart, paths)
                     if is_read_only(old):
                         subvolumes.set_read_only(_shown(new), True)
         except (FileNotFoundError, NotADirectoryError):
@@ -170,18 +203,41 @@ def remove(path: Path) -> None:
 
 
 def _emptied(top: int, aside: int) -> list[bytes]:
-    """Have no subvolume in another one; return the names of those that are put ``aside``."""
+    """Have no subvolume in another one; return the names of those that are put ``aside``.
+
+    One path is held at a time, and a long one once: what lies very deep is moved up first.
+    """
     found: list[bytes] = []
     subvolumes.set_read_only(_shown(top), False)
-    for one in inner(top):
-        place, _, name = one.path.rpartition(b"/")
-        with beneath.opened(place, top) as folder:
-            if not subvolumes.destroy(folder, name):
-                with beneath.opened(name, folder) as held:  # else it cannot be moved
-                    subvolumes.set_read_only(_shown(held), False)
-                found.append(f".{uuid4().hex}".encode())
-                os.rename(name, found[-1], src_dir_fd=folder, dst_dir_fd=aside)
+    for some in _references(top):
+        for id, folder in some:
+            path = _Names(top).path(id, folder)
+            if path is None:
+                continue
+            place, _, name = path.rpartition(b"/")
+            with beneath.opened(_raised(top, place), top) as within:
+                if not subvolumes.destroy(within, name):
+                    with beneath.opened(name, within) as held:  # else it cannot be moved
+                        subvolumes.set_read_only(_shown(held), False)
+                    found.append(f".{uuid4().hex}".encode())
+                    os.rename(name, found[-1], src_dir_fd=within, dst_dir_fd=aside)
     return found
+
+
+def _raised(top: int, place: bytes) -> bytes:
+    """Move what lies deep up to ``top``, part by part; return the place of the last one then.
+
+    So the way to whatever lies in them is short from then on.
+    """
+    names = place.split(b"/")
+    start = 0  # of the part that lies in ``top``
+    while len(names) - start > _FAR:
+        above = b"/".join(names[start : start + _FAR - 1])
+        new, start = f".{uuid4().hex}".encode(), start + _FAR - 1
+        with beneath.opened(above, top) as folder:
+            os.rename(names[start], new, src_dir_fd=folder, dst_dir_fd=top)
+        names[start] = new
+    return b"/".join(names[start:])
 
 
 def _shown(handle: int) -> Path:

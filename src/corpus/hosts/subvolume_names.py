@@ -14,6 +14,8 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+from corpus.model.errors import Conflict
+
 _TREE_SEARCH = 0xD0009411
 _INO_LOOKUP = 0xD0009412
 _ROOT_TREE, _QUOTA_TREE = 1, 8
@@ -26,7 +28,9 @@ _REFERENCE = struct.Struct("<QQH")
 _ARGUMENT = 4096  # bytes
 _COUNT = 64  # where in it the number of items is
 _NAME = struct.Struct("<QH")  # before the name in an inode's reference
-_DEEPEST = 100_000  # directories within one another; more is a tree that changes meanwhile
+_DEEPEST = 1_000_000  # directories within one another; more is a tree that changes meanwhile
+_ROOM = 64 << 20  # bytes that the paths of one listing take at the most
+_STEP = 128  # bytes that a name counts beside its own: for the call that finds it, and opens it
 
 
 def _search(
@@ -80,11 +84,30 @@ def groups_of(handle: int, id: int) -> set[str]:
     return {f"{group >> 48}/{group & ((1 << 48) - 1)}" for group, _ in items}
 
 
+class Paths:
+    """What the paths of one listing may still take, whatever somebody hostile has made there."""
+
+    def __init__(self) -> None:
+        self._left = _ROOM
+
+    def take(self, length: int, names: int) -> None:
+        """Count a path of so many bytes and names. Raises Conflict when they are too many."""
+        self._left -= length + _STEP * names
+        if self._left < 0:
+            raise Conflict(
+                f"subvolumes lie too deep: their paths take more than {_ROOM >> 20} MiB",
+                mend="have the environment remove them, or the directories above them: "
+                "btrfs subvolume list -o",
+            )
+
+
 def below(top: Path) -> dict[str, int]:
     """Return the ids of the subvolumes within ``top``, by their paths in it; ``""`` is its own.
 
-    One whose directory goes while this looks is left out. Raises OSError where it is no btrfs.
+    One whose directory goes while this looks is left out. Raises OSError where it is no btrfs,
+    and Conflict as ``Paths``.
     """
+    paths = Paths()
     handle = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         found = {"": number(handle)}
@@ -95,19 +118,21 @@ def below(top: Path) -> dict[str, int]:
             for child, item in _search(handle, _ROOT_TREE, id, _ROOT_REF):
                 directory, _, length = _REFERENCE.unpack_from(item)
                 if directory not in places:
-                    places[directory] = _directory(handle, id, directory)
+                    places[directory] = _directory(handle, id, directory, paths)
                 place = places[directory]
                 if place is None:
                     continue
                 name = os.fsdecode(item[_REFERENCE.size : _REFERENCE.size + length])
-                found[f"{path}{place}{name}"] = child
-                waiting.append((f"{path}{place}{name}/", child))
+                one = f"{path}{place}{name}"
+                paths.take(len(one), place.count("/"))
+                found[one] = child
+                waiting.append((f"{one}/", child))
     finally:
         os.close(handle)
     return found
 
 
-def _directory(handle: int, tree: int, inode: int) -> str | None:
+def _directory(handle: int, tree: int, inode: int, paths: Paths) -> str | None:
     """Return a directory's path in its subvolume, with a slash at its end; None: it is gone."""
     if inode == _FIRST_INODE:
         return ""
@@ -120,13 +145,16 @@ def _directory(handle: int, tree: int, inode: int) -> str | None:
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
-        found = place(handle, tree, inode)
+        found = place(handle, tree, inode, paths)
         return None if found is None else os.fsdecode(found)
     return os.fsdecode(bytes(argument[16:]).split(b"\0", 1)[0])
 
 
-def place(handle: int, tree: int, inode: int) -> bytes | None:
-    """Return the same however long it is, by one name after the other. Raises OSError."""
+def place(handle: int, tree: int, inode: int, paths: Paths | None = None) -> bytes | None:
+    """Return the same however long it is, by one name after the other, which ``paths`` count.
+
+    Raises OSError, and Conflict as ``Paths``.
+    """
     names: list[bytes] = []
     while inode != _FIRST_INODE:
         found = next(_search(handle, tree, inode, _INODE_REF), None)
@@ -137,4 +165,6 @@ def place(handle: int, tree: int, inode: int) -> bytes | None:
         inode, item = found
         length = _NAME.unpack_from(item)[1]
         names.append(item[_NAME.size : _NAME.size + length])
+        if paths is not None:
+            paths.take(length, 1)
     return b"".join(name + b"/" for name in reversed(names))

@@ -93,7 +93,8 @@ def _told(node: Node, record: Record, question: dict[str, Any]) -> dict[str, Any
     ask, keys = question.get("ask"), question.keys() - {"ask", "project"}
     project = project_name(question["project"]) if "project" in question else ""
     if ask == "usage" and not keys:
-        return vars(tighter(node, record, project) if project else room(node, record))
+        has = tighter(node, record, project) if project else room(node, record)
+        return {"size": has.size, "used": has.used, "limit": has.limit}
     if ask == "enlarge" and keys == {"bytes"}:
         needed = question["bytes"]
         if type(needed) is not int or not 0 < needed < _LARGEST:

@@ -18,7 +18,7 @@ from corpus.node.migration import recovery
 from corpus.node.network import bridge, firewall
 from corpus.node.proxy import front, replica, service
 from corpus.node.records import Record, Stage
-from corpus.node.storage import pool, weights
+from corpus.node.storage import claiming, pool, weights
 
 _IDMAPPED_BTRFS = (5, 15)
 _AT_ONCE = 4  # guests that start at the same time
@@ -44,6 +44,7 @@ def _prepare_ground(node: Node) -> None:
     grant_ids(node)
     with node.lock():
         pool.prepare(node)
+        claiming.claim(node)
         kernel_limits.raise_limits(node)
         bridge.prepare(node)
         lifecycle.prepare(node)
@@ -127,7 +128,7 @@ def _boot(node: Node, record: Record) -> str:
             )
         if record.stage in (Stage.MOVING, Stage.MOVED, Stage.ARRIVED):
             return recovery.recover(node, record.id)
-        pool.volumes(node).attach(guest.home(node.settings, record.id))
+        _attach(node, record)
         if record.stage is Stage.RESTORING:
             snapshots.settle(node, record.id)
             return "put back to a snapshot, which was left half-way"
@@ -145,6 +146,15 @@ def _boot(node: Node, record: Record) -> str:
         return "started"
     except Exception as error:  # whatever it is: what a guest did must not keep the others down
         return f"failed: {str(error) or type(error).__name__}"
+
+
+def _attach(node: Node, record: Record) -> None:
+    volumes, home = pool.volumes(node), guest.home(node.settings, record.id)
+    try:
+        with node.lock(record.id, wait=False):  # nobody starts it meanwhile
+            volumes.attach(home, stopped=lifecycle.state(node, record)[0] == "STOPPED")
+    except Conflict:  # it runs, or somebody works on it: then it is not taken away
+        volumes.attach(home)
 
 
 def starts(node: Node, record: Record) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,12 @@ from corpus.hosts import quota, subvolume_names, subvolumes
 from corpus.hosts.base import Command, Result
 from corpus.hosts.fake import Fake
 from corpus.model.errors import CommandFailed, Conflict
+from corpus.node import boot
 from corpus.node.context import Node
-from corpus.node.environments import making
+from corpus.node.doctor import storage as doctor
+from corpus.node.environments import guest, making
+from corpus.node.records import Allotment, Stage
+from corpus.node.storage import copies, pool
 from corpus.node.storage.quota import QuotaVolumes, number
 from unit.node import nodes
 
@@ -167,3 +173,62 @@ def test_an_id_that_would_share_a_group_is_refused(node: Node) -> None:
     with pytest.raises(Conflict, match="share one quota group"):
         making.create(node, id=f"{nodes.ID[:-1]}6", wait=0)
     assert [record.id for record in node.records.all()] == [nodes.ID]
+
+
+class Made(QuotaVolumes):
+    """The same where the subvolumes are directories."""
+
+    def create(self, path: Path, group: str) -> None:
+        path.mkdir()
+
+    def clone(
+        self, source: Path, target: Path, group: str | None = None, apart: object = None
+    ) -> None:
+        target.mkdir()
+
+
+def test_groups_whose_notes_are_lost_are_found_by_the_records(
+    node: Node, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(pool._KINDS, "plain", Made)
+    making.create(node, id=nodes.ID, wait=0)
+    record = node.change(nodes.ID, lambda now: now.allotted(Allotment("demo", 500)))
+    project = record.project_group("demo")
+    pool.volumes(node).join(project, record.group)
+    newcomer = replace(record, id=nodes.OTHER, stage=Stage.CREATING, address="10.9.9.9")
+    node.records.save(newcomer)
+    guest.home(node.settings, nodes.OTHER).mkdir()
+    kernel.groups[newcomer.group] = 7  # another's, of that number
+    shutil.rmtree(node.settings.pool / "groups")
+    with pytest.raises(Conflict, match="is there already"):
+        copies.settle(node, record)
+    found = [one for one in doctor.groups(node) if "no note" in one.what]
+    assert [one.where for one in found] == [record.group, project]
+    assert found[0].mended_now().as_dict()["mended"] is True
+    assert list(doctor.groups(node)) == []
+
+    shutil.rmtree(node.settings.pool / "groups")
+    assert boot.boot(node)[nodes.ID] == "started"
+    copies.settle(node, record)
+    assert (kernel.groups[project], kernel.groups[newcomer.group]) == (500, 7)
+
+
+def test_a_project_group_in_another_s_is_not_claimed(volumes: QuotaVolumes, kernel: Kernel) -> None:
+    kernel.groups[OURS] = 1
+    assert volumes.unclaimed(OURS, [WITHIN, PROJECT]) == [OURS]
+
+
+def test_the_groups_of_volumes_without_a_group_go_with_them(
+    volumes: QuotaVolumes, kernel: Kernel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(subvolume_names, "below", lambda _: {"": 300, "inner": 301})
+    volumes.clone(tmp_path, tmp_path / "image")
+    kernel.volumes = {301}
+    kernel.groups |= {"0/300": None, "0/301": None, "0/302": None}
+    assert volumes.strays(set()) == []
+    volumes.prune(set())
+    assert {group for group in kernel.groups if group.startswith("0/")} == {"0/301", "0/302"}
+    kernel.volumes = set()
+    volumes.prune(set())
+    assert "0/301" not in kernel.groups
+    assert volumes._claims.all() == []

@@ -79,6 +79,18 @@ def test_disks_that_may_outgrow_what_is_free_are_told(tmp_path: Path) -> None:
     assert "may take 51G more, and 50G are free" in warning
 
 
+def test_a_disk_that_goes_while_it_is_looked_at_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = asking(nodes.make(tmp_path)[0], "image")
+    glob = Path.glob
+    gone = node.settings.pool / "disks/gone.img"
+    monkeypatch.setattr(
+        Path, "glob", lambda self, what: [gone] if what == "disks/*.img" else glob(self, what)
+    )
+    assert health.health(node)["warnings"] == []
+
+
 def test_what_the_pool_remembers_may_be_damaged(tmp_path: Path) -> None:
     node = nodes.make(tmp_path)[0]
     for text in ("{", '{"colour": "red"}', "[]"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from corpus.node import boot
 from corpus.node.context import Node
 from corpus.node.doctor import storage as doctor
 from corpus.node.environments import guest, limiting, making, removal, room
+from corpus.node.records import Record
 from corpus.node.storage import images, usage, weights
 from unit.node import nodes
 
@@ -114,6 +116,54 @@ def test_what_could_not_be_walked_in_time_says_so(
     monkeypatch.setattr(weights, "SECONDS", 0.0)
     weights.weigh(node)
     assert told(node)["complete"] is False
+    (finding,) = doctor.sizes(node)
+    assert "more that could not be counted in time" in finding.what
+
+
+def test_no_smaller_size_is_given_where_not_all_was_seen(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room.enlarge(node, nodes.ID, "10G")
+    monkeypatch.setattr(weights, "SECONDS", 0.0)
+    weights.weigh(node)
+    for smaller in (room.trim, partial(limiting.limit, size="5G")):
+        with pytest.raises(StillUsed, match="not known whether 5G are enough"):
+            smaller(node, nodes.ID)
+    room.enlarge(node, nodes.ID, "11G")
+    monkeypatch.undo()
+    weights.weigh(node)
+    room.trim(node, nodes.ID, "5G")
+
+
+def test_one_that_is_never_weighed_is_told_of(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(doctor.sizes(node)) == []
+    now = time.time() + 30 * 3600
+    monkeypatch.setattr(time, "time", lambda: now)
+    (finding,) = doctor.sizes(node)
+    assert "never weighed since it was made 30 hours ago" in finding.what
+    node.change(nodes.ID, lambda record: record.changed(made=""))
+    assert len(list(doctor.sizes(node))) == 1
+
+
+def test_a_round_that_is_broken_off_goes_on_with_the_oldest(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    making.create(node, id=nodes.OTHER, size="64M", wait=0)
+    weights.weigh(node, nodes.ID)
+    walked, weigh = list[str](), weights._weigh
+
+    def one(node: Node, record: Record, image: int | None) -> weights.Weight | None:
+        if walked:
+            raise KeyboardInterrupt  # the time that the timer's service has is over
+        walked.append(record.id)
+        return weigh(node, record, image)
+
+    monkeypatch.setattr(weights, "_weigh", one)
+    for first in (nodes.OTHER, nodes.ID, nodes.OTHER):
+        walked.clear()
+        with pytest.raises(KeyboardInterrupt):
+            weights.weigh(node)
+        assert walked == [first]
 
 
 def test_an_image_that_is_gone_is_left_out_as_before(node: Node) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -19,10 +21,11 @@ from corpus.node.doctor.looking import busy, entries, is_id, known_ids, of_nobod
 from corpus.node.environments import guest
 from corpus.node.environments.lifecycle import ready
 from corpus.node.records import Record, group_of
-from corpus.node.storage import health, kinds, pool, weights
+from corpus.node.storage import claiming, health, kinds, pool, weights
 from corpus.node.storage.images import Image
 
 _DISK = ".img"
+_WEIGHING = "see systemctl status corpus-weigh.timer; corpus_node.weigh does it now"
 
 
 def kind(node: Node) -> Iterator[Finding]:
@@ -114,8 +117,13 @@ def _discard(node: Node, path: Path) -> None:
 
 
 def groups(node: Node) -> Iterator[Finding]:
-    """No quota group of the node's is of an environment that is gone."""
+    """The node knows those of its environments, and none of the node's is of one that is gone."""
     volumes = pool.volumes(node)
+    for group in claiming.unclaimed(node):
+        yield Finding(
+            "quota_groups", State.BAD, "the node has no note that it is its own", group,
+            "it is noted", partial(_claim, node),
+        )  # fmt: skip
     found = volumes.strays(_kept(node))
     if found:  # or of one whose record has been written since those were read
         found = [group for group in volumes.strays(_kept(node)) if group in found]
@@ -124,6 +132,11 @@ def groups(node: Node) -> Iterator[Finding]:
             "quota_groups", State.WARN, "it belongs to no environment", group,
             "it is removed", partial(_prune, node, group),
         )  # fmt: skip
+
+
+def _claim(node: Node) -> None:
+    with node.lock():
+        claiming.claim(node)
 
 
 def _kept(node: Node) -> set[str]:
@@ -161,6 +174,16 @@ def _weighed(node: Node) -> Iterator[Finding]:
     for record in whole(node):
         weight = weights.last(node, record.id)
         size = format_size(record.limits.size)
+        if weight is None and (age := _age(record)) > weights.OLD:
+            what = f"it was never weighed since it was made {age / 3600:.0f} hours ago"
+            yield Finding("sizes", State.WARN, what, record.id, _WEIGHING)
+        if weight and not weight.complete:
+            yield Finding(
+                "sizes", State.WARN,
+                f"it takes {format_size(weight.used)} and more that could not be counted in time: "
+                f"it is not known whether its size, {size}, holds that",
+                record.id, "have it remove files, or give it a node whose kernel accounts sizes",
+            )  # fmt: skip
         if weight and weight.used > record.limits.size:
             yield Finding(
                 "sizes", State.WARN,
@@ -170,8 +193,16 @@ def _weighed(node: Node) -> Iterator[Finding]:
         if weight and weight.age > weights.OLD:
             yield Finding(
                 "sizes", State.WARN, f"it was weighed {weight.age / 3600:.0f} hours ago",
-                record.id, "see systemctl status corpus-weigh.timer; corpus_node.weigh does it now",
+                record.id, _WEIGHING,
             )  # fmt: skip
+
+
+def _age(record: Record) -> float:
+    """Return the seconds since an environment was made; very many where nobody knows."""
+    try:
+        return time.time() - datetime.fromisoformat(record.made).timestamp()
+    except ValueError:
+        return time.time()
 
 
 def _size(

@@ -29,10 +29,11 @@ def bring_up(node: Node, record: Record) -> None:
 
     A front is not led to before ``follow``. An error tells LXC's reasons.
     """
-    pool.volumes(node).attach(guest.home(node.settings, record.id))
+    found = state(node, record)[0]
+    pool.volumes(node).attach(guest.home(node.settings, record.id), stopped=found == "STOPPED")
     sockets.offer(node, record)
     rootfs.identify(node, record)
-    if (found := state(node, record)[0]) != "STOPPED":
+    if found != "STOPPED":
         if found == "FROZEN":
             let_go(node, record)
             replica.catch_up(node, record)

@@ -45,7 +45,7 @@ def limit(
         runs = lifecycle.state(node, record)[0] != "STOPPED"
         if runs:
             controls.check_memory(node, record, found, new)
-        said = room.difference(record.name, record.limits, new)
+        said = bounds.difference(record.name, record.limits, new)
         if test:
             return Resized(record, said)
         if runs:

@@ -8,7 +8,7 @@ from typing import Any
 from corpus.commands.cgroups import Layout
 from corpus.model.errors import InvalidInput
 from corpus.model.size import format_size, parse_share, parse_size
-from corpus.node.records import Limits
+from corpus.node.records import Allotment, Limits
 from corpus.node.settings import Settings
 
 NONE = "none"  # what takes a limit away
@@ -107,3 +107,19 @@ def _cpus(cpu: float | str | None) -> float | None:
     if not 0.05 <= count <= 1024:
         raise InvalidInput(f"not a number of CPUs: {cpu!r:.40}", mend="give 0.05 to 1024")
     return count
+
+
+def difference(what: str, old: Limits | Allotment, new: Limits | Allotment) -> list[str]:
+    """Return what of limits changes, a sentence each."""
+    before, after = vars(old), vars(new)
+    return [
+        f"{what}: {key} {_said(key, before[key])} becomes {_said(key, after[key])}"
+        for key in before
+        if before[key] != after[key]
+    ]
+
+
+def _said(key: str, value: float | None) -> str:
+    if value is None:
+        return "none"
+    return f"{value:g}" if key in ("cpu", "pids") else format_size(int(value))

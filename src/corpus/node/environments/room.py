@@ -15,8 +15,8 @@ from corpus.model.size import format_size, parse_size
 from corpus.node.context import Node
 from corpus.node.environments import prunable
 from corpus.node.environments.lifecycle import ready
-from corpus.node.environments.limits import LEAST_SIZE, given_size
-from corpus.node.records import Allotment, Limits, Record
+from corpus.node.environments.limits import LEAST_SIZE, difference, given_size
+from corpus.node.records import Allotment, Record
 from corpus.node.storage import pool, weights
 
 STEP = 5 << 30  # bytes that an environment or a project grows and shrinks by
@@ -28,13 +28,14 @@ class Room:
     """Bytes: the ``size`` of an environment or project, what of it is ``used``, its ``limit``.
 
     ``limit`` is what the size may be raised to. ``used`` is None where the node has no
-    quotas: nothing enforces the size there. A project without a size of its own has its
-    environment's.
+    quotas: nothing enforces the size there. Not ``whole``: more than that is used. A project
+    without a size of its own has its environment's.
     """
 
     size: int
     used: int | None
     limit: int
+    whole: bool = True
 
     @property
     def free(self) -> int:
@@ -212,22 +213,6 @@ def allot(
         return Resized(changed, said)
 
 
-def difference(what: str, old: Limits | Allotment, new: Limits | Allotment) -> list[str]:
-    """Return what of limits changes, a sentence each."""
-    before, after = vars(old), vars(new)
-    return [
-        f"{what}: {key} {_said(key, before[key])} becomes {_said(key, after[key])}"
-        for key in before
-        if before[key] != after[key]
-    ]
-
-
-def _said(key: str, value: float | None) -> str:
-    if value is None:
-        return "none"
-    return f"{value:g}" if key in ("cpu", "pids") else format_size(int(value))
-
-
 def _change(
     node: Node, id: str, wanted: Callable[[Room], int], project: str = "", *, test: bool = False
 ) -> Resized:
@@ -266,8 +251,9 @@ def weighed(node: Node, record: Record, has: Room) -> Room:
         return has
     if not weights.kept(node):
         raise _unenforced(node)
-    weight = weights.last(node, record.id)
-    return replace(has, used=weight.used if weight else 0)
+    if weight := weights.last(node, record.id):
+        return replace(has, used=weight.used, whole=weight.complete)
+    return replace(has, used=0)
 
 
 def _unenforced(node: Node) -> Unsupported:
@@ -313,6 +299,12 @@ def _check_used(has: Room, size: int) -> None:
             f"{format_size(used)} are used already, and {format_size(RESERVE)} are kept free so "
             f"that it can still write: {format_size(size)} are too little",
             mend=f"ask for {-(-(used + RESERVE) >> 20)}M or more, or free space first",
+        )
+    if not has.whole:
+        raise StillUsed(
+            f"{format_size(used)} are used and more that could not be counted in time: it is not "
+            f"known whether {format_size(size)} are enough",
+            mend="have it remove files, then corpus_node.weigh",
         )
 
 

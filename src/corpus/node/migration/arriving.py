@@ -148,6 +148,7 @@ class Arrival:
             return {"taken": False}
         base = guest.staged(self._node.settings, record.id) / "root" / "base"
         subvolumes.snapshot(image, base)
+        pool.volumes(self._node).own(base)
         lineage.equate(base, bytes.fromhex(asked["uuid"]), int(asked["changed"]))
         subvolumes.set_read_only(base, True)
         return {"taken": True}
@@ -177,6 +178,9 @@ class Arrival:
                 str(place),
                 "make room there, or give the environment a larger size",
             ) from None
+        finally:
+            for received in place.iterdir() if asked["root"] else ():
+                pool.volumes(self._node).own(received)
 
     def _staged(self, name: object, *, root: bool) -> Path:
         """Return where a volume is received. The root is beyond the size, as with an image."""

@@ -86,6 +86,7 @@ class Sender:
         base = folder(self.node, self.record.id) / "base"
         base.parent.mkdir(mode=0o700)
         subvolumes.snapshot(image, base)
+        pool.volumes(self.node).own(base)
         subvolumes.set_read_only(base, True)
         same = lineage.of(base)
         if self.line.ask("base", uuid=same.uuid.hex(), changed=same.changed)["taken"]:

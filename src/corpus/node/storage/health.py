@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,10 @@ def health(node: Node) -> dict[str, Any]:
 
 def _promised(node: Node) -> int:
     """Return the bytes that the disks of the kind image, which are sparse, may still take."""
-    disks = [path.stat() for path in node.settings.pool.glob("disks/*.img")]
+    disks = []
+    for path in node.settings.pool.glob("disks/*.img"):
+        with suppress(FileNotFoundError):  # removed just now
+            disks.append(path.stat())
     return sum(max(0, disk.st_size - disk.st_blocks * _BLOCK) for disk in disks)
 
 

@@ -70,11 +70,17 @@ class ImageVolumes(Volumes):
         write_atomic(home / _BASE, b"%d\n" % (total - free), 0o600)
         self.limit(group, size)
 
-    def attach(self, home: Path) -> None:
-        """Mount the disk, also anew where its filesystem failed. Raises NotFound: it is gone."""
+    def attach(self, home: Path, *, stopped: bool = False) -> None:
+        """Mount the disk, also anew where its filesystem failed. Raises NotFound, Conflict."""
         if mounts.is_point(home):
             if not os.statvfs(home).f_flag & os.ST_RDONLY:
                 return
+            if not stopped:
+                raise Conflict(
+                    f"the filesystem of environment {home.name} failed: it is read-only now",
+                    str(home),
+                    "stop it and start it: then it is mounted anew; see the kernel's log for why",
+                )
             self.detach(home)  # the kernel lets nothing be written once the disk beneath was full
         disk = self._disk(home)
         if not disk.exists():

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from corpus.hosts import subvolumes
 from corpus.hosts.files import write_atomic
 from corpus.images import manifest, store
 from corpus.model.errors import NotFound
@@ -85,6 +86,10 @@ def import_image(node: Node, directory: Path, *, test: bool = False) -> tuple[Im
         if not whole:
             shared = kinds.chosen(node).kind == "quota"
             store.import_image(directory, node.settings.images, subvolumes=shared)
+            for count in range(1, len(given.layers) + 1):
+                unpacked = store.root_of(given, node.settings.images, count)
+                if shared and subvolumes.is_subvolume(unpacked):
+                    pool.volumes(node).own(unpacked)
         return _remember(node, image), changes
 
 

@@ -29,7 +29,7 @@ class PlainVolumes(Volumes):
         self.clone(image, home / ROOTFS, group)
         self.create(home / SRV, group)
 
-    def attach(self, home: Path) -> None:
+    def attach(self, home: Path, *, stopped: bool = False) -> None:
         """Do nothing: the pool holds the directories themselves."""
 
     def detach(self, home: Path) -> None:

@@ -6,7 +6,7 @@ The btrfs may be another's too: no quota group is changed or removed that this n
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -39,7 +39,7 @@ class QuotaVolumes(Volumes):
         self.clone(image, home / ROOTFS, group)
         self.create(home / SRV, group)
 
-    def attach(self, home: Path) -> None:
+    def attach(self, home: Path, *, stopped: bool = False) -> None:
         """Do nothing: the pool holds the volumes themselves."""
 
     def detach(self, home: Path) -> None:
@@ -74,6 +74,8 @@ class QuotaVolumes(Volumes):
         else:
             self._host.run(btrfs.create(target, group))
             trees.copy(self._host, source, target)
+        if group is None:
+            self.own(target)
 
     def limit(self, group: str, size: int) -> None:
         """Limit the quota group, making it when it is absent. Raises Conflict: it is another's."""
@@ -119,6 +121,7 @@ class QuotaVolumes(Volumes):
                 group
                 for group in self._claims.all()
                 if group not in kept
+                and not group.startswith("0/")  # those of volumes: see _left
                 and not kept & self._related(pool, group, 2)
                 and quota.exists(self._pool, group)
             ]
@@ -139,10 +142,34 @@ class QuotaVolumes(Volumes):
                 if group not in kept and not quota.exists(self._pool, group):
                     self._claims.forget(group)
 
+    def unclaimed(self, group: str, within: Iterable[str]) -> list[str]:
+        """Ask which are there; a project's is in its environment's, else it is another's."""
+        with self._opened() as pool:
+            if pool is None:
+                return []
+            return [
+                one
+                for one in (group, *within)
+                if not self._claims.has(one)
+                and quota.exists(self._pool, one)
+                and (one == group or group in self._related(pool, one, 2))
+            ]
+
+    def claim(self, group: str) -> None:
+        """Write it down."""
+        self._claims.add(group)
+
+    def own(self, path: Path) -> None:
+        """Write down the groups that the kernel gave them, which are in no other one."""
+        for id in subvolume_names.below(path).values():
+            self._claims.add(f"0/{id}")
+
     def _left(self, pool: int, group: str, usage: Usage) -> bool:
         """Tell whether a group is that of a volume, of this node's, which is gone with its data."""
         if not group.startswith("0/") or usage.used or subvolume_names.exists(pool, number(group)):
             return False
+        if self._claims.has(group):
+            return True
         above = subvolume_names.groups_of(pool, number(group))
         return bool(above) and all(self._claims.has(one) for one in above)
 
@@ -186,7 +213,7 @@ class QuotaVolumes(Volumes):
         try:
             found = subvolume_names.below(volume)
             used = quota.written(self._pool, found.values())
-        except OSError:
+        except (OSError, Conflict):  # or too much to list
             return None
         return {path: used[id] for path, id in found.items() if id in used}
 

@@ -8,7 +8,7 @@ and ``plain``, a module each beside this one; ``pool.volumes`` returns that of t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -52,8 +52,12 @@ class Volumes(ABC):
         """
 
     @abstractmethod
-    def attach(self, home: Path) -> None:
-        """Have the volumes of an environment at its place, as after a boot; fine when they are."""
+    def attach(self, home: Path, *, stopped: bool = False) -> None:
+        """Have the volumes of an environment at its place, as after a boot; fine when they are.
+
+        Where its filesystem failed that takes it away from who uses it: ``stopped`` says that
+        nobody does; else Conflict is raised.
+        """
 
     @abstractmethod
     def detach(self, home: Path) -> None:
@@ -141,6 +145,19 @@ class Volumes(ABC):
         Others' groups on the same filesystem are none of them.
         """
         return []
+
+    def unclaimed(self, group: str, within: Iterable[str]) -> list[str]:
+        """Return those groups of an environment that are there, and not known to be this node's.
+
+        Its own is ``group``; of those of its projects, ``within``, such as are in that one.
+        """
+        return []
+
+    def claim(self, group: str) -> None:  # noqa: B027  most kinds have no groups
+        """Know from now on that a group is this node's. Hold the node's lock."""
+
+    def own(self, path: Path) -> None:  # noqa: B027
+        """Know that of the volume ``path``, and of those within it, which were made without one."""
 
     @abstractmethod
     def prune(self, kept: set[str]) -> None:

@@ -71,12 +71,13 @@ def weigh(node: Node, id: str | None = None) -> dict[str, Weight]:
         return {}
     records = [node.records.get(id)] if id else node.records.all()
     ready = [record for record in records if record.stage is Stage.READY]
+    before = {record.id: last(node, record.id) for record in ready}
     of_images: dict[str, int | None] = {}
-    for record in ready:
+    found = {}
+    # The oldest figures first: a round that is broken off goes on with the next one.
+    for record in sorted(ready, key=lambda one: weight.at if (weight := before[one.id]) else 0.0):
         if record.image not in of_images:
             of_images[record.image] = _of_image(node, record.image)
-    found = {}
-    for record in ready:
         weight = _weigh(node, record, of_images[record.image])
         if weight is not None:
             found[record.id] = weight
