@@ -44,12 +44,12 @@ with socket.create_connection(("{name}", {port}), timeout={patience}) as line:
 print(got, time.monotonic() - begun)
 """
 SERVE = f"""
-import socket
+import contextlib, socket
 server = socket.create_server(("", {PORT}), backlog=50)
 while True:
     line, _ = server.accept()
-    line.sendall(bytes({BYTES}))
-    line.close()
+    with line, contextlib.suppress(OSError):  # who asked may be gone
+        line.sendall(bytes({BYTES}))
 """
 
 
@@ -169,11 +169,12 @@ def test_a_fault_stays_when_the_node_starts_anew(mended: Lab) -> None:
 
 def test_a_lossy_link_loses_packets_and_what_is_sent_arrives(mended: Lab) -> None:
     mended.link(2, "loss", "20%")
-    before = sent_again(mended)
-    for _ in range(10):  # a few large packets may be lucky
-        assert asked(mended.node(1), patience=30) is not None
-        if sent_again(mended) > before:
+    before, arrived = sent_again(mended), False
+    for _ in range(10):  # a few large packets may be lucky, or unlucky again and again
+        arrived = asked(mended.node(1), patience=10) is not None or arrived
+        if arrived and sent_again(mended) > before:
             break
+    assert arrived
     assert sent_again(mended) > before
 
 
