@@ -76,7 +76,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Node
         patch.setattr(peers, "ask", ask)
         patch.setattr(channel, "Session", Link)
         patch.setattr(health, "_answers", lambda node, record: True)
-        patch.setattr(connections, "forget", lambda address: 0)
+        patch.setattr(connections, "forget", lambda *_: 0)
         whole = os.urandom(LARGE)
         Link.cluster = {
             name: begin(folder / name, kind, whole, stack) for name, kind in KINDS.items()

@@ -8,6 +8,7 @@ import json
 import shutil
 import tarfile
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -131,7 +132,8 @@ def make(folder: Path, host: Fake | None = None, **changes: object) -> tuple[Nod
     host.files["/etc/resolv.conf"] = b"# mine\nnameserver 10.9.9.9\n"
     node = Node(settings, host)
     store.prepare(node)
-    images.adopt(node, "environment", "ab" * 32, settings.pool / "source")
+    bare = Node(replace(settings, storage="plain"), host)  # no file system of a kind is there yet
+    images.adopt(bare, "environment", "ab" * 32, settings.pool / "source")
     host.calls.clear()
     return node, host
 
