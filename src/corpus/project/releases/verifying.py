@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from corpus.model.deployment import DeploymentId
@@ -16,7 +18,8 @@ from corpus.model.manifest import Manifest, Part
 from corpus.project.place import Project
 from corpus.project.releases import shelf, signing, system
 
-_PIECE = 8 << 20  # bytes; with smaller ones the two of digest_of wait for each other
+_PIECE = 1 << 20  # bytes that are digested at once
+_AHEAD = 8  # pieces: with fewer, reading and digesting wait for each other
 _MAX_SIGNATURE = 4096  # bytes; one by an ed25519 key has some 300
 _AGAIN = "fetch or copy the release again"
 
@@ -102,20 +105,29 @@ def opened(project: Project, part: Part) -> Iterator[int]:
 def digest_of(handle: int) -> str:
     """Return the SHA-256 of an open file in hex.
 
-    A thread reads the next piece while one is digested: both let go of the interpreter, so that
-    the slower of the two is all that one waits for.
+    A thread reads some pieces ahead of the one that is digested: both let go of the interpreter,
+    so that the slower of the two is all that one waits for.
     """
     os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_SEQUENTIAL)  # the disk reads ahead meanwhile
-    digest, at = hashlib.sha256(), 0
-    filled, empty = (memoryview(bytearray(_PIECE)) for _ in range(2))
+    digest, places = hashlib.sha256(), count(0, _PIECE)
     with ThreadPoolExecutor(1) as reader:
-        size = os.preadv(handle, [filled], at)
-        while size:
-            at += size
-            coming = reader.submit(os.preadv, handle, [empty], at)
-            digest.update(filled[:size])
-            size, filled, empty = coming.result(), empty, filled
+        coming = deque(
+            (piece, reader.submit(_fill, handle, piece, next(places)))
+            for piece in (memoryview(bytearray(_PIECE)) for _ in range(_AHEAD))
+        )
+        while size := coming[0][1].result():
+            piece, _ = coming.popleft()
+            digest.update(piece[:size])
+            coming.append((piece, reader.submit(_fill, handle, piece, next(places))))
     return digest.hexdigest()
+
+
+def _fill(handle: int, piece: memoryview, at: int) -> int:
+    """Read a file into ``piece``; return how many bytes: fewer than it has at the end only."""
+    filled = 0
+    while filled < len(piece) and (size := os.preadv(handle, [piece[filled:]], at + filled)):
+        filled += size
+    return filled
 
 
 def check_digest(part: Part, digest: str, path: Path) -> None:
