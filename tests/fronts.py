@@ -18,6 +18,7 @@ from corpus.hosts.local import Local
 from corpus.lab import salt, tenant
 from corpus.lab.machine import Lab
 from guests import Guest
+from moving import TELLS_HEADER
 
 PORT, PROXIED = 8000, 8001
 # Tells what it was asked with, upgrades to a websocket that echoes; at the other port, whose
@@ -52,19 +53,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 class Server(http.server.ThreadingHTTPServer):
     request_queue_size = 512
-def proxied():
-    server = socket.create_server(("0.0.0.0", 8001))
-    while True:
-        line, _ = server.accept()
-        head = line.recv(16, socket.MSG_WAITALL)
-        rest = line.recv(struct.unpack("!H", head[14:16])[0], socket.MSG_WAITALL)
-        line.recv(65536)
-        text = (head[:12].hex() + " " + socket.inet_ntoa(rest[:4])).encode()
-        line.sendall(b"HTTP/1.0 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(text) + text)
-        line.close()
-threading.Thread(target=proxied, daemon=True).start()
+@HEADER@threading.Thread(target=proxied, daemon=True).start()
 Server(("0.0.0.0", 8000), Handler).serve_forever()
-"""
+""".replace("@HEADER@", TELLS_HEADER)
 
 
 class Front:

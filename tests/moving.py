@@ -38,10 +38,8 @@ WantedBy=multi-user.target
 """
 
 PROXIED, OPENED = 8001, 9000
-# At the one port tells the client's address of the PROXY header, at the other one that of the
-# connection (TCP), and says again what it is told (UDP).
-TELLER = f"""
-import socket, struct, threading
+# Tells the signature and the client's address of the PROXY header.
+TELLS_HEADER = f"""\
 def proxied():
     server = socket.create_server(("", {PROXIED}))
     while True:
@@ -52,6 +50,12 @@ def proxied():
         text = (head[:12].hex() + " " + socket.inet_ntoa(rest[:4])).encode()
         line.sendall(b"HTTP/1.0 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(text) + text)
         line.close()
+"""
+# At the one port tells the client's address of the PROXY header, at the other one that of the
+# connection (TCP), and says again what it is told (UDP).
+TELLER = f"""
+import socket, struct, threading
+{TELLS_HEADER}
 def told():
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     server.bind(("", {OPENED}))

@@ -7,11 +7,12 @@ Sources: the kernel's include/uapi/linux/btrfs.h (GET_SUBVOL_INFO 0x81f8943c, SE
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+
+from corpus.hosts.subvolumes import call
 
 _GET_SUBVOL_INFO = 0x81F8943C
 _SET_RECEIVED_SUBVOL = 0xC0C89425
@@ -34,7 +35,7 @@ class Lineage:
 def of(path: Path) -> Lineage:
     """Return what another machine knows a subvolume by. Raises OSError."""
     argument = bytearray(_SIZE)
-    _call(path, _GET_SUBVOL_INFO, argument)
+    call(path, _GET_SUBVOL_INFO, argument)
     (changed,) = struct.unpack_from("<Q", argument, _CHANGED)
     return Lineage(bytes(argument[_UUID : _UUID + 16]), changed)
 
@@ -62,12 +63,4 @@ def equate(path: Path, uuid: bytes, changed: int) -> None:
     """
     argument = bytearray(_RECEIVED_SIZE)
     struct.pack_into("<16sQ", argument, 0, uuid, changed)
-    _call(path, _SET_RECEIVED_SUBVOL, argument)
-
-
-def _call(path: Path, request: int, argument: bytearray) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.ioctl(handle, request, argument)
-    finally:
-        os.close(handle)
+    call(path, _SET_RECEIVED_SUBVOL, argument)

@@ -62,7 +62,8 @@ def is_root(handle: int) -> bool:
     return os.fstat(handle).st_ino == _SUBVOLUME_INODE
 
 
-def _call(folder: Path, request: int, argument: bytearray) -> None:
+def call(folder: Path, request: int, argument: bytearray) -> None:
+    """Ask btrfs for something of a directory, in place in ``argument``. Raises OSError."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.ioctl(handle, request, argument)
@@ -74,7 +75,7 @@ def create(path: Path) -> None:
     """Make an empty subvolume at ``path``. Raises Unsupported where it is no btrfs."""
     name = os.fsencode(path.name)
     try:
-        _call(path.parent, _SUBVOL_CREATE, bytearray(struct.pack("<q4088s", 0, name)))
+        call(path.parent, _SUBVOL_CREATE, bytearray(struct.pack("<q4088s", 0, name)))
     except OSError as error:
         if error.errno in (errno.ENOTTY, errno.EOPNOTSUPP):
             raise Unsupported(f"no btrfs at {path.parent}", mend="use the plain way") from None
@@ -109,10 +110,10 @@ def snapshot(source: Path, target: Path, group: str | None = None) -> None:
     try:
         if group is None:
             argument = struct.pack("<q4088s", handle, os.fsencode(target.name))
-            _call(target.parent, _SNAP_CREATE, bytearray(argument))
+            call(target.parent, _SNAP_CREATE, bytearray(argument))
             return
         with _inheriting(handle, target.name, group) as naming:
-            _call(target.parent, _SNAP_CREATE_V2, naming)
+            call(target.parent, _SNAP_CREATE_V2, naming)
     finally:
         os.close(handle)
 
@@ -120,11 +121,11 @@ def snapshot(source: Path, target: Path, group: str | None = None) -> None:
 def set_read_only(path: Path, wanted: bool) -> None:
     """Let nobody change what is in a subvolume, root neither; or let them again."""
     flags = bytearray(8)
-    _call(path, _SUBVOL_GETFLAGS, flags)
+    call(path, _SUBVOL_GETFLAGS, flags)
     old = int.from_bytes(flags, "little")
     new = old | _READ_ONLY if wanted else old & ~_READ_ONLY
     if new != old:
-        _call(path, _SUBVOL_SETFLAGS, bytearray(new.to_bytes(8, "little")))
+        call(path, _SUBVOL_SETFLAGS, bytearray(new.to_bytes(8, "little")))
 
 
 def delete(path: Path) -> None:
@@ -137,7 +138,7 @@ def delete(path: Path) -> None:
         one = waiting[-1]
         argument = struct.pack("<q4088s", 0, os.fsencode(one.name))
         try:
-            _call(one.parent, _SNAP_DESTROY, bytearray(argument))
+            call(one.parent, _SNAP_DESTROY, bytearray(argument))
             waiting.pop()
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EROFS) or one in emptied:
@@ -168,7 +169,7 @@ def children(path: Path) -> int:
     """
     argument = bytearray(4096)
     try:
-        _call(path, _GET_SUBVOL_ROOTREF, argument)
+        call(path, _GET_SUBVOL_ROOTREF, argument)
     except OSError as error:
         if error.errno != errno.EOVERFLOW:  # more than fit
             raise
@@ -195,7 +196,7 @@ def nested(path: Path) -> list[Path]:
 def enable_simple_quotas(pool: Path) -> None:
     """Turn simple quotas on for the pool (kernel 6.7); raises Unsupported on an older one."""
     try:
-        _call(pool, _QUOTA_CTL, bytearray(struct.pack("<QQ", _QUOTA_ENABLE_SIMPLE, 0)))
+        call(pool, _QUOTA_CTL, bytearray(struct.pack("<QQ", _QUOTA_ENABLE_SIMPLE, 0)))
     except OSError as error:
         if error.errno == errno.EEXIST:
             return

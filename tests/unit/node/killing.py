@@ -129,14 +129,23 @@ def died(
     folder: Path, trial: Trial, *faults: Fault, each: Callable[[], None] = lambda: None
 ) -> bool:
     """Do it in a child, at whose steps these faults come, and tell whether it was killed."""
+
+    def work() -> None:
+        node = trial.wake(folder)
+        Instants(folder, faults, each=each, large=folder / "none", beneath=True).arm()
+        pass_through("begun")
+        trial.operation(node)
+
+    return forked(work)
+
+
+def forked(work: Callable[[], Any]) -> bool:
+    """Do work in a child, which has to succeed or be killed; tell whether it was killed."""
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            node = trial.wake(folder)
-            Instants(folder, faults, each=each, large=folder / "none", beneath=True).arm()
-            pass_through("begun")
-            trial.operation(node)
+            work()
             code = 0
         except BaseException:
             traceback.print_exc()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,19 @@ def machine(folder: Path) -> Node:
     node, host = nodes.make(folder, Machine(folder / "host"))
     assert isinstance(host, Machine)
     host.wire(node)
+    return node
+
+
+def keygen(node: Node, public: str) -> Node:
+    """Have the node's host make keys with this public one; return the node."""
+    assert isinstance(node.host, Machine)
+
+    def generate(argv: Sequence[str]) -> str:
+        for name in (argv[-1], f"{argv[-1]}.pub"):
+            Path(name).write_text(public)
+        return ""
+
+    node.host.answer("ssh-keygen", generate)
     return node
 
 

@@ -13,13 +13,11 @@ import re
 import shutil
 import signal
 import tempfile
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -39,7 +37,7 @@ from corpus.node.records import Stage
 from instants import Fault, Instants, pass_through
 from linked import BARRIER, Forked
 from unit.node import nodes, outliving
-from unit.node.killing import put_back, unwell
+from unit.node.killing import forked, put_back, unwell
 
 ID = nodes.ID
 MOST = 400  # steps of one operation
@@ -280,23 +278,6 @@ def check_endings(bench: Bench, where: str, endings: Iterable[str]) -> None:
             ENDINGS[name](folder)
         check_ended(folder, f"{where}, {name}")
         put_back(bench.cut, folder)
-
-
-def forked(work: Callable[[], Any]) -> bool:
-    """Do work in a child; tell whether it was killed."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert code in (0, -signal.SIGKILL)
-    return code != 0
 
 
 def each_step(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,23 +12,14 @@ from corpus.node.context import Node
 from corpus.node.migration import peers
 from corpus.node.migration.peers import Peer
 from corpus.saltext.modules import corpus_node_migration
+from unit.node import outliving
 from unit.node.killing import Trial, die_at_each_step, nothing
-from unit.node.outliving import Machine, machine
 
 OWN, OTHER = (f"ssh-ed25519 {letter * 68}" for letter in "AB")
 
 
 def wake(folder: Path) -> Node:
-    node = machine(folder)
-    assert isinstance(node.host, Machine)
-
-    def generate(argv: Sequence[str]) -> str:
-        for name in (argv[-1], f"{argv[-1]}.pub"):
-            Path(name).write_text(OWN)
-        return ""
-
-    node.host.answer("ssh-keygen", generate)
-    return node
+    return outliving.keygen(outliving.machine(folder), OWN)
 
 
 def identity(node: Node) -> None:

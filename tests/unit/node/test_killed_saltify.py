@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePath
@@ -55,16 +54,7 @@ class Machine(machines.Machine):
 
 
 def wake(folder: Path) -> Node:
-    node = outliving.machine(folder)
-    assert isinstance(node.host, outliving.Machine)
-
-    def generate(argv: Sequence[str]) -> str:
-        for name in (argv[-1], f"{argv[-1]}.pub"):
-            Path(name).write_text(PUBLIC)
-        return ""
-
-    node.host.answer("ssh-keygen", generate)
-    return node
+    return outliving.keygen(outliving.machine(folder), PUBLIC)
 
 
 def place(node: Node) -> Path:
