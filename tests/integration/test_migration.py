@@ -299,9 +299,12 @@ def test_networks_of_an_open_port_are_asked_wherever_it_lives(moving: Environmen
 def test_what_the_target_lacks_room_for_is_refused_and_runs_on(moving: Environment) -> None:
     lab, id = moving.lab, moving.id
     fill = "/var/lib/corpus/pool/filler"
+    lab.node(2).run(["btrfs", "subvolume", "sync", "/var/lib/corpus/pool"])  # what went is gone
+    lab.node(2).run(["btrfs", "filesystem", "sync", "/var/lib/corpus/pool"])
     free = int(call(lab.node(2), "facts")["pool_free"])
     lab.node(2).run(["fallocate", "--length", str(max(free - (20 << 20), 1 << 20)), fill])
     try:
+        assert int(call(lab.node(2), "facts")["pool_free"]) < 40 << 20
         with used(moving, 1), pytest.raises(CorpusError):
             call(lab.node(1), "migrate", id, "node2")
     finally:

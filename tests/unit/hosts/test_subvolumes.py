@@ -16,7 +16,7 @@ class Kernel:
     def __init__(self, patch: pytest.MonkeyPatch, top: Path) -> None:
         self.there = {top}
         self.read_only = set[Path]()
-        patch.setattr(subvolumes, "_call", self.destroy)
+        patch.setattr(subvolumes, "call", self.destroy)
         patch.setattr(subvolumes, "set_read_only", self.set_read_only)
         patch.setattr(subvolumes, "nested", self.nested)
 
