@@ -10,6 +10,8 @@ import pytest
 
 from projects import Phases, Scratch, copy_to_run
 
+pytest.register_assert_rewrite("unit.project.wells")
+
 
 @pytest.fixture
 def scratch(tmp_path: Path) -> Scratch:

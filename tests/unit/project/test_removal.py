@@ -18,8 +18,7 @@ from corpus.project.ledger import Ledger
 from corpus.project.place import Project
 from corpus.project.removal import STEPS, remove
 from projects import Scratch, entry, fork, ids, kill, wait_until
-
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBVqTEsOZAQJcL7hvCpTXNBvyWT3fWUVBWfSCJDZUOUZ me"
+from unit.project.wells import KEY
 
 
 @pytest.fixture
