@@ -32,6 +32,10 @@ _WRITES = os.O_WRONLY | os.O_RDWR
 Kind = Literal["death", "full", "overfull", "command"]
 
 
+class Killed(BaseException):
+    """What no clearing-up sees, where a death is only played: the process is gone."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """What goes wrong ``count`` instants after the mark ``point`` was passed.

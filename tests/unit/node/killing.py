@@ -28,8 +28,7 @@ from instants import Fault, Instants, pass_through
 from unit.node import nodes
 from unit.node.outliving import Machine, machine, recorded, sizes
 
-STAGING, PROD = nodes.ID, nodes.OTHER
-THIRD = "33333333-2222-4333-8444-555555555555"
+STAGING, PROD, THIRD = nodes.ID, nodes.OTHER, nodes.THIRD
 Act = Callable[[Node], Any]
 
 

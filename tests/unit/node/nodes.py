@@ -27,9 +27,8 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBadKeyForTestsOnly000000000000000000
 ID = "11111111-2222-4333-8444-555555555555"
 INSIDE = Path("/inside")
 OTHER = "99999999-2222-4333-8444-555555555555"
-
-
-_STATES = {
+THIRD = "33333333-2222-4333-8444-555555555555"
+STATES = {
     "lxc-start": "RUNNING\nPID: 42",
     "lxc-stop": "STOPPED",
     "lxc-freeze": "FROZEN\nPID: 42",
@@ -41,8 +40,8 @@ def _info(host: Fake, argv: Sequence[str]) -> str:
     name = next(word for word in argv if word.startswith("--name="))
     for command in reversed(host.commands[:-1]):
         word = "lxc-start" if "lxc-start" in command else command[0]  # prlimit may be before it
-        if name in command and word in _STATES:
-            return f"State: {_STATES[word]}\n"
+        if name in command and word in STATES:
+            return f"State: {STATES[word]}\n"
     return "State: STOPPED\n"
 
 
@@ -138,6 +137,12 @@ def make(folder: Path, host: Fake | None = None, **changes: object) -> tuple[Nod
     return node, host
 
 
+def host_of(node: Node) -> Fake:
+    """Return the host of a node, which remembers what was run on it."""
+    assert isinstance(node.host, Fake)
+    return node.host
+
+
 def with_front(folder: Path) -> Node:
     """Return a node with an environment, and another one, of role proxy, that is the front."""
     node, host = make(folder)
@@ -148,11 +153,15 @@ def with_front(folder: Path) -> Node:
     return node
 
 
+def rules(node: Node) -> str:
+    """Return the ruleset that was loaded last."""
+    loads = [call.stdin for call in host_of(node).calls if call.argv == ("nft", "-f", "-")]
+    return (loads[-1] or b"").decode()
+
+
 def led(node: Node) -> bool:
     """Whether the node's ports lead to the environment of role proxy."""
-    assert isinstance(node.host, Fake)
-    loads = [call.stdin or b"" for call in node.host.calls if call.argv == ("nft", "-f", "-")]
-    return b"dnat ip to 10.88.0.11:443" in loads[-1]
+    return "dnat ip to 10.88.0.11:443" in rules(node)
 
 
 def reload(folder: Path) -> tuple[Node, Fake]:

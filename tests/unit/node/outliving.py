@@ -19,13 +19,6 @@ from instants import pass_through
 from unit.node import nodes
 from unit.node.test_pairing import Guests
 
-_STATES = {
-    "lxc-start": "RUNNING\nPID: 42",
-    "lxc-stop": "STOPPED",
-    "lxc-freeze": "FROZEN\nPID: 42",
-    "lxc-unfreeze": "RUNNING\nPID: 42",
-}
-
 
 class Disk(MutableMapping[str, bytes]):
     """The files of a host, which outlive whoever writes them."""
@@ -74,7 +67,7 @@ class Machine(Fake):
         argv = command.argv
         pass_through(argv[0])
         done = super().execute(command)
-        for word, state in _STATES.items():
+        for word, state in nodes.STATES.items():
             if word in argv:
                 self._state(argv).write_text(state)
         if argv[0] == "rm":

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from corpus.hosts.base import Command, Result
-from corpus.hosts.fake import Fake
 from corpus.hosts.local import Local
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput, NotFound
 from corpus.node.context import Node
@@ -17,16 +16,12 @@ from corpus.node.environments import guest, lifecycle, listing, making, removal
 from corpus.node.proxy import replica
 from corpus.node.records import Limits, Route, Stage
 from unit.node import nodes
+from unit.node.nodes import host_of
 
 
 @pytest.fixture
 def node(tmp_path: Path) -> Node:
     return nodes.make(tmp_path)[0]
-
-
-def _host(node: Node) -> Fake:
-    assert isinstance(node.host, Fake)
-    return node.host
 
 
 def test_create_makes_a_running_environment_of_what_was_asked(node: Node) -> None:
@@ -69,7 +64,7 @@ def test_create_again_changes_nothing(node: Node) -> None:
     first = making.create(node, id=nodes.ID, wait=0)
     again = making.create(node, id=nodes.ID, wait=0)
     assert first == again
-    assert len(nodes.ran(_host(node), "lxc-start")) == 1
+    assert len(nodes.ran(host_of(node), "lxc-start")) == 1
 
 
 def test_create_again_with_other_values_is_a_conflict(node: Node) -> None:
@@ -80,11 +75,11 @@ def test_create_again_with_other_values_is_a_conflict(node: Node) -> None:
 
 @pytest.mark.parametrize("word", ["cp", "nft", "lxc-start", "haproxy", "reload-or-restart"])
 def test_a_failure_leaves_nothing_and_the_next_create_works(node: Node, word: str) -> None:
-    _host(node).prepare_failure(word, err="it broke")
+    host_of(node).prepare_failure(word, err="it broke")
     with pytest.raises(CorpusError, match=r"it broke|no network"):
         making.create(node, id=nodes.ID, hosts=["a.example"], wait=0)
     assert nodes.left(node) == []
-    files = _host(node).files
+    files = host_of(node).files
     assert b"a.example" not in files.get(str(node.settings.proxy / "hosts.map"), b"")
     assert making.create(node, id=nodes.ID, hosts=["a.example"], wait=0)["state"] == "running"
 
@@ -123,7 +118,7 @@ def test_destroy_removes_all_of_it_and_may_be_called_again(node: Node) -> None:
 
 def test_destroy_that_fails_half_way_goes_on_next_time(node: Node) -> None:
     making.create(node, id=nodes.ID, wait=0)
-    _host(node).prepare_failure("lxc-stop", err="stuck")
+    host_of(node).prepare_failure("lxc-stop", err="stuck")
     with pytest.raises(CommandFailed, match="stuck"):
         removal.destroy(node, nodes.ID)
     assert nodes.record_json(node, nodes.ID)["stage"] == "destroying"
@@ -163,7 +158,7 @@ def test_addresses_ports_and_slots_are_given_once_and_come_back(node: Node) -> N
 
 
 def test_a_listening_port_is_never_given(node: Node) -> None:
-    _host(node).answer("ss", 'LISTEN 0 128 0.0.0.0:22001 0.0.0.0:* users:(("sshd",pid=7,fd=3))\n')
+    host_of(node).answer("ss", 'LISTEN 0 128 0.0.0.0:22001 0.0.0.0:* users:(("sshd",pid=7,fd=3))\n')
     assert making.create(node, id=nodes.ID, wait=0)["ssh_port"] == 22002
     with pytest.raises(Conflict, match="22001 is taken by sshd, which listens on this node"):
         making.create(node, id=nodes.OTHER, ssh_port=22001, wait=0)
@@ -223,7 +218,7 @@ def test_stop_start_and_exec(node: Node) -> None:
     assert lifecycle.start(node, "11111111").wanted is True
     assert listing.inspect(node, "staging-11111111")["state"] == "running"
     assert lifecycle.execute(node, nodes.ID, ["ls", "-l"]).code == 0
-    assert _host(node).commands[-1][-2:] == ("ls", "-l")
+    assert host_of(node).commands[-1][-2:] == ("ls", "-l")
     with pytest.raises(InvalidInput, match="list of words"):
         lifecycle.execute(node, nodes.ID, "ls -l")
 
@@ -237,7 +232,7 @@ def test_a_guest_that_reboots_itself_is_started_by_the_node(node: Node) -> None:
     for target, code in (("stop", 0), ("reboot", 1)):
         bare = {"LXC_TARGET": target, "LXC_NAME": nodes.ID, "PATH": "/nowhere"}
         assert Local().run(["/bin/sh", str(hook)], env=bare, check=False).code == code
-    host = _host(node)
+    host = host_of(node)
     lifecycle.halt(node, node.records.get(nodes.ID))
     host.calls.clear()
     lifecycle.come_back(node, nodes.ID)
@@ -256,18 +251,18 @@ def test_the_reason_of_a_failed_start_is_told(node: Node) -> None:
             "lxc-start X 2026 INFO  start - a.c:f:1 - fine\n"
             "lxc-start X 2026 ERROR network - n.c:f:2 - No such device - no bridge\n"
         )
-        _host(node).prepare_failure("lxc-start")
+        host_of(node).prepare_failure("lxc-start")
         return ""
 
-    _host(node).answer("rm-never", "")
-    original = _host(node).execute
+    host_of(node).answer("rm-never", "")
+    original = host_of(node).execute
 
     def execute(command: Command) -> Result:
         if "lxc-start" in command.argv:
             fail(command.argv)
         return original(command)
 
-    _host(node).execute = execute  # type: ignore[method-assign]
+    host_of(node).execute = execute  # type: ignore[method-assign]
     with pytest.raises(CommandFailed, match="No such device - no bridge") as caught:
         making.create(node, id=nodes.ID, wait=0)
     assert "fine" not in str(caught.value)
@@ -297,10 +292,10 @@ def test_none_is_no_limit_of_any_kind_and_no_size(tmp_path: Path) -> None:
 
 def test_limits_that_all_would_share_are_raised_where_that_is_allowed(node: Node) -> None:
     making.create(node, id=nodes.ID, wait=0)
-    assert nodes.ran(_host(node), "lxc-start")[0][0] == "prlimit"
-    _host(node).prepare_failure("true", err="Operation not permitted")
+    assert nodes.ran(host_of(node), "lxc-start")[0][0] == "prlimit"
+    host_of(node).prepare_failure("true", err="Operation not permitted")
     making.create(node, id=nodes.OTHER, wait=0)
-    assert nodes.ran(_host(node), "lxc-start")[1][0] == "lxc-start"
+    assert nodes.ran(host_of(node), "lxc-start")[1][0] == "lxc-start"
 
 
 def test_eight_decimal_digits_of_an_id_may_arrive_as_a_number(tmp_path: Path) -> None:

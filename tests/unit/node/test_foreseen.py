@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from corpus.hosts.fake import Fake
 from corpus.model.errors import Conflict, CorpusError, InvalidInput
 from corpus.node import boot, foreseen
 from corpus.node.context import Node
@@ -17,6 +16,7 @@ from corpus.node.doctor import proxy
 from corpus.node.environments import lifecycle, making, removal
 from corpus.node.records import Stage
 from unit.node import nodes
+from unit.node.nodes import host_of
 
 
 @pytest.fixture
@@ -27,11 +27,6 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     boot.prepare(made)
     making.create(made, id=nodes.ID, hosts=["one.example"], wait=0)
     return made
-
-
-def host_of(node: Node) -> Fake:
-    assert isinstance(node.host, Fake)
-    return node.host
 
 
 def everything(node: Node) -> dict[str, Any]:

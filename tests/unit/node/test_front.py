@@ -19,6 +19,7 @@ from corpus.node.environments import guest, lifecycle, making, removal, snapshot
 from corpus.node.network import firewall
 from corpus.node.proxy import front, replica, routes
 from unit.node import nodes
+from unit.node.nodes import led, rules
 
 
 @pytest.fixture
@@ -32,13 +33,6 @@ def node(tmp_path: Path, host: Fake) -> Node:
     making.create(node, id=nodes.ID, hosts=["a.example"], wait=0)
     making.create(node, id=nodes.OTHER, role="proxy", wait=0)
     return node
-
-
-def rules(node: Node) -> str:
-    """The rules that were loaded last."""
-    assert isinstance(node.host, Fake)
-    loads = [call for call in node.host.calls if call.argv == ("nft", "-f", "-")]
-    return (loads[-1].stdin or b"").decode()
 
 
 def test_an_environment_of_projects_is_no_front(node: Node) -> None:
@@ -152,11 +146,6 @@ def test_a_restart_brings_it_what_has_changed(node: Node, host: Fake) -> None:
     host.calls.clear()
     traffic.restart(node, nodes.OTHER)
     assert "dnat ip to 10.88.0.11:443" in rules(node)
-
-
-def led(node: Node) -> bool:
-    """Whether the node's ports lead to the proxy environment."""
-    return "dnat ip to 10.88.0.11:443" in rules(node)
 
 
 def test_after_a_restore_it_is_the_front_with_what_is_routed_now(node: Node, host: Fake) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from corpus.commands import haproxy
-from corpus.hosts.fake import Fake
 from corpus.model.errors import CommandFailed, Conflict, CorpusError
 from corpus.node.context import Node
 from corpus.node.doctor import proxy
@@ -18,6 +17,7 @@ from corpus.node.environments import lifecycle, making
 from corpus.node.migration import decisions
 from corpus.node.proxy import front, replica, routes, service
 from unit.node import nodes
+from unit.node.nodes import host_of
 
 FIRST = "33333333-2222-4333-8444-555555555555"
 
@@ -25,11 +25,6 @@ FIRST = "33333333-2222-4333-8444-555555555555"
 @pytest.fixture
 def node(tmp_path: Path) -> Node:
     return nodes.with_front(tmp_path)
-
-
-def host_of(node: Node) -> Fake:
-    assert isinstance(node.host, Fake)
-    return node.host
 
 
 def lies(node: Node, word: str, text: str) -> None:

@@ -25,8 +25,7 @@ from corpus.node.environments import (
 )
 from corpus.node.records import Route
 from unit.node import nodes
-
-THIRD = "33333333-2222-4333-8444-555555555555"
+from unit.node.nodes import THIRD, host_of
 
 
 @pytest.fixture
@@ -37,11 +36,6 @@ def node(tmp_path: Path) -> Node:
     return made
 
 
-def _host(node: Node) -> Fake:
-    assert isinstance(node.host, Fake)
-    return node.host
-
-
 def mark(node: Node) -> None:
     """Let ``words`` begin here; what was before decides about the pretended guests' state."""
     node.host.run(["mark"])
@@ -49,7 +43,7 @@ def mark(node: Node) -> None:
 
 def words(node: Node) -> list[str]:
     """The LXC commands since the mark that changed something."""
-    said = [list(command) for command in _host(node).commands]
+    said = [list(command) for command in host_of(node).commands]
     after = said[len(said) - said[::-1].index(["mark"]) :]
     found = [word for command in after for word in command if word.startswith("lxc-")]
     return [word for word in found if word != "lxc-info"]
@@ -101,7 +95,7 @@ def test_what_does_not_run_is_not_frozen_and_what_is_frozen_runs_nothing(node: N
 
 
 def test_one_that_does_not_come_to_rest_goes_on(node: Node) -> None:
-    _host(node).prepare_failure("lxc-freeze", err="busy")
+    host_of(node).prepare_failure("lxc-freeze", err="busy")
     with pytest.raises(CommandFailed, match="busy"):
         lifecycle.freeze(node, nodes.ID)
     assert words(node) == ["lxc-freeze", "lxc-unfreeze"]
@@ -202,7 +196,7 @@ def test_a_console_is_noted_when_it_opens_and_when_it_closes(
     monkeypatch.setattr(console, "interactive", shell)
     assert console.attach(node, nodes.ID, "guestbook") == 3
     assert shells[0][-3:] == ["su", "--login", "guestbook"]
-    said = [command[-1] for command in nodes.ran(_host(node), "logger")]
+    said = [command[-1] for command in nodes.ran(host_of(node), "logger")]
     assert [line.split()[0] for line in said] == ["opened", "closed"]
     assert all(nodes.ID in line and "as guestbook in" in line for line in said)
     assert said[1].endswith("with 3")
@@ -236,23 +230,23 @@ def test_who_has_logged_in_is_asked_of_the_kernel(tmp_path: Path) -> None:
 
 def test_new_connections_are_dropped_before_a_routed_one_stops(node: Node) -> None:
     traffic.restart(node, nodes.ID)
-    assert nodes.ran(_host(node), "nsenter") == []  # nothing leads there
+    assert nodes.ran(host_of(node), "nsenter") == []  # nothing leads there
     node.change(nodes.ID, lambda now: now.changed(routes=(Route("a.example", 8000),)))
     traffic.restart(node, nodes.ID)
-    call = next(call for call in _host(node).calls if call.argv[0] == "nsenter")
+    call = next(call for call in host_of(node).calls if call.argv[0] == "nsenter")
     assert call.argv == ("nsenter", "--net=/proc/42/ns/net", "--", "nft", "-f", "-")
     assert b"add element inet corpus held { 8000 }" in (call.stdin or b"")
     lifecycle.stop(node, nodes.ID)
     traffic.restart(node, nodes.ID)
-    assert len(nodes.ran(_host(node), "nsenter")) == 1
+    assert len(nodes.ran(host_of(node), "nsenter")) == 1
 
 
 def test_one_that_cannot_be_stopped_is_reached_as_before(node: Node) -> None:
     node.change(nodes.ID, lambda now: now.changed(routes=(Route("a.example", 8000),)))
-    _host(node).prepare_failure("lxc-stop", err="no")
+    host_of(node).prepare_failure("lxc-stop", err="no")
     with pytest.raises(CommandFailed):
         traffic.restart(node, nodes.ID)
-    told = [call.stdin or b"" for call in _host(node).calls if call.argv[0] == "nsenter"]
+    told = [call.stdin or b"" for call in host_of(node).calls if call.argv[0] == "nsenter"]
     assert b"delete element inet corpus held { 8000 }" not in told[0]
     assert b"delete element inet corpus held { 8000 }" in told[1]
 

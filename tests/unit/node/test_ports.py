@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from corpus.hosts.fake import Fake
 from corpus.model.errors import Conflict, CorpusError, InvalidInput, NotFound
 from corpus.node.context import Node
 from corpus.node.environments import listing, making, removal
 from corpus.node.network import addresses, ports
 from corpus.node.records import Stage, dump, parse
 from unit.node import nodes
+from unit.node.nodes import host_of, rules
 
 LISTENING = 'LISTEN 0 128 0.0.0.0:5432 0.0.0.0:* users:(("postgres",pid=1,fd=3))\n'
 
@@ -25,17 +25,6 @@ def node(tmp_path: Path) -> Node:
     host.answer("ss --no-header --listening --tcp", LISTENING)
     host.calls.clear()
     return made
-
-
-def host_of(node: Node) -> Fake:
-    assert isinstance(node.host, Fake)
-    return node.host
-
-
-def rules(node: Node) -> str:
-    """Return the last ruleset that was loaded."""
-    texts = [call.stdin for call in host_of(node).calls if call.argv == ("nft", "-f", "-")]
-    return (texts[-1] or b"").decode()
 
 
 def test_a_port_is_opened_for_all_by_default(node: Node) -> None:

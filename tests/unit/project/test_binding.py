@@ -18,15 +18,12 @@ from corpus.hosts.local import Local
 from corpus.model.errors import Conflict, CorpusError
 from corpus.project import binding
 from corpus.project.place import Project
+from instants import Killed
 from projects import digest, place_at, share, unmounted
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts: needs root")
 
 CLONE = {"app.py": "print()\n", ".git/HEAD": "ref", "deep/er/file": "x", ".salt/top.sls": ""}
-
-
-class Killed(BaseException):
-    """The process was killed."""
 
 
 def filled(folder: Path, name: str = "demo") -> Project:
