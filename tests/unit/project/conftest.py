@@ -10,7 +10,7 @@ import pytest
 
 from projects import Phases, Scratch, copy_to_run
 
-pytest.register_assert_rewrite("unit.project.endings", "unit.project.wells")
+pytest.register_assert_rewrite("unit.project.editing", "unit.project.endings", "unit.project.wells")
 
 
 @pytest.fixture
