@@ -1,4 +1,7 @@
-"""A mail relay and a web server that remember what they got, or misbehave as they are told."""
+"""A mail relay and a web server that remember what they got, or misbehave as they are told.
+
+A module takes part with ``from sinks import relay as relay`` and ``from sinks import web as web``.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,9 @@ from dataclasses import dataclass, field
 from email.message import Message
 from typing import Any
 
+import pytest
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # what is posted may be signed with it
 Talk = Callable[[socket.socket], None]
 
 
@@ -164,3 +170,17 @@ class Web:
     def told(self) -> list[dict[str, Any]]:
         """The content of each post."""
         return [json.loads(body) for _path, _headers, body in self.posts]
+
+
+@pytest.fixture
+def relay() -> Iterator[Relay]:
+    """Return a relay that takes every letter."""
+    with Relay().running() as running:
+        yield running
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    """Return a web server that takes every post."""
+    with Web().running() as running:
+        yield running

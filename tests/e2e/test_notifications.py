@@ -14,13 +14,12 @@ from corpus.lab.tenant import Environment
 from e2e.tiny import command
 from integration.test_ask import settings
 from projects import wait_until
-from sinks import Relay, Web
+from sinks import SECRET, Relay, Web
 from sites import Site, lab, new_site, prepared
 
 __all__ = ["lab", "new_site", "prepared"]
 
 NewSite = Callable[..., Site]
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 TO = {"notify": {"mail": ["ann@example.org"]}}
 
 

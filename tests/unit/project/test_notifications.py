@@ -21,16 +21,10 @@ from corpus.project.notifications.outbox import MOST_ATTEMPTS
 from corpus.project.notifications.status import Status
 from projects import Phases, Scratch, copy_to_run, fail, ids, kill, wait_until
 from serving import child_of, push, serving
-from sinks import Relay, Web
+from sinks import SECRET, Relay, Web
+from sinks import web as web
 
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ROOT = {".salt/top.sls": ""}
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    with Web().running() as running:
-        yield running
 
 
 def telling(url: str, /, *to: str, **phases: Callable[[dict[str, Any]], object]) -> Phases:

@@ -13,8 +13,8 @@ from corpus.project import configuration, notifications
 from corpus.project.notifications import settings
 from corpus.project.notifications.settings import MOST_ADDRESSES, MOST_HOOKS
 from projects import Scratch
+from sinks import SECRET
 
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 HOOK = {"url": "https://hooks.example.org/T1/X?y=1", "secret": SECRET}
 
 
