@@ -13,7 +13,7 @@ from corpus.node.doctor import proxy
 from corpus.node.environments import lifecycle, making
 from corpus.node.storage import pool
 
-pytest.register_assert_rewrite("unit.node.killing")
+pytest.register_assert_rewrite("unit.node.between", "unit.node.killing")
 
 from unit.node import killing, outliving  # noqa: E402
 
