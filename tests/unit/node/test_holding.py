@@ -20,11 +20,9 @@ from corpus.node.context import Node
 from corpus.node.environments import lifecycle, making, removal
 from corpus.node.migration import channel, decisions, frames, guarding, health, leaving, recovery
 from corpus.node.migration.arriving import Arrival
-from corpus.node.migration.peers import Peer
 from corpus.node.records import Move, Record, Stage, dump
 from unit.node import nodes
-
-PEER = Peer("node2", "192.0.2.2", 22, "ssh-ed25519 " + "A" * 68, "ssh-ed25519 " + "B" * 68)
+from unit.node.peered import PEER
 
 
 @pytest.fixture

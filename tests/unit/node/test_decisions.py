@@ -1,0 +1,87 @@
+"""Where one lives that was moving: the source decides, and the target does as it was told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from corpus.model.errors import Conflict, NotFound
+from corpus.node import boot
+from corpus.node.context import Node
+from corpus.node.environments import lifecycle, making, removal
+from corpus.node.migration import decisions, recovery
+from corpus.node.records import Stage
+from unit.node.nodes import ID, left
+from unit.node.peered import MOVE, PEER, made
+from unit.node.peered import node as node
+
+
+def test_the_source_says_where_it_lives(node: Node) -> None:
+    assert decisions.whose(node, PEER, {"id": ID}) == {"lives": "unknown"}
+    made(node)
+    assert decisions.whose(node, PEER, {"id": ID}) == {"lives": "here"}
+    with decisions.alone(node, ID):
+        assert decisions.whose(node, PEER, {"id": ID}) == {"lives": "open"}
+    node.change(ID, lambda now: now.changed(stage=Stage.MOVED, move=MOVE))
+    assert decisions.whose(node, PEER, {"id": ID}) == {"lives": "there"}
+    assert decisions.whose(node, replace(PEER, name="x"), {"id": ID}) == {"lives": "here"}
+
+
+def test_the_target_does_what_the_source_decided(node: Node) -> None:
+    made(node, stage=Stage.ARRIVED, origin="node2")
+    other = replace(PEER, name="stranger")
+    decisions.settle(node, other, {"id": ID, "lives": "there"})
+    assert node.records.get(ID).stage is Stage.ARRIVED
+    decisions.settle(node, PEER, {"id": ID, "lives": "here"})
+    decisions.settle(node, PEER, {"id": ID, "lives": "here"})
+    assert node.records.get(ID).stage is Stage.READY
+    decisions.settle(node, PEER, {"id": ID, "lives": "there"})  # it is settled: no peer takes it
+    assert node.records.get(ID).stage is Stage.READY
+    node.change(ID, lambda now: now.changed(stage=Stage.ARRIVED, origin="node2"))
+    decisions.settle(node, PEER, {"id": ID, "lives": "there"})
+    assert left(node) == []
+    with pytest.raises(Conflict, match="is not here"):
+        decisions.settle(node, PEER, {"id": ID, "lives": "here"})
+
+
+def test_what_was_moving_when_its_mover_died_lives_here(node: Node) -> None:
+    record = made(node, stage=Stage.MOVING, move=replace(MOVE, settled=False))
+    lifecycle.halt(node, record)
+    assert recovery.changes(node, ID)
+    assert recovery.recover(node, ID) == "it lives here"
+    found = node.records.get(ID)
+    assert (found.stage, found.move) == (Stage.READY, None)
+    assert lifecycle.state(node, found)[0] == "RUNNING"
+
+
+def test_what_has_moved_leads_there_and_is_not_made_again(node: Node) -> None:
+    made(node, stage=Stage.MOVED, move=MOVE, wanted=False)
+    assert recovery.recover(node, ID) == "it lives on node2"
+    assert not (node.settings.pool / "env" / ID).exists()
+    assert boot.boot(node)[ID] == "it lives on node2"
+    with pytest.raises(Conflict, match="lives on the node node2"):
+        making.create(node, id=ID, wait=0)
+    assert node.records.get(ID).elsewhere == MOVE
+    assert removal.destroy(node, ID)
+    assert [path for path in left(node) if ID in path] == []
+
+
+def test_what_does_not_come_back_leads_there_still(node: Node) -> None:
+    old = made(node, stage=Stage.MOVED, move=MOVE, wanted=False)
+    wanted = making.Wanted(old.platform, old.image, old.limits, origin="node2")
+    record = making.allocate(node, ID, wanted)
+    assert (record.address, record.slot, record.ssh_port) == (old.address, old.slot, old.ssh_port)
+    assert record.elsewhere == MOVE
+    removal.remove(node, record)
+    found = node.records.get(ID)
+    assert (found.stage, found.elsewhere) == (Stage.MOVED, MOVE)
+
+
+def test_until_the_target_knows_requests_wait(node: Node) -> None:
+    record = made(node, stage=Stage.MOVED, move=replace(MOVE, settled=False))
+    assert record.held
+    assert record.elsewhere is None
+    with pytest.raises(NotFound, match="no node is known"):
+        recovery.recover(node, ID)
+    assert node.records.get(ID).held
