@@ -13,7 +13,7 @@ from corpus.hosts.local import Local
 from corpus.node.certificates import acme, changes
 from corpus.node.context import Node
 from corpus.node.proxy import service
-from functional.test_certificates import Authority, Issued
+from functional.certified import Authority, Issued
 from unit.node import nodes
 from unit.node.killing import Trial, die_at_each_step, nothing
 from unit.node.outliving import Machine
