@@ -10,7 +10,9 @@ import pytest
 
 from projects import Phases, Scratch, copy_to_run
 
-pytest.register_assert_rewrite("unit.project.editing", "unit.project.endings", "unit.project.wells")
+pytest.register_assert_rewrite(
+    *(f"unit.project.{name}" for name in ("checkouts", "editing", "endings", "wells"))
+)
 
 
 @pytest.fixture
