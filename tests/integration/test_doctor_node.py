@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from corpus.hosts.base import Host
-from corpus.lab import salt, tenant
-from corpus.lab.machine import Lab
+from corpus.lab import salt
+from guests import node as node
 from labs import lab as lab
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a lab is made by root alone")
@@ -28,12 +28,6 @@ from corpus.node.environments import making
 making.bring_up = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 making.create(this_node(), id={HALF!r}, size="256M")
 """
-
-
-@pytest.fixture(scope="module")
-def node(lab: Lab) -> Host:
-    tenant.prepare(lab)
-    return lab.node()
 
 
 @pytest.fixture

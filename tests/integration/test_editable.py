@@ -12,15 +12,16 @@ from typing import Any
 import pytest
 
 from corpus.hosts.base import Host, Result
-from corpus.lab import salt, tenant
+from corpus.lab import salt
 from corpus.lab.machine import Lab
 from corpus.lab.tenant import Environment
 from corpus.model.errors import CommandFailed, CorpusError
+from guests import PYTHON
+from guests import node as node
 from labs import lab as lab
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a lab is made by root alone")
 
-PYTHON = "/opt/corpus/bin/python"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBadKeyForTestsOnly0000000000000000000 ann@home"
 SHARED = "/home/ann/demo"
 ANN = 1234
@@ -86,12 +87,6 @@ class Inside:
         self.environment.stop()
         self.environment.start()
         self.run("systemctl", "is-system-running", "--wait", check=False)
-
-
-@pytest.fixture(scope="module")
-def node(lab: Lab) -> Host:
-    tenant.prepare(lab)
-    return lab.node()
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from corpus.hosts.fake import Fake
 from corpus.node import boot
 from corpus.node.doctor import proxy
 from corpus.node.environments import lifecycle, making
@@ -16,6 +17,12 @@ from corpus.node.storage import pool
 pytest.register_assert_rewrite("unit.node.between", "unit.node.killing")
 
 from unit.node import killing, outliving  # noqa: E402
+
+
+@pytest.fixture
+def host() -> Fake:
+    """Return a host that runs nothing, and remembers what it was asked."""
+    return Fake()
 
 
 @pytest.fixture

@@ -23,11 +23,6 @@ from unit.node.nodes import led, rules
 
 
 @pytest.fixture
-def host() -> Fake:
-    return Fake()
-
-
-@pytest.fixture
 def node(tmp_path: Path, host: Fake) -> Node:
     node, _ = nodes.make(tmp_path, host)
     making.create(node, id=nodes.ID, hosts=["a.example"], wait=0)

@@ -26,11 +26,6 @@ from unit.node.peered import PEER
 
 
 @pytest.fixture
-def host() -> Fake:
-    return Fake()
-
-
-@pytest.fixture
 def node(tmp_path: Path, host: Fake) -> Node:
     return nodes.make(tmp_path, host)[0]
 

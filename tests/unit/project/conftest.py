@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from corpus.hosts.fake import Fake
 from projects import Phases, Scratch, copy_to_run
 
 pytest.register_assert_rewrite(
@@ -19,6 +20,12 @@ pytest.register_assert_rewrite(
 def scratch(tmp_path: Path) -> Scratch:
     """Return an initialised project with nothing deployed."""
     return Scratch(tmp_path)
+
+
+@pytest.fixture
+def fake() -> Fake:
+    """Return a host that runs nothing, and remembers what it was asked."""
+    return Fake()
 
 
 class Standing:

@@ -61,6 +61,11 @@ def assert_as_before(scratch: Scratch, before: Before, outcome: str) -> None:
     scratch.assert_clean()
 
 
+def app(scratch: Scratch) -> str:
+    """Return the version that runs."""
+    return (scratch.paths.run / "app").read_text()
+
+
 def version(scratch: Scratch, text: str = "version 2\n") -> str:
     """Return the commit of another version."""
     return scratch.commit({"app": text})

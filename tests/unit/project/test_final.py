@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from pairs import Pair, carry
-from projects import Phases, Scratch, copy_to_run, digest, fail, git
+from projects import Phases, copy_to_run, digest, fail, git
+from unit.project.endings import app
 
 
 def never(common: dict[str, Any]) -> None:
@@ -64,10 +65,6 @@ def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Both:
     assert done.outcome == "live", done.text
     (made.prod.paths.data / "db").write_text("of production\n")
     return made
-
-
-def app(scratch: Scratch) -> str:
-    return (scratch.paths.run / "app").read_text()
 
 
 def test_what_staging_baked_is_what_runs(both: Both) -> None:

@@ -13,8 +13,8 @@ import pytest
 from corpus.project import releases
 from corpus.project.place import Project
 from projects import Scratch, ids
+from releasing import FACTS
 
-FACTS = {"commit": "c" * 40, "time": 1_700_000_000, "made_at": 1_700_000_009, "by": "ann"}
 A, B = ids(2)
 
 

@@ -17,11 +17,6 @@ ONE, TWO = "1" * 40, "2" * 40
 
 
 @pytest.fixture
-def fake() -> Fake:
-    return Fake()
-
-
-@pytest.fixture
 def project(tmp_path: Path, fake: Fake) -> Project:
     return Project.at(replace(place_at(tmp_path, fake), accounts=True), "demo")
 

@@ -12,6 +12,7 @@ from corpus.model.manifest import parse
 from corpus.project import hotfixes, targets
 from corpus.project.ledger import Ledger
 from projects import Phases, Scratch, copy_to_run, fail, git
+from unit.project.endings import app
 
 
 @pytest.fixture
@@ -24,10 +25,6 @@ def three(scratch: Scratch) -> Scratch:
         assert scratch.deploy(commit, Phases(build=copy_to_run)).outcome == "live"
         (scratch.paths.data / "db").write_text(f"of version {number}\n")
     return scratch
-
-
-def app(scratch: Scratch) -> str:
-    return (scratch.paths.run / "app").read_text()
 
 
 def db(scratch: Scratch) -> str:

@@ -16,11 +16,6 @@ RELOAD = ("systemctl", "--no-ask-password", "daemon-reload")
 
 
 @pytest.fixture
-def fake() -> Fake:
-    return Fake()
-
-
-@pytest.fixture
 def project(tmp_path: Path, fake: Fake) -> Project:
     project = Project.at(place_at(tmp_path, fake), "demo")
     (project.paths.run / "systemd").mkdir(parents=True)
