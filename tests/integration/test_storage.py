@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -238,7 +239,11 @@ def test_a_filesystem_that_failed_on_a_full_disk_is_mounted_anew(tmp_path: Path)
             (home / "srv/new").write_text("new")
         with pytest.raises(Conflict, match="stop it and start it"):
             made.volumes.attach(home)
-        made.volumes.attach(home, stopped=True)
+        argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo; exec sleep 2"]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE) as elsewhere:  # has it mounted as well
+            assert elsewhere.stdout
+            elsewhere.stdout.readline()
+            made.volumes.attach(home, stopped=True)
         fill_exactly(home / "srv/new", 10 * MIB)
         assert (home / "srv/kept").read_text() == "here"
         made.remove(home)

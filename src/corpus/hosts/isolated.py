@@ -22,7 +22,7 @@ from corpus.model.errors import CorpusError, Unsupported
 _CLONE_NEWNS = 0x00020000
 _CLONE_NEWPID = 0x20000000
 _MS_REC = 0x4000
-_MS_PRIVATE = 1 << 18
+_MS_SLAVE = 1 << 19  # what is unmounted outside goes here too, else its filesystem lives on
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
 _PR_SET_PDEATHSIG = 1
 
@@ -93,7 +93,7 @@ def _inner(work: Callable[[], Any], pipe: int) -> NoReturn:
         _die_with_parent()
         # Nobody else in this namespace handles SIGTERM for process 1: without a handler it is lost.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        _mount(None, b"/", None, _MS_REC | _MS_PRIVATE)
+        _mount(None, b"/", None, _MS_REC | _MS_SLAVE)
         _mount(b"proc", b"/proc", b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
         value = work()
         good = True
