@@ -104,3 +104,4 @@ def test_no_rollback(dev: Scratch) -> None:
     dev.deploy(dev.commit({"app": "version 2\n"}), Phases(SETTINGS, build=build))
     refused = dev.rollback(Phases(SETTINGS))
     assert refused.outcome == "refused"
+    assert "nothing to go back to" in refused.text
