@@ -30,7 +30,8 @@ class Work:
     ``runtime`` is what stopping and starting it takes (units, ports, checks); ``common``
     is empty until the project is configured. ``target`` is the former deployment of a
     rollback, or the release that a promotion asks for; ``release`` is the id of the one that
-    was made or taken, ``size`` the bytes of the new ``run/``.
+    was made or taken, ``size`` the bytes of the new ``run/``, ``download`` those of the release
+    that are not here yet.
     """
 
     project: Project
@@ -50,6 +51,7 @@ class Work:
     with_data: bool = False
     release: str = ""
     size: int = 0
+    download: int = 0
     steps: dict[str, float] = field(default_factory=dict)
     held_since: float = 0.0
     page: int | None = None
