@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from corpus.hosts import mounts
 from corpus.model.deployment import Kind
 from corpus.model.errors import DeploymentRefused
 from corpus.model.mode import Mode
@@ -35,14 +38,35 @@ def by_mode(work: Work, project: Project) -> None:
 
 
 def by_surroundings(work: Work, project: Project) -> None:
-    """Refuse what is others', and data that could not be put back. Raises DeploymentRefused.
+    """Refuse what is others', and what could not be put back. Raises DeploymentRefused.
 
     After the first two phases, whose macros may change ``common``.
     """
     claims.check(project, work.common["services"], work.common["ports"])
-    if work.mode is not Mode.EDITABLE and trees.hides_something(project.paths.data):
-        raise DeploymentRefused(
+    if work.mode is not Mode.EDITABLE:
+        by_obstacles(project)
+
+
+def by_obstacles(project: Project) -> None:
+    """Raise DeploymentRefused for what no copy of ``data/`` holds, or no exchange takes along."""
+    for obstacle in obstacles(project):
+        raise obstacle
+
+
+def obstacles(project: Project) -> Iterator[DeploymentRefused]:
+    """Yield what makes directories that cannot be put back; editable mode exchanges none."""
+    paths = project.paths
+    if trees.hides_something(paths.data):
+        yield DeploymentRefused(
             "data/ holds btrfs subvolumes of its own, which no backup of it would hold",
-            where=str(project.paths.data),
+            where=str(paths.data),
             mend="replace them by directories (btrfs subvolume list -o shows them)",
+        )
+    points = [*mounts.below(paths.data), *mounts.below(paths.run)]
+    points += [path for path in (paths.archives, paths.build) if mounts.is_point(path)]
+    for point in points:
+        yield DeploymentRefused(
+            "something is mounted where a deployment exchanges directories: no way back succeeds",
+            where=str(point),
+            mend="umount it; where a disk may be mounted instead: docs/how-to/disk.md",
         )
