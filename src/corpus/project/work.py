@@ -97,23 +97,7 @@ class Work:
 
     def configure(self) -> None:
         """Fill ``common`` from the layers of configuration. Raises InvalidInput."""
-        # Known before it compiles: an error shows the lines around it.
-        for path in sorted(self.project.paths.pillar.rglob("*.sls")):
-            if path.is_file():
-                text = path.read_text(errors="replace")
-                self.log.secrets += configuration.secrets_within(text)
-        pillar = self.runner.pillar()
-        self.log.secrets += configuration.secrets_of(pillar)
-        overrides = self.runner.overrides()
-        self.log.secrets += configuration.secrets_of(overrides)
-        settings = configuration.configure(
-            self.project.name,
-            [
-                (".salt/PILLAR.sample", self.runner.sample()),
-                ("the project's pillar", pillar),
-                ("the environment's pillar", overrides),
-            ],
-        )
+        settings = configuration.compiled(self.project, self.runner, self.log.secrets)
         self.common = configuration.make_common(
             self.project,
             settings,
