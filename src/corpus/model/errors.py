@@ -24,7 +24,7 @@ lines, git hook) turn it into an exit code and a message, once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 
 class CorpusError(Exception):
@@ -45,6 +45,15 @@ class CorpusError(Exception):
         if self.mend:
             lines.append(f"  to mend: {self.mend}")
         return "\n".join(lines)
+
+    def mask(self, masked: Callable[[str], str]) -> None:
+        """Replace in every text of this error what ``masked`` replaces."""
+        for name, value in list(vars(self).items()):
+            if isinstance(value, str):
+                setattr(self, name, masked(value))
+            elif isinstance(value, tuple):
+                setattr(self, name, tuple(map(masked, value)))
+        self.args = (self.what, self.where, self.mend)
 
     def as_dict(self) -> dict[str, str | None]:
         """Return the error as plain values, for Salt returns and ``--json``."""

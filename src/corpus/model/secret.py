@@ -40,7 +40,7 @@ class Secret:
 
 def masked(text: str, secrets: list[str], mask: str = Secret.mask) -> str:
     """Return ``text`` with every one of ``secrets`` (4 characters or more) replaced by the mask."""
-    for secret in sorted(secrets, key=len, reverse=True):
+    for secret in sorted(set(secrets), key=len, reverse=True):
         if len(secret) >= 4:
             text = text.replace(secret, mask)
     return text

@@ -15,6 +15,7 @@ from corpus.model.errors import InvalidInput, NotFound
 from corpus.model.mode import Mode
 from corpus.project import (
     binding,
+    configuration,
     deployment,
     editable,
     lock,
@@ -118,6 +119,7 @@ def run_task(
 
     def run(work: Work) -> Tally:
         work.common["arguments"] = dict(arguments)
+        log.secrets += configuration.secrets_of(arguments)
         log.title(f"task {name}")
         with phases.limited(f"task_{name}", phases.seconds(work.common, "default")):
             return work.runner.task(name, work.common, log.line)

@@ -18,7 +18,7 @@ from corpus.model.mode import Mode, Platform, parse_mode
 from corpus.model.secret import Secret, masked
 from corpus.model.size import parse_size
 from corpus.project import notifications
-from corpus.project.phases import EXTRA, PHASES
+from corpus.project.phases import EXTRA, PHASES, PhaseRunner
 from corpus.project.place import Project
 
 DEFAULTS: Final[dict[str, Any]] = {
@@ -37,9 +37,11 @@ DEFAULTS: Final[dict[str, Any]] = {
 }
 _UNIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.@-]{0,200}\.(service|socket|timer|target)", re.ASCII)
 _SECRET = re.compile(r"pass|secret|token|key|credential|private", re.IGNORECASE)
-_ENTRY = re.compile(
-    r"^[ \t-]*[\"']?(?P<key>[\w.-]+)[\"']?\s*:\s*(?P<value>\S.*?)\s*$", re.MULTILINE
-)
+_ENTRY = re.compile(r"(?P<key>[\w.-]+)[\"']?\s*[:=]\s*(?=(?P<value>.*?)\s*$)")
+_KEY = re.compile(r"(- )*[\"']?[\w.-]+[\"']?:(\s|$)")
+_QUOTED = re.compile(r"([\"'])(.*?)\1")
+_END = re.compile(r"[,}\]]|\s#|\s*%}")  # of a value within a line
+_WORDS = frozenset("true false yes no on off null none".split())
 
 
 def key_of(name: str) -> str:
@@ -88,6 +90,27 @@ def configure(name: str, layers: list[tuple[str, Any]]) -> dict[str, Any]:
     return settings
 
 
+def compiled(project: Project, runner: PhaseRunner, secrets: list[str]) -> dict[str, Any]:
+    """Return the settings that a project's layers add up to. Raises InvalidInput.
+
+    ``secrets`` gets those of a layer before that is compiled: an error shows the lines around it.
+    """
+    sources = [project.paths.pillar, project.place.prefix / "pillar"]
+    for path in (found for source in sources for found in sorted(source.rglob("*.sls"))):
+        if path.is_file():
+            secrets += secrets_within(path.read_text(errors="replace"))
+    layers: list[tuple[str, Any]] = []
+    for where, compile_ in (
+        ("the project's pillar", runner.pillar),
+        ("the environment's pillar", runner.overrides),
+        (".salt/PILLAR.sample", runner.sample),
+    ):
+        content = compile_()
+        secrets += secrets_of(content)
+        layers.append((where, content))
+    return configure(project.name, [layers.pop(), *layers])
+
+
 def secrets_of(content: Any, secret: bool = False) -> list[str]:
     """Return the texts of a pillar that its key names say are secret."""
     if isinstance(content, Mapping):
@@ -106,8 +129,28 @@ def secrets_of(content: Any, secret: bool = False) -> list[str]:
 
 def secrets_within(text: str) -> list[str]:
     """Return what looks like secrets in the source of a pillar, which may not compile."""
-    found = (match for match in _ENTRY.finditer(text) if _is_secret(match["key"]))
-    return [match["value"].strip("\"'") for match in found]
+    found: list[str] = []
+    column: int | None = None  # of the key whose value the lines below it are
+    for line in text.splitlines():
+        content = line.lstrip(" ")
+        indent = len(line) - len(content)
+        item = content.startswith("- ")
+        if column is not None and content and indent <= column - item:
+            column = None
+        elif column is not None and not _KEY.match(content):
+            found.append(content.removeprefix("- ").strip())
+        for entry in _ENTRY.finditer(line):
+            if column is not None or _is_secret(entry["key"]):
+                found += _values(entry["value"])
+            if column is None and _is_secret(entry["key"]) and entry["value"][:1] in ("", *"|>&!"):
+                column = entry.start("key")
+    return [secret for secret in found if secret and secret.lower() not in _WORDS]
+
+
+def _values(text: str) -> list[str]:
+    """Return what the value at the beginning of ``text`` may be: quotes and ends do not tell."""
+    quoted = _QUOTED.match(text)
+    return [text.strip("\"'"), quoted[2] if quoted else _END.split(text)[0].strip()]
 
 
 def _is_secret(key: str) -> bool:

@@ -65,7 +65,9 @@ def _of_run(work: Work, way: Way, shared: bool) -> list[Copy]:
     if work.kind is Kind.ROLLBACK:
         return [Copy("the target's run/", way, 0 if shared else last)]
     if work.mode is Mode.FINAL:
+        fetched = [Copy("the release, fetched", "write", work.download)] if work.download else []
         return [
+            *fetched,
             Copy("the release, unpacked", "write", work.size),
             Copy("run/ from deploy/", way, 0 if shared else work.size),
         ]

@@ -90,7 +90,11 @@ def tidy(work: Work, outcome: Outcome, error: str) -> None:
 
 def _prune(work: Work, runtime: dict[str, Any]) -> None:
     """Prune as the version that is live asks: one that did not get there has no say."""
-    removed = retention.prune(work.project, runtime.get("retention", {}))
+    try:
+        removed = retention.prune(work.project, runtime.get("retention", {}))
+    except CorpusError as error:
+        work.log.alarm(f"nothing more is pruned: {error}")
+        return
     if removed:
         work.log.line(f"pruned {len(removed)} past deployments")
 

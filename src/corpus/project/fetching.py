@@ -94,10 +94,9 @@ def bring(project: Project, staging: Peer, offer: Offer, tell: Tell) -> None:
 
 
 def _bring(project: Project, staging: Peer, offer: Offer, tell: Tell) -> None:
-    folder, manifest = project.paths.releases, offer.manifest
-    missing = [part for part in manifest.parts if not _is_whole(folder / part.archive, part)]
-    needed = sum(part.archive_size - _size(_partial(folder, part)) for part in missing)
-    room.ensure(project, needed, tell)
+    manifest = offer.manifest
+    missing = _missing(project, manifest)
+    room.ensure(project, _to_come(project, missing), tell)
     deadline = time.monotonic() + SECONDS
     for part in missing:
         tell(f"fetching {part.archive} ({format_size(part.archive_size)}) from staging")
@@ -107,6 +106,21 @@ def _bring(project: Project, staging: Peer, offer: Offer, tell: Tell) -> None:
         (project.paths.manifest(manifest.deployment), offer.text),  # last: now it is a release
     ):
         write_atomic(path, data, 0o640)
+
+
+def lacking(project: Project, manifest: Manifest) -> int:
+    """Return the bytes that are still to come until the archives of a release are here."""
+    return _to_come(project, _missing(project, manifest))
+
+
+def _to_come(project: Project, parts: list[Part]) -> int:
+    folder = project.paths.releases
+    return sum(part.archive_size - _size(_partial(folder, part)) for part in parts)
+
+
+def _missing(project: Project, manifest: Manifest) -> list[Part]:
+    folder = project.paths.releases
+    return [part for part in manifest.parts if not _is_whole(folder / part.archive, part)]
 
 
 def _forget_others(folder: Path, manifest: Manifest) -> None:

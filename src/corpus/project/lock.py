@@ -12,11 +12,23 @@ from pathlib import Path
 
 from corpus.model.errors import Conflict
 
+_DEPLOYMENT, _RECOVERY = "deployment", "recovery"
+
 
 def text(identity: object, commit: str, branch: str, by: str) -> str:
     """Return what a deployment writes into the lock: people and ``running`` read it."""
     name = branch.removeprefix("refs/heads/")
-    return f"deployment {identity} of {commit[:10]} on {name} by {by or 'somebody'}"
+    return f"{_DEPLOYMENT} {identity} of {commit[:10]} on {name} by {by or 'somebody'}"
+
+
+def recovery(identity: object) -> str:
+    """Return what a recovery writes into the lock."""
+    return f"{_RECOVERY} {identity}"
+
+
+def recovers(path: Path) -> bool:
+    """Tell whether who has the lock puts back what it finds: a doctor, say, does not."""
+    return is_held(path) and holder(path).startswith((f"{_DEPLOYMENT} ", f"{_RECOVERY} "))
 
 
 def running(path: Path, commit: str, branch: str) -> str:

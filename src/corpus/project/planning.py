@@ -7,7 +7,7 @@ there, and none is run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,17 +15,19 @@ from corpus.model.deployment import DeploymentId, Kind
 from corpus.model.mode import Mode
 from corpus.model.size import format_size
 from corpus.project import (
-    claims,
     copies,
+    fetching,
     hotfixes,
     phases,
     preparing,
     promotion,
+    refusing,
     repository,
     request,
     room,
     scratches,
     steps,
+    worktree,
 )
 from corpus.project.deployment import MakeRunner
 from corpus.project.log import Log
@@ -62,11 +64,13 @@ def plan(
     with scratches.made(project, identity) as scratch:
         asked, pillar = request.choose(scratch, asked, log)
         work = _work(project, scratch, asked, pillar, make_runner, log, identity)
-        states = _rehearse(work, log, preview=preview)
+        states = _rehearse(work, project, log, preview=preview)
         if work.mode is Mode.FINAL and work.kind is not Kind.ROLLBACK:
             manifest = promotion.find(project, work.commit, work.target or None, log.line)
             work.release, work.size = str(manifest.deployment), manifest.size
-        needed = copies.of(work)
+            work.download = fetching.lacking(project, manifest)
+        copied = copies.of(work)
+        needed = sum(copy.size for copy in copied)
         found = {
             "mode": str(work.mode),
             "kind": str(work.kind),
@@ -74,8 +78,8 @@ def plan(
             "release": work.release,
             "target": work.target,
             "steps": _steps(work, states),
-            "copies": [asdict(copy) for copy in needed],
-            "needed": sum(copy.size for copy in needed),
+            "copies": [asdict(copy) for copy in copied],
+            "needed": needed,
             "free": room.free(project),
             "services": list(work.common["services"]),
             "ports": work.ports,
@@ -83,6 +87,7 @@ def plan(
         }
     for line in _lines(found):
         log.line(line)
+    room.foresee(project, needed, log.line)
     return found
 
 
@@ -96,12 +101,14 @@ def _work(
     identity: DeploymentId,
 ) -> Work:
     paths = scratch.paths
+    worktree.foresee(project, asked.new)
     repository.check_out(scratch, paths.project_git, paths.project, asked.new)
     if pillar:
         repository.check_out(scratch, paths.pillar_git, paths.pillar, pillar)
     work = Work.of(asked, scratch, identity, pillar, log, make_runner)
     preparing.require_macros(work)
     work.configure()
+    refusing.by_mode(work, project)
     real = {name: getattr(project.paths, name) for name in work.common["paths"] if name != "dumps"}
     work.common["paths"] |= {
         name: str(path) for name, path in real.items() if name not in ("project", "salt", "pillar")
@@ -109,18 +116,25 @@ def _work(
     return work
 
 
-def _rehearse(work: Work, log: Log, *, preview: bool) -> dict[str, int]:
+def _rehearse(work: Work, project: Project, log: Log, *, preview: bool) -> dict[str, int]:
     """Compile every phase; return how many states each has."""
-    claims.check(work.project, work.common["services"], work.common["ports"])
-    work.common |= {"outcome": "live", "error": ""}
+    first, then = phases.called(work.mode)[:2], phases.called(work.mode)[2:]
+    found = _compiled(work, first, work.common, log, preview=preview)
+    refusing.by_surroundings(work, project)
+    return found | _compiled(work, then, preparing.rehearsal(work), log, preview=preview)
+
+
+def _compiled(
+    work: Work, names: Sequence[str], common: dict[str, Any], log: Log, *, preview: bool
+) -> dict[str, int]:
     found = {}
-    for name in phases.called(work.mode):
+    for name in names:
         if work.runner.has(name):
-            with phases.limited(name, phases.seconds(work.common, name)):
-                found[name] = work.runner.check(name, work.common)
+            with phases.limited(name, phases.seconds(common, name)):
+                found[name] = work.runner.check(name, common)
                 if preview and name not in ("restore", "notify"):
                     log.title(f"{name} (test)")
-                    work.runner.preview(name, work.common, log.line)
+                    work.runner.preview(name, common, log.line)
     return found
 
 

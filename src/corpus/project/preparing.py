@@ -9,19 +9,19 @@ import time
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 from corpus.hosts import kernel
-from corpus.model.deployment import Kind
 from corpus.model.errors import DeploymentRefused
 from corpus.model.mode import Mode
 from corpus.model.size import format_size
 from corpus.project import (
     binding,
-    claims,
     copies,
     hotfixes,
     notifications,
     phases,
+    refusing,
     releases,
     repository,
     room,
@@ -44,7 +44,8 @@ def check_out(work: Work) -> None:
     with phases.limited("configuration", CONFIGURE):
         work.configure()
     notifications.keep(work.project, work.common["notify"])
-    _settle_mode(work)
+    refusing.by_mode(work, work.project)
+    _leave_editable(work)
     work.phase("gather_variables")
     work.phase("pre_install")
 
@@ -59,26 +60,9 @@ def require_macros(work: Work) -> None:
         )
 
 
-def _settle_mode(work: Work) -> None:
-    """Leave editable mode when the project asks for another one; refuse what it cannot do."""
-    editable = work.mode is Mode.EDITABLE
-    if editable and work.kind is not Kind.DEPLOY:
-        raise DeploymentRefused(
-            f"there is no {work.kind} in editable mode, where run/ is the checkout itself",
-            mend="check out the commit that you want in the project's directory",
-        )
-    if work.kind is Kind.PROMOTE and work.mode is not Mode.FINAL:
-        raise DeploymentRefused(
-            f"releases are deployed in final mode, and this project runs in {work.mode} mode",
-            mend="promote in the environment of type prod, or set mode: final",
-        )
-    if not editable and binding.is_shared(work.project):
-        raise DeploymentRefused(
-            f"project/ is a directory that a developer edits: no {work.mode} version is made of it",
-            where=str(work.project.paths.project),
-            mend="set mode: editable, or deploy in another environment",
-        )
-    if not editable and binding.is_bound(work.project):
+def _leave_editable(work: Work) -> None:
+    """Unbind ``run/`` when the project asks for another mode."""
+    if work.mode is not Mode.EDITABLE and binding.is_bound(work.project):
         undo_check_out(work)  # run/, which goes on serving, keeps the live version
         work.note(**{_UNBOUND: True})
         binding.unbind(work.project)
@@ -112,26 +96,24 @@ def undo_check_out(work: Work) -> None:
 
 def preflight(work: Work) -> None:
     """Refuse what cannot end well: a phase that does not render, a disk without room."""
-    claims.check(work.project, work.common["services"], work.common["ports"])
+    refusing.by_surroundings(work, work.project)
     rehearse(work)
-    paths = work.project.paths
-    if trees.hides_something(paths.data):
-        raise DeploymentRefused(
-            "data/ holds btrfs subvolumes of its own, which no backup of it would hold",
-            where=str(paths.data),
-            mend="replace them by directories (btrfs subvolume list -o shows them)",
-        )
     hotfixes.tell(work)
     room.ensure(work.project, sum(copy.size for copy in copies.of(work)), work.log.line)
 
 
 def rehearse(work: Work) -> None:
     """Render and compile every phase that this deployment may call. Raises PhaseFailed."""
-    rehearsal = deepcopy(work.common) | {"outcome": "live", "error": ""}  # what notify finds
+    common = rehearsal(work)
     for name in phases.called(work.mode)[2:]:
         if work.runner.has(name):
             with phases.limited(name, phases.seconds(work.common, name)):
-                work.runner.check(name, rehearsal)
+                work.runner.check(name, common)
+
+
+def rehearsal(work: Work) -> dict[str, Any]:
+    """Return what a rehearsed phase finds as ``common``, the last one what ``notify`` does."""
+    return deepcopy(work.common) | {"outcome": "live", "error": ""}
 
 
 # 5 -- build

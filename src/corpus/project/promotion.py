@@ -24,8 +24,7 @@ from corpus.project.ledger import Ledger
 from corpus.project.place import Project
 from corpus.project.releases import signing, verifying
 
-FETCHING = "a fetch of a release"
-"""What holds the project's lock while a release comes here without being deployed."""
+_FETCHING = "a fetch of a release"
 
 
 def latest(project: Project, tell: Tell) -> Manifest:
@@ -120,7 +119,7 @@ def bring(project: Project, wanted: str | None, tell: Tell) -> Manifest:
 
     Waits for a deployment under way. Raises as ``obtain`` does, Conflict.
     """
-    with lock.held(project.paths.lock, FETCHING, lambda ahead: tell(f"queued behind {ahead}")):
+    with lock.held(project.paths.lock, _FETCHING, lambda ahead: tell(f"queued behind {ahead}")):
         if project.paths.journal.exists():  # traffic is held: its recovery must not wait for us
             raise Conflict(
                 "a deployment was cut off and is not finished yet",

@@ -11,6 +11,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from corpus.model.errors import DeploymentRefused
@@ -28,7 +29,7 @@ def free(project: Project) -> int:
 
     Raises DeploymentRefused when there is a node and it does not answer.
     """
-    return _known(project, time.monotonic() + SECONDS)[0]
+    return _known(project, time.monotonic() + SECONDS).free
 
 
 def ensure(project: Project, needed: int, tell: Callable[[str], None]) -> None:
@@ -37,22 +38,40 @@ def ensure(project: Project, needed: int, tell: Callable[[str], None]) -> None:
     Raises DeploymentRefused within `SECONDS` when there is none to be had.
     """
     deadline = time.monotonic() + SECONDS
-    found, size = _known(project, deadline)
-    if found >= needed:
+    has = _known(project, deadline)
+    if has.free >= needed:
         return
-    if size is not None and trees.free_bytes(project.paths.root) >= needed:
+    if has.size is not None and has.on_disk >= needed:
         asked = {"ask": "enlarge", "bytes": needed, "project": project.name}
         larger = _size(project, _ask(project, asked, deadline), "size")
-        if larger > size:
-            grown, now = format_size(larger - size), format_size(larger)
+        if larger > has.size:
+            grown, now = format_size(larger - has.size), format_size(larger)
             tell(f"{grown} asked of the node: the project may now use {now}")
-        found, _ = _known(project, deadline)
-    if found < needed:
-        raise DeploymentRefused(
-            f"{format_size(found)} are free and this deployment needs {format_size(needed)}",
-            where=str(project.paths.root),
-            mend="enlarge the environment, or lower retention",
-        )
+        has = _known(project, deadline)
+    if has.free < needed:
+        raise _none(project, has.free, needed)
+
+
+def foresee(project: Project, needed: int, tell: Callable[[str], None]) -> None:
+    """Tell what ``ensure`` would ask the node for, and ask it for nothing.
+
+    Raises DeploymentRefused where it would too, as far as is known beforehand: a node may have
+    promised more than its pool has.
+    """
+    has = _known(project, time.monotonic() + SECONDS)
+    if has.free >= needed:
+        return
+    if has.size is None or has.on_disk < needed or has.limit - has.used < needed:
+        raise _none(project, has.free, needed)
+    tell(f"{format_size(needed - has.free)} more would be asked of the node")
+
+
+def _none(project: Project, free: int, needed: int) -> DeploymentRefused:
+    return DeploymentRefused(
+        f"{format_size(free)} are free and this deployment needs {format_size(needed)}",
+        where=str(project.paths.root),
+        mend="enlarge the environment, or lower retention",
+    )
 
 
 def own_volume(project: Project) -> bool:
@@ -70,19 +89,34 @@ def own_volume(project: Project) -> bool:
         return False
 
 
-def _known(project: Project, deadline: float) -> tuple[int, int | None]:
-    """Return the free bytes, and the size that bounds them where a node enforces one.
+@dataclass(frozen=True)
+class _Room:
+    """What the disk has free, and where a node enforces sizes, what is used, may be and might be.
 
-    That of the environment or of the project, whichever leaves less.
+    Of the environment or of the project, whichever leaves less.
     """
-    local = trees.free_bytes(project.paths.root)
+
+    on_disk: int
+    used: int = 0
+    size: int | None = None
+    limit: int = 0
+
+    @property
+    def free(self) -> int:
+        left = self.on_disk if self.size is None else min(self.on_disk, self.size - self.used)
+        return max(0, left)
+
+
+def _known(project: Project, deadline: float) -> _Room:
+    on_disk = trees.free_bytes(project.paths.root)
     if not project.place.node_socket.parent.is_dir():
-        return local, None
+        return _Room(on_disk)
     told = _ask(project, {"ask": "usage", "project": project.name}, deadline)
     if told.get("used", 0) is None:  # the node enforces no sizes
-        return local, None
-    size, used = _size(project, told, "size"), _size(project, told, "used")
-    return max(0, min(local, size - used)), size
+        return _Room(on_disk)
+    return _Room(
+        on_disk, **{name: _size(project, told, name) for name in ("used", "size", "limit")}
+    )
 
 
 def _size(project: Project, told: dict[str, Any], name: str) -> int:

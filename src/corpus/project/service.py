@@ -36,7 +36,7 @@ from corpus.hosts import kernel, processes
 from corpus.model.deployment import DeploymentId, Outcome
 from corpus.model.errors import CorpusError, InvalidInput
 from corpus.model.names import project_name
-from corpus.project import deployment, lock, notifications, promotion
+from corpus.project import deployment, lock, notifications
 from corpus.project.deployment import MakeRunner
 from corpus.project.layout import GROUP
 from corpus.project.ledger import Ledger
@@ -92,9 +92,8 @@ class Service:
         """Fork a child for each project of which a deployer or a sender died."""
         for name in self.place.names():
             project = Project.existing(self.place, name)
-            held = lock.is_held(project.paths.lock)
-            if held and lock.holder(project.paths.lock) not in ("", promotion.FETCHING):
-                continue  # a deployment recovers what it finds; a fetch does not
+            if lock.recovers(project.paths.lock):
+                continue  # behind anybody else the child waits for the lock
             if project.paths.journal.exists():
                 self._fork(partial(self._recover, project))
             elif notifications.waiting(project):
@@ -177,7 +176,7 @@ class Service:
             path.unlink()
         log = Log(path, print)
         try:
-            with lock.held(project.paths.lock, f"recovery {identity}", log.title):
+            with lock.held(project.paths.lock, lock.recovery(identity), log.title):
                 deployment.recover(project, self.make_runner, log)
         except Exception as error:
             # Not by dying: the parent would try again at once, and so for ever.

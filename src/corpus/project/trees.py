@@ -15,8 +15,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from corpus.commands import copying
-from corpus.hosts import kernel, subvolumes
+from corpus.hosts import kernel, mounts, subvolumes
 from corpus.hosts.base import Host
+from corpus.model.errors import Conflict
 
 _LABEL = "user.corpus.label"
 _GONE = ".gone"
@@ -89,6 +90,7 @@ def discard(path: Path) -> None:
     gone = path.with_name(f".{path.name}{_GONE}")
     remove(gone)
     if path.exists():
+        _refuse_mounts(path)
         path.rename(gone)
         remove(gone)
 
@@ -104,12 +106,27 @@ def hides_something(path: Path) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, directory or subvolume; nothing happens when it is absent."""
+    """Remove a file, directory or subvolume; nothing happens when it is absent.
+
+    Raises Conflict, and removes nothing, while something is mounted within.
+    """
     if path.is_symlink() or path.is_file():
         path.unlink()
-    elif not path.exists():
-        return
-    elif subvolumes.is_subvolume(path):
+    elif path.exists():
+        _refuse_mounts(path)
+        _remove_folder(path)
+
+
+def _refuse_mounts(path: Path) -> None:
+    """Raise Conflict where removing would empty a disk, or a directory of somebody's."""
+    for point in mounts.below(path):
+        raise Conflict(
+            "something is mounted here, and would be emptied", where=str(point), mend="umount it"
+        )
+
+
+def _remove_folder(path: Path) -> None:
+    if subvolumes.is_subvolume(path):
         _forget(path)
     else:
         _remove_plain(path)
@@ -123,22 +140,27 @@ def _forget(path: Path) -> None:
         # the quota's limit none may, until unlinked files were committed as free.
         if error.errno not in (errno.EPERM, errno.EDQUOT, errno.ENOSPC):
             raise
-        empty(path)
+        _empty(path)
         os.sync()
         path.rmdir()
 
 
 def _remove_plain(path: Path) -> None:
-    empty(path)
+    _empty(path)
     path.rmdir()
 
 
 def empty(path: Path) -> None:
-    """Remove all that a directory holds."""
+    """Remove all that a directory holds. Raises Conflict as ``remove`` does."""
+    _refuse_mounts(path)
+    _empty(path)
+
+
+def _empty(path: Path) -> None:
     for entry in os.scandir(path):
         inner = Path(entry.path)
         if entry.is_dir(follow_symlinks=False):
-            remove(inner)
+            _remove_folder(inner)
         else:
             inner.unlink()
 

@@ -7,7 +7,7 @@ import os
 
 from corpus.hosts import processes
 from corpus.model.deployment import Outcome
-from corpus.model.errors import RollbackFailed
+from corpus.model.errors import CorpusError, RollbackFailed
 from corpus.project import ending, journal, reserve, steps, traffic, window
 from corpus.project.ending import Ending
 from corpus.project.ledger import Entry
@@ -53,7 +53,8 @@ def _make_room(work: Work, begun: list[str], error: BaseException) -> None:
     Once the swap has begun, the directory of the build may hold the version that was live.
     """
     built = None if "swap" in begun else work.project.paths.new_run(work.id)
-    with contextlib.suppress(OSError):  # what cannot be freed must not end the way back
+    # What cannot be freed must not end the way back.
+    with contextlib.suppress(CorpusError, OSError):
         reserve.release(work.project, built, error)
 
 

@@ -18,6 +18,7 @@ from corpus.project import (
     journal,
     maintenance,
     preparing,
+    refusing,
     services,
     traffic,
     trees,
@@ -102,6 +103,7 @@ def _start_former(work: Work) -> None:
 def back_up_data(work: Work) -> None:
     """Copy ``data/`` aside by the cheapest way."""
     project, paths = work.project, work.project.paths
+    refusing.by_obstacles(project)  # once more: a build takes its time
     archive = paths.archive(work.id)
     archive.root.mkdir(parents=True, exist_ok=True)
     way = trees.way_of(paths.root, project.host)

@@ -30,7 +30,8 @@ class Work:
     ``runtime`` is what stopping and starting it takes (units, ports, checks); ``common``
     is empty until the project is configured. ``target`` is the former deployment of a
     rollback, or the release that a promotion asks for; ``release`` is the id of the one that
-    was made or taken, ``size`` the bytes of the new ``run/``.
+    was made or taken, ``size`` the bytes of the new ``run/``, ``download`` those of the release
+    that are not here yet.
     """
 
     project: Project
@@ -50,6 +51,7 @@ class Work:
     with_data: bool = False
     release: str = ""
     size: int = 0
+    download: int = 0
     steps: dict[str, float] = field(default_factory=dict)
     held_since: float = 0.0
     page: int | None = None
@@ -95,23 +97,7 @@ class Work:
 
     def configure(self) -> None:
         """Fill ``common`` from the layers of configuration. Raises InvalidInput."""
-        # Known before it compiles: an error shows the lines around it.
-        for path in sorted(self.project.paths.pillar.rglob("*.sls")):
-            if path.is_file():
-                text = path.read_text(errors="replace")
-                self.log.secrets += configuration.secrets_within(text)
-        pillar = self.runner.pillar()
-        self.log.secrets += configuration.secrets_of(pillar)
-        overrides = self.runner.overrides()
-        self.log.secrets += configuration.secrets_of(overrides)
-        settings = configuration.configure(
-            self.project.name,
-            [
-                (".salt/PILLAR.sample", self.runner.sample()),
-                ("the project's pillar", pillar),
-                ("the environment's pillar", overrides),
-            ],
-        )
+        settings = configuration.compiled(self.project, self.runner, self.log.secrets)
         self.common = configuration.make_common(
             self.project,
             settings,

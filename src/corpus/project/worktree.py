@@ -38,6 +38,16 @@ def check_out(project: Project, commit: str) -> None:
     repository.check_out(project, paths.project_git, paths.project, commit)
 
 
+def foresee(project: Project, commit: str) -> None:
+    """Raise DeploymentRefused where ``check_out`` would, and touch nothing."""
+    bound = binding.is_bound(project) and (project.paths.project / ".git").exists()
+    if not (bound or binding.is_shared(project)) or _record(project).exists():
+        return
+    head = repository.checked_out(project)
+    if head != commit and repository.has(project, commit):
+        _refuse(project, head, commit)
+
+
 def _is_edited(project: Project) -> bool:
     """Tell whether ``project/`` is a place where somebody edits, not a mere clone."""
     if binding.rebind(project):
@@ -90,6 +100,23 @@ def check_out_in_place(project: Project, commit: str) -> None:
     head = repository.checked_out(project)
     if head == commit:
         return
+    _refuse(project, head, commit)
+    record = _record(project)
+    write_atomic(record, json.dumps({"old": head, "new": commit}).encode(), 0o600)
+    result = repository.run(project, git.switch(project.paths.project, commit), check=False)
+    if result.code:
+        _mend(project)
+        raise DeploymentRefused(
+            f"git cannot check {commit[:10]} out in place\n{_said(result)}",
+            where=str(project.paths.project),
+            mend="commit your edits, or put them aside (git stash), then push again",
+        )
+    kernel.sync(project.paths.project)  # past a power cut too, files are of one commit
+    record.unlink()
+
+
+def _refuse(project: Project, head: str, commit: str) -> None:
+    """Raise DeploymentRefused when ``commit`` cannot come where ``head`` is checked out."""
     if binding.is_shared(project):
         raise DeploymentRefused(
             f"{commit[:10]} was pushed and the shared directory is at {head[:10] or 'no commit'}",
@@ -104,18 +131,6 @@ def check_out_in_place(project: Project, commit: str) -> None:
             mend="there: git checkout BRANCH, then push again",
         )
     _refuse_losses(project, head, commit)
-    record = _record(project)
-    write_atomic(record, json.dumps({"old": head, "new": commit}).encode(), 0o600)
-    result = repository.run(project, git.switch(project.paths.project, commit), check=False)
-    if result.code:
-        _mend(project)
-        raise DeploymentRefused(
-            f"git cannot check {commit[:10]} out in place\n{_said(result)}",
-            where=str(project.paths.project),
-            mend="commit your edits, or put them aside (git stash), then push again",
-        )
-    kernel.sync(project.paths.project)  # past a power cut too, files are of one commit
-    record.unlink()
 
 
 def _said(result: Result) -> str:

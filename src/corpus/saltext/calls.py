@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from salt.config import minion_config
 
 from corpus.hosts import isolated, kernel
 from corpus.model.deployment import DeploymentId, Outcome
+from corpus.model.errors import CorpusError
 from corpus.model.paths import DEFAULT_PREFIX
 from corpus.project import asking, configuration, planning
 from corpus.project.deployment import new_id
@@ -59,14 +62,8 @@ class Call:
         def compiled() -> dict[str, Any]:
             runner = self._runner(project, new_id())
             try:
-                return configuration.configure(
-                    project.name,
-                    [
-                        (".salt/PILLAR.sample", runner.sample()),
-                        ("the project's pillar", runner.pillar()),
-                        ("the environment's pillar", runner.overrides()),
-                    ],
-                )
+                with _discreet(Path(os.devnull)) as log:
+                    return configuration.compiled(project, runner, log.secrets)
             finally:
                 runner.close()
 
@@ -77,7 +74,8 @@ class Call:
         identity = new_id()
         fire = Events(minion_config(self.opts["conf_file"])).fire
         try:
-            ending = asking.deploy(project, request, self._alone, say, fire, identity)
+            with _quiet():
+                ending = asking.deploy(project, request, self._alone, say, fire, identity)
         finally:
             _forget(project, identity)
         return {
@@ -94,21 +92,20 @@ class Call:
         identity = new_id()
 
         def work() -> dict[str, Any]:
-            log = Log(Path(os.devnull), say)
-            # Its engine's folder lies in the plan's scratch project, and goes with that.
-            return planning.plan(project, request, self._runner, log, identity, preview=preview)
+            with _discreet(Path(os.devnull)) as log:
+                # Its engine's folder lies in the plan's scratch project, and goes with that.
+                return planning.plan(project, request, self._runner, log, identity, preview=preview)
 
         return isolated.run(work)
 
     def by_hand(self, project: Project, work: Callable[..., Any]) -> dict[str, Any]:
         """Run a part of a deployment here, with its log kept as a deployment's is."""
         identity = new_id()
-        log = Log(project.paths.log(identity), say)
         kernel.become_subreaper()  # so that what a phase leaves running can be ended
         try:
-            return {"done": work(lambda project, _id: self._alone(project, identity), log)}
+            with _discreet(project.paths.log(identity)) as log:
+                return {"done": work(lambda project, _id: self._alone(project, identity), log)}
         finally:
-            log.close()
             _forget(project, identity)
 
     def _runner(self, project: Project, identity: DeploymentId) -> SaltPhases:
@@ -121,6 +118,31 @@ class Call:
         for left in project.paths.state.glob("salt-*"):
             shutil.rmtree(left, ignore_errors=True)
         return self._runner(project, identity)
+
+
+@contextmanager
+def _discreet(path: Path) -> Iterator[Log]:
+    """Yield a log; what it masks in its lines, no error that leaves the block shows either."""
+    log = Log(path, say)
+    try:
+        with _quiet():
+            yield log
+    except CorpusError as error:
+        error.mask(log.masked)
+        raise
+    finally:
+        log.close()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Salt from logging what a failed command said: that belongs to our own log alone."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _scratch(project: Project, identity: DeploymentId) -> Path:

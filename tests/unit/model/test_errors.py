@@ -54,3 +54,17 @@ def test_a_failed_command_shows_the_end_of_its_output() -> None:
 
 def test_a_command_past_its_time() -> None:
     assert "ran past its time" in str(CommandFailed(["sleep"], None, ""))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.PhaseFailed("it said hunter22", "at hunter22", "not hunter22"),
+        CommandFailed(["tell", "hunter22"], 1, "hunter22\n", "not hunter22"),
+    ],
+)
+def test_a_masked_error_shows_it_nowhere(error: CorpusError) -> None:
+    error.mask(lambda text: text.replace("hunter22", "****"))
+    for one in (error, pickle.loads(pickle.dumps(error))):
+        assert "****" in str(one)
+        assert "hunter22" not in f"{one!s}{one!r}{vars(one)}{one.as_dict()}"

@@ -255,4 +255,21 @@ def test_secrets_of_a_pillar_that_does_not_compile() -> None:
         "makina-projects.keycloak:\n  data:\n    password: 'hunter22'\n   - api-token: abcdefgh \n"
         'host: db1\n"db_secret": "x y"\nprivate_key: |\n  one\n'
     )
-    assert set(conf.secrets_within(text)) == {"hunter22", "abcdefgh", "x y", "|"}
+    assert set(conf.secrets_within(text)) == {"hunter22", "abcdefgh", "x y", "|", "one"}
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ("tls_key: |\n    first line\n\n    last==\nhost: db1\n", {"first line", "last=="}),
+        ("- tls_key: >-\n    folded\n  host: db1\n", {"folded"}),
+        ("keys:\n- first\n- name: second\nhost: db1\n", {"first", "second"}),
+        ("credentials:\n  user: admin\n  more:\n    'x': 'y: z'\nhost: db1\n", {"admin", "y: z"}),
+        ("db: {password: hunter22, port: 5432}\n", {"hunter22", "hunter22, port: 5432}"}),
+        ("{% set token = 'abcdefgh' %}\n", {"abcdefgh", "abcdefgh' %}"}),
+        ('password: "a, b"  # why\n', {"a, b", 'a, b"  # why'}),
+        ("use_password: true\nhost: http://db1\n", set()),
+    ],
+)
+def test_what_looks_secret_in_a_source(text: str, known: set[str]) -> None:
+    assert {one for one in conf.secrets_within(text) if len(one) >= 4} == known

@@ -107,7 +107,7 @@ def test_cut_off_before_a_step(made: Scratch, step: str) -> None:
 @pytest.mark.parametrize("count", range(1, 12, 2))
 def test_cut_off_while_files_go(made: Scratch, count: int) -> None:
     def arm() -> None:
-        real, left = removal.trees.remove, [count]
+        real, left = removal.trees._remove_folder, [count]
 
         def counted(path: Path) -> None:
             if not left[0]:
@@ -115,7 +115,7 @@ def test_cut_off_while_files_go(made: Scratch, count: int) -> None:
             left[0] -= 1
             real(path)
 
-        removal.trees.remove = counted
+        removal.trees._remove_folder = counted
 
     cut_off(made, arm)
     assert left(made)

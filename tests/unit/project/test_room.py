@@ -144,6 +144,25 @@ def test_a_small_environment_is_enlarged_and_people_are_told(project: Project, n
     assert {"ask": "enlarge", "bytes": 5 * GIB, "project": "demo"} in node.asked
 
 
+def test_what_would_be_asked_for_is_told_and_not_asked(project: Project, node: Node) -> None:
+    node.reply = account(5 * GIB, GIB, 20 * GIB)
+    told: list[str] = []
+    room.foresee(project, 4 * GIB, told.append)
+    assert told == []
+    room.foresee(project, 6 * GIB, told.append)
+    assert told == ["2G more would be asked of the node"]
+    with pytest.raises(DeploymentRefused, match="4G are free and this deployment needs 20G"):
+        room.foresee(project, 20 * GIB, told.append)
+    assert {question["ask"] for question in node.asked} == {"usage"}
+
+
+def test_a_disk_that_no_node_can_enlarge_is_foreseen(project: Project, node: Node) -> None:
+    node.reply = say({"size": 5 * GIB, "used": None, "limit": 20 * GIB})
+    room.foresee(project, 100 * GIB, pytest.fail)
+    with pytest.raises(DeploymentRefused, match="100G are free and this deployment needs 101G"):
+        room.foresee(project, 101 * GIB, pytest.fail)
+
+
 def test_what_the_node_refuses_is_refused_with_its_words(project: Project, node: Node) -> None:
     node.reply = account(5 * GIB, GIB, 8 * GIB)
     with pytest.raises(DeploymentRefused, match="the node refuses: enough is enough"):
@@ -163,7 +182,8 @@ def test_a_full_disk_is_not_asked_about(
 def test_a_node_that_promises_and_does_not_keep_it(project: Project, node: Node) -> None:
     def reply(question: bytes, line: socket.socket) -> None:
         larger = json.loads(question)["ask"] == "enlarge"
-        say({"size": 10 * GIB} if larger else {"size": 5 * GIB, "used": 0})(question, line)
+        has = {"size": 5 * GIB, "used": 0, "limit": 20 * GIB}
+        say({"size": 10 * GIB} if larger else has)(question, line)
 
     node.reply = reply
     with pytest.raises(DeploymentRefused, match="5G are free and this deployment needs 6G"):

@@ -13,10 +13,22 @@ from typing import Any
 import pytest
 
 from corpus.model.deployment import Outcome
-from corpus.project import lock, repository
+from corpus.project import lock, repository, trees
 from corpus.project.ledger import Ledger
 from corpus.project.service import LONGEST_REQUEST, MOST_OF_ONE, follow
-from projects import BRANCH, Phases, Scratch, copy_to_run, ended, entry, fail, fork, ids, wait_until
+from projects import (
+    BRANCH,
+    Phases,
+    Scratch,
+    copy_to_run,
+    ended,
+    entry,
+    fail,
+    fork,
+    ids,
+    kill,
+    wait_until,
+)
 from serving import Caller, child_of, push, serving
 
 ROOT = {".salt/top.sls": ""}
@@ -252,6 +264,60 @@ def test_the_service_killed_finishes_at_its_next_start(scratch: Scratch) -> None
     assert scratch.ledger[-1].outcome == "rolled_back"
     assert scratch.digests() == before
     scratch.assert_clean()
+
+
+@pytest.mark.parametrize("said", ["the doctor", "its removal", ""])
+def test_a_recovery_waits_for_who_puts_nothing_back(scratch: Scratch, said: str) -> None:
+    """A doctor that mends has the lock just when a deployer dies: traffic is held meanwhile."""
+    assert scratch.deploy(scratch.commit(ROOT), Phases(build=copy_to_run)).outcome == "live"
+    before = scratch.digests()
+    runner, go, seen = holding(scratch, "post_install")
+    pid = scratch.start(scratch.commit({"app": "2"}), runner)
+    wait_until(seen.exists)
+    kill(pid)
+
+    def examine() -> None:
+        with lock.held(scratch.paths.lock, said, lambda _ahead: None):
+            seen.touch()
+            wait_until(go.exists)
+
+    seen.unlink()
+    with ended(fork(examine)):
+        wait_until(seen.exists)
+        with serving(scratch, Phases()):
+            log = scratch.paths.state / "logs" / "recovery.log"
+            wait_until(log.exists)
+            assert "recovering" not in log.read_text()
+            go.touch()
+            wait_until(lambda: not scratch.paths.journal.exists())
+            wait_until(lambda: not lock.is_held(scratch.paths.lock))
+    assert scratch.ledger[-1].outcome == "rolled_back"
+    assert scratch.digests() == before
+    scratch.assert_clean()
+
+
+def test_a_recovery_behind_a_removal_brings_nothing_back(scratch: Scratch) -> None:
+    commit = scratch.commit(ROOT)
+    runner, go, seen = holding(scratch, "build")
+    pid = scratch.start(commit, runner)
+    wait_until(seen.exists)
+    kill(pid)
+
+    def remove() -> None:
+        with lock.held(scratch.paths.lock, "its removal", lambda _ahead: None):
+            seen.touch()
+            wait_until(go.exists)
+            trees.remove(scratch.paths.root)
+
+    seen.unlink()
+    with ended(fork(remove)):
+        wait_until(seen.exists)
+        with serving(scratch, Phases()) as service:
+            wait_until((scratch.paths.state / "logs" / "recovery.log").exists)
+            go.touch()
+            children = Path(f"/proc/{service}/task/{service}/children")
+            wait_until(lambda: not children.read_text())
+    assert not scratch.paths.root.exists()
 
 
 def test_a_recovery_that_fails_is_not_tried_for_ever(scratch: Scratch) -> None:

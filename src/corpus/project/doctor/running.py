@@ -14,7 +14,7 @@ from corpus.model.errors import DeploymentRefused
 from corpus.model.finding import Finding, State
 from corpus.model.mode import Mode
 from corpus.model.size import format_size
-from corpus.project import binding, lock, reserve, room, trees
+from corpus.project import binding, lock, refusing, reserve, room, trees
 from corpus.project import services as units
 from corpus.project.doctor.patient import Patient
 from corpus.project.place import Project
@@ -55,7 +55,10 @@ def _kill(pids: Iterable[int]) -> None:
 def mounts(patient: Patient) -> Iterator[Finding]:
     """``run/`` and ``project/`` are one directory when that is recorded, and nothing else is."""
     project, paths = patient.project, patient.project.paths
-    if patient.under_way or patient.unfinished:
+    if patient.under_way:
+        return
+    yield from _mounted(patient)
+    if patient.unfinished:
         return
     bound, recorded = binding.is_bound(project), binding.is_recorded(project)
     where = f"{paths.project}, {paths.run}"
@@ -69,9 +72,20 @@ def mounts(patient: Patient) -> Iterator[Finding]:
     elif patient.live and patient.live.mode == Mode.EDITABLE and not bound:
         what = "the live version is editable, and they are two directories"
         yield Finding("mounts", State.BAD, what, where, "deploy again")
-    # An administrator may well give data/ a disk of its own, and a developer his directory.
+
+
+def _mounted(patient: Patient) -> Iterator[Finding]:
+    """Yield what is mounted besides, and what else a deployment would be refused for there."""
+    project, paths, live = patient.project, patient.project.paths, patient.live
+    mode = Mode(live.mode) if live else project.place.platform().default_mode
+    known = {str(paths.run), str(paths.project)}
+    if mode is not Mode.EDITABLE:
+        for found in refusing.obstacles(project):
+            known.add(str(found.where))
+            yield Finding("mounts", State.BAD, found.what, str(found.where), str(found.mend))
     for point in mounted.below(paths.root):
-        if point not in (paths.run, paths.project) and not point.is_relative_to(paths.data):
+        exchanged = mode is not Mode.EDITABLE or not point.is_relative_to(paths.data)
+        if str(point) not in known and exchanged:
             mend = f"umount {point}"
             yield Finding("mounts", State.WARN, "something is mounted here", str(point), mend)
 
