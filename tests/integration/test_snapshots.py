@@ -12,6 +12,7 @@ import pytest
 
 from corpus.hosts import kernel, subvolumes
 from corpus.hosts.local import Local
+from corpus.model.errors import Conflict
 from corpus.project import trees
 from corpus.project.trees import Way
 from projects import Phases, Scratch, copy_to_run, digest, fail, fork
@@ -84,6 +85,27 @@ def test_data_that_a_snapshot_would_lack_is_refused(place: Path) -> None:
     assert done.outcome == "refused", done.text
     assert "subvolumes of its own" in done.text
     assert (scratch.paths.data / "own" / "db").read_text() == "kept\n"
+
+
+def test_what_is_mounted_in_a_subvolume_is_neither_exchanged_nor_emptied(place: Path) -> None:
+    scratch = Scratch(place)
+    first = scratch.commit({"app": "1", ".salt/top.sls": ""})
+    assert scratch.deploy(first, Phases(build=copy_to_run)).outcome == "live"
+    disk, media = place / "disk", scratch.paths.data / "media"
+    disk.mkdir()
+    media.mkdir()
+    (disk / "precious").write_text("kept\n")
+    kernel.bind_mount(disk, media)
+    try:
+        second = scratch.commit({"app": "2"})
+        done = scratch.deploy(second, Phases(build=copy_to_run, post_install=fail))
+        assert done.outcome == "refused", done.text
+        assert (media / "precious").read_text() == "kept\n"
+        with pytest.raises(Conflict, match="something is mounted"):
+            trees.remove(scratch.paths.data)
+    finally:
+        kernel.unmount(media)
+    assert (disk / "precious").read_text() == "kept\n"
 
 
 def test_killed_after_the_exchange_of_data(place: Path) -> None:

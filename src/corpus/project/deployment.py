@@ -14,7 +14,7 @@ from corpus.hosts import files, kernel, processes
 from corpus.model.deployment import DeploymentId, Kind, Outcome
 from corpus.model.errors import CorpusError, RollbackFailed
 from corpus.model.mode import Mode
-from corpus.project import journal, lock, request, steps, way_back
+from corpus.project import journal, lock, refusing, request, steps, way_back
 from corpus.project.ending import Ending, complete
 from corpus.project.log import Log, Sink
 from corpus.project.phases import PhaseRunner
@@ -62,6 +62,7 @@ def _open(
 ) -> Work:
     """Check the request and begin the journal: from here on, what happens can be undone."""
     log.title(f"{project.name} {identity}")
+    refusing.by_checkouts(project)
     asked, pillar = request.choose(project, asked, log)
     work = Work.of(asked, project, identity, pillar, log, make_runner)
     work.journal.open(work.header())

@@ -61,6 +61,7 @@ def plan(
     ``preview``: the states of each phase tell what they would change (Salt's ``test=True``).
     Sizes in bytes, times in seconds. Raises what a deployment would be refused for.
     """
+    refusing.by_checkouts(project)
     with scratches.made(project, identity) as scratch:
         asked, pillar = request.choose(scratch, asked, log)
         work = _work(project, scratch, asked, pillar, make_runner, log, identity)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from corpus.hosts import mounts
 from corpus.model.deployment import Kind
@@ -14,6 +15,18 @@ from corpus.model.mode import Mode
 from corpus.project import binding, claims, trees
 from corpus.project.place import Project
 from corpus.project.work import Work
+
+
+def by_checkouts(project: Project) -> None:
+    """Refuse to check out over what is mounted, which git would empty. Raises DeploymentRefused.
+
+    Before the first step: its undoing checks out too.
+    """
+    paths = project.paths
+    edited = binding.is_bound(project) or binding.is_shared(project)
+    for folder in (paths.pillar,) if edited else (paths.pillar, paths.project):
+        for point in mounts.below(folder):
+            raise _mounted(point, f"something is mounted in {folder.name}/, and would be emptied")
 
 
 def by_mode(work: Work, project: Project) -> None:
@@ -65,8 +78,12 @@ def obstacles(project: Project) -> Iterator[DeploymentRefused]:
     points = [*mounts.below(paths.data), *mounts.below(paths.run)]
     points += [path for path in (paths.archives, paths.build) if mounts.is_point(path)]
     for point in points:
-        yield DeploymentRefused(
+        yield _mounted(
+            point,
             "something is mounted where a deployment exchanges directories: no way back succeeds",
-            where=str(point),
-            mend="umount it; where a disk may be mounted instead: docs/how-to/disk.md",
         )
+
+
+def _mounted(point: Path, what: str) -> DeploymentRefused:
+    mend = "umount it; where a disk may be mounted instead: docs/how-to/disk.md"
+    return DeploymentRefused(what, str(point), mend)

@@ -73,6 +73,26 @@ def test_it_is_refused(running: Scratch, name: str) -> None:
     assert before != running.ledger[-1].commit
 
 
+@pytest.mark.parametrize("name", ["project/media", "pillar", "pillar/more"])
+def test_no_checkout_goes_over_a_mount(running: Scratch, name: str) -> None:
+    """git makes a clone clean by removing all that it does not know, on another disk too."""
+    running.pillar("{}\n")
+    place = running.paths.root / name
+    file = mount(running, place)
+    asked = Request(BRANCH, running.commit({"app": "2\n"}), "ann")
+    log = Log(Path(os.devnull))
+    with pytest.raises(DeploymentRefused, match="something is mounted") as planned:
+        in_child(lambda: planning.plan(running.project, asked, Phases(), log, deployment.new_id()))
+    done = running.deploy(asked.new, Phases(build=copy_to_run))
+    assert (done.outcome, done.ending.error) == ("refused", str(planned.value))
+    assert doctor(running) == [("warn", str(place))]
+    assert file.read_text() == "kept\n"
+    kernel.unmount(place)
+    place.rmdir()
+    running.assert_clean()
+    assert running.deploy(asked.new, Phases(build=copy_to_run)).outcome == "live"
+
+
 def test_nothing_is_exchanged_in_editable_mode(running: Scratch) -> None:
     mount(running, running.paths.data / "media")
     done = running.deploy(running.commit({"app": "2\n"}), Phases({"mode": "editable"}))
