@@ -16,14 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from corpus.commands import btrfs, copying
-from corpus.hosts import beneath, lineage, pipeline, relay, subvolumes
+from corpus.commands import btrfs
+from corpus.hosts import beneath, lineage, pipeline, subvolumes
 from corpus.hosts.files import write_all
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput, Lost, NotFound
-from corpus.model.names import environment_id
 from corpus.node.context import Node
 from corpus.node.environments import guest, lifecycle, making, removal, rootfs
-from corpus.node.migration import checking, decisions, health
+from corpus.node.migration import checking, decisions, fetching, health
 from corpus.node.migration.frames import Reader
 from corpus.node.migration.health import Survey
 from corpus.node.migration.peers import Peer
@@ -58,6 +57,7 @@ class Arrival:
             "base": self._take_base,
             "receive": self._receive,
             "volumes": self._make_volumes,
+            "doubt": self._doubt,
             "start": self._start,
             "commit": self._commit,
             "abort": self._abort,
@@ -125,16 +125,11 @@ class Arrival:
         }
 
     def _make_volumes(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """Make the subvolumes that the source has within its volumes, where this pool can."""
-        if pool.volumes(self._node).kind == "plain":
-            return {}
-        with beneath.opened(guest.home(self._node.settings, self._mine().id)) as place:
-            for path in sorted(asked["paths"]):
-                parent, _, name = _named(path)
-                with beneath.opened(parent or ".", place, make=True) as above:
-                    if not _is_volume(above, name):
-                        beneath.remove(above, name)  # it was a directory when it came first
-                        subvolumes.create(Path(f"/proc/self/fd/{above}") / name)
+        fetching.make_volumes(self._node, self._mine(), asked["paths"])
+        return {}
+
+    def _doubt(self, asked: dict[str, Any]) -> dict[str, Any]:
+        fetching.doubt(self._node, self._mine(), asked["part"], asked["paths"])
         return {}
 
     def _take_base(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -220,7 +215,7 @@ class Arrival:
         with beneath.opened(home) as place:
             for path, source in sorted(found.items()):
                 groups[path] = _group(path, groups, record.group)
-                parent, _, name = _named(path)
+                parent, _, name = fetching.named(path)
                 with beneath.opened(parent or ".", place) as above:
                     status = os.fstat(above)
                     target = Path(f"/proc/self/fd/{above}") / name
@@ -291,36 +286,8 @@ class Arrival:
             self._held.close()
 
 
-def _named(path: object) -> tuple[str, str, str]:
-    """Return where a volume lies, and its name. Raises InvalidInput."""
-    parent, slash, name = str(path).rpartition("/")
-    if name in ("", ".", "..") or str(path).partition("/")[0] not in copies.PARTS:
-        raise InvalidInput("not a path of a volume")
-    return parent, slash, name
-
-
-def _is_volume(folder: int, name: str) -> bool:
-    try:
-        with beneath.opened(name, folder) as handle:
-            return subvolumes.is_root(handle)
-    except OSError:
-        return False
-
-
 def _group(path: str, groups: Mapping[str, str], usual: str) -> str:
     """Return the quota group of a volume: its own, else that of what it lies in."""
     while path and path not in groups:
         path = path.rpartition("/")[0]
     return groups.get(path, usual)
-
-
-def pull(node: Node, peer: Peer, id: str, part: str) -> int:
-    """Bring a volume that arrives from a peer by rsync to what that serves at our standard input.
-
-    Returns rsync's code. Raises NotFound, InvalidInput.
-    """
-    record = node.records.get(environment_id(id))
-    if record.stage is not Stage.CREATING or record.origin != peer.name or part not in copies.PARTS:
-        raise InvalidInput("nothing like that arrives from there")
-    target = guest.home(node.settings, record.id) / part
-    return relay.through(copying.fetch(target, relay.helper()), timeout=_SECONDS)
