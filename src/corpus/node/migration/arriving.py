@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.commands import btrfs
-from corpus.hosts import beneath, lineage, pipeline, subvolumes
+from corpus.hosts import beneath, kernel, lineage, pipeline, subvolumes
 from corpus.hosts.files import write_all
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput, Lost, NotFound
 from corpus.node.context import Node
@@ -58,6 +58,7 @@ class Arrival:
             "receive": self._receive,
             "volumes": self._make_volumes,
             "doubt": self._doubt,
+            "sync": self._sync,
             "start": self._start,
             "commit": self._commit,
             "abort": self._abort,
@@ -190,6 +191,7 @@ class Arrival:
         if self._method == "send":
             self._assemble(record, asked["volumes"])
         self._finish(record, asked["volumes"])
+        self._sync({})  # the source removes its own once this one lives here
         record = self._change(stage=Stage.ARRIVED)
         self._stay()
         if record.wanted and asked["run"]:
@@ -197,6 +199,14 @@ class Arrival:
             self._stay()  # when the other side was lost, it may not have been there to be frozen
             wanted = Survey(tuple(asked["units"]), tuple(asked["ports"]))
             health.wait(self._node, record, wanted, self._reader.lost.is_set)
+        return {}
+
+    def _sync(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Have what has come on the disk, in the volumes and in what they lie in."""
+        home = guest.home(self._node.settings, self._mine().id)
+        for place in (home, home.parent):
+            if place.exists():  # what is sent lies elsewhere until it is whole
+                kernel.sync(place)
         return {}
 
     def _stay(self) -> None:

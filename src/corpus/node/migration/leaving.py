@@ -199,6 +199,7 @@ class _Journey:
                 fit(self.node, self.id, keep=self.keep)
                 taken = way.take()
             done = way.send(taken)
+            way.line.ask("sync")  # so that little is left for when requests wait
             self.figures.sent(done)
             self.say(f"pass {number + 1}: {format_size(done.size)} in {done.seconds:.1f} s")
             if number and done.size < _LITTLE:
