@@ -259,8 +259,8 @@ class Arrival:
         decisions.tidy(self._node, record)  # after the answer: requests wait for that
 
     def _abort(self, asked: dict[str, Any]) -> dict[str, Any]:
-        record, self._record = self._mine(), None
-        removal.remove(self._node, self._node.records.get(record.id))
+        removal.remove(self._node, self._node.records.get(self._mine().id))
+        self._record = None  # not before: what cannot be removed is frozen in the end
         return {}
 
     def _mine(self) -> Record:
@@ -286,12 +286,11 @@ class Arrival:
 
     def _leave(self) -> None:
         try:
+            self._freeze()
             if self._record is not None:
                 there = self._node.records.find(self._record.id)
-                if there is not None and there.stage is Stage.CREATING:
+                if there is not None and there.half_made:
                     removal.remove(self._node, there)
-                else:
-                    self._freeze()
         finally:
             self._held.close()
 

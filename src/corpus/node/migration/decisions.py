@@ -36,16 +36,18 @@ def alone(node: Node, id: str) -> Iterator[None]:
 def whose(node: Node, peer: Peer, asked: dict[str, Any]) -> dict[str, Any]:
     """Tell a peer where an environment lives that came to it from here: ``there`` is the peer."""
     id = environment_id(asked.get("id"))
-    record = node.records.find(id)
+    if node.records.find(id) is None:
+        return {"lives": UNKNOWN}
+    try:
+        with alone(node, id):  # whoever moves it may still put it back
+            record = node.records.find(id)
+    except Conflict:
+        return {"lives": OPEN}
     if record is None:
         return {"lives": UNKNOWN}
     if record.stage is Stage.MOVED and record.move:
         return {"lives": THERE if record.move.node == peer.name else HERE}
-    try:
-        with alone(node, id):
-            return {"lives": OPEN if record.stage is Stage.MOVING else HERE}
-    except Conflict:
-        return {"lives": OPEN}
+    return {"lives": OPEN if record.stage is Stage.MOVING else HERE}
 
 
 def settle(node: Node, peer: Peer, asked: dict[str, Any]) -> dict[str, Any]:

@@ -259,20 +259,22 @@ def _drain(node: Node, record: Record) -> None:
 
 def _put_back(node: Node, record: Record, line: Line) -> None:
     """Have it run here again. What was not asked to start it there is told afterwards."""
-    record = node.records.get(record.id)
+    # That it has moved may be written down although the writing failed.
+    record = node.change(
+        record.id, lambda now: now.changed(stage=Stage.MOVING, wanted=record.wanted)
+    )
     asked = record.move is not None and record.move.asked
     told = asked and _abort(node, record.id, line)
-    if asked and not told:
-        line.close()  # else its signs of life may renew the lease that is waited for
     recovery.put_back(node, record, told=told)
 
 
 def _abort(node: Node, id: str, line: Line) -> bool:
-    """Have the target remove it, over another line where this one is cut; False: not reached."""
+    """Have the target remove it, over another line where this one fails; False: it has not."""
     try:
         line.ask("abort")
     except InvalidInput:  # nothing of it is there
         return True
     except CorpusError:
+        line.close()  # who serves it has the lock there, and its signs of life renew the lease
         return recovery.withdraw(node, line.peer.name, id)
     return True
