@@ -20,15 +20,16 @@ from corpus.node.migration import channel, decisions, health, leaving, peers, re
 from corpus.node.records import Record, Stage
 from linked import BARRIER
 from unit.node import between
-from unit.node.between import ID, both, state
+from unit.node.between import ID, Bench, both, state
+from unit.node.between import bench as bench
+from unit.node.killing import put_back
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(bench: Bench) -> Path:
     """Return the folder of two nodes, of which the first has an environment."""
-    between.pretend(monkeypatch, tmp_path / "it")
-    between.begin(tmp_path / "it")
-    return tmp_path / "it"
+    put_back(bench.start, bench.folder)
+    return bench.folder
 
 
 def unwell(*_: object) -> NoReturn:
@@ -67,6 +68,24 @@ def test_what_the_target_cannot_remove_is_frozen_there_and_runs_here(
     assert len(slept) == 1
     assert one.records.get(ID).stage is Stage.READY
     assert (state(one), state(two)) == ("RUNNING", "FROZEN")
+
+
+def test_a_target_that_does_not_come_to_an_end_is_not_waited_for_while_requests_wait(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = both(folder)
+
+    def wait(_: Node, __: Record, ___: health.Survey, lost: Callable[[], bool]) -> None:
+        while not lost():
+            time.sleep(0.01)
+        unwell()
+
+    monkeypatch.setattr(health, "wait", wait)
+    monkeypatch.setattr(channel, "HELD", 2.0)
+    with BARRIER, pytest.raises(Lost):
+        leaving.migrate(one, ID, "node2")
+    assert state(one) == "RUNNING"
+    assert two.records.find(ID) is None
 
 
 def test_what_failed_once_it_was_written_down_to_have_moved_runs_here(

@@ -212,6 +212,7 @@ class _Journey:
         found = health.survey(node, record)
         running = lifecycle.state(node, record)[0] != "STOPPED"
         self.say("requests are held")
+        line.patience = channel.HELD
         begun = time.monotonic()
         try:
             record = node.change(self.id, lambda now: now.changed(stage=Stage.MOVING, move=move))

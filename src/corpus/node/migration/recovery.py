@@ -25,6 +25,7 @@ from corpus.node.storage import pool
 # Seconds beyond the lease, until it is frozen there: that may fail, and be taken back, before it is
 # killed instead.
 _GRACE = 2 * lifecycle.REST + 5.0
+_URGENT = 30.0  # seconds for an answer of the target without which its lease is waited for
 
 
 def recover(node: Node, id: str, *, take: bool = False) -> str:
@@ -71,7 +72,7 @@ def _abort(node: Node, record: Record) -> None:
 def withdraw(node: Node, to: str, id: str) -> bool:
     """Have the target remove what it has of an environment that lives here; False: not reached."""
     try:
-        with channel.opened(node, peers.find(node, to)) as line:
+        with channel.opened(node, peers.find(node, to), _URGENT) as line:
             line.ask("settle", id=id, lives=decisions.THERE)
     except CorpusError:
         return False
