@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from corpus.model.errors import Conflict
+from corpus.node.context import Node
 from corpus.node.migration import leaving, sending
 from corpus.node.proxy import routes
 from linked import BARRIER
@@ -41,5 +42,23 @@ def test_it_comes_back_to_its_places(bench: Bench) -> None:
         with BARRIER:
             leaving.migrate(source, ID, target)
         assert serving(bench.folder) == [target]
-    assert replace(one.records.get(ID), made="") == replace(before, made="")
+    led = tuple(replace(opening, led_by=("node2",)) for opening in before.openings)
+    assert replace(one.records.get(ID), made="") == replace(before, made="", openings=led)
     assert unwell(one) == unwell(two) == []
+
+
+def test_who_led_its_ports_here_leads_them_on_and_to_where_it_comes_back(bench: Bench) -> None:
+    put_back(bench.start, bench.folder)
+    one, two = both(bench.folder)
+
+    def led_by(node: Node) -> list[tuple[str, ...]]:
+        return [opening.led_by for opening in node.records.get(ID).openings]
+
+    first = replace(one.records.get(ID).openings[0], led_by=("elsewhere",))
+    one.change(ID, lambda now: now.changed(openings=(first,)))
+    with BARRIER:
+        leaving.migrate(one, ID, "node2")
+    assert (led_by(one), led_by(two)) == ([("elsewhere",)], [("node1",)])
+    with BARRIER:
+        leaving.migrate(two, ID, "node1")
+    assert led_by(one) == [("elsewhere", "node2")]

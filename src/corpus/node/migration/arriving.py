@@ -28,7 +28,7 @@ from corpus.node.migration.health import Survey
 from corpus.node.migration.peers import Peer
 from corpus.node.network import firewall
 from corpus.node.proxy import replica, service
-from corpus.node.records import Record, Stage
+from corpus.node.records import Opening, Record, Stage
 from corpus.node.storage import copies, images, pool
 from corpus.node.storage.volumes import ROOTFS, SRV
 
@@ -92,6 +92,7 @@ class Arrival:
         if left is not None and checking.remains(left, self._peer.name):
             removal.remove(self._node, left)
         self._method = str(checking.check(self._node, asked, self._peer.name)["method"])
+        before = self._node.records.find(id)
         record = making.allocate(self._node, id, wanted)
         self._record = record
         if len(record.openings) != len(wanted.openings):  # somebody was faster
@@ -109,13 +110,7 @@ class Arrival:
             image = images.volume(self._node, images.find(self._node, record.image))
             home = guest.home(self._node.settings, id)
             volumes.make(home, record.group, record.limits.size, image)
-        old = checking.record_of(asked)
-        self._change(
-            autostart=old.autostart,
-            order=old.order,
-            wanted=old.wanted,
-            maintenance=old.maintenance is True,
-        )
+        self._be_as(checking.record_of(asked), before)
         with replica.following(self._node):
             firewall.apply(self._node)
             service.apply(self._node)
@@ -124,6 +119,16 @@ class Arrival:
             "ssh_port": record.ssh_port,
             "http_port": self._node.settings.http_port,
         }
+
+    def _be_as(self, old: Record, before: Record | None) -> None:
+        """Have the record say what it said there, and of its ports what was said ``before``."""
+        self._change(
+            openings=_led(self._mine(), before),
+            autostart=old.autostart,
+            order=old.order,
+            wanted=old.wanted,
+            maintenance=old.maintenance is True,
+        )
 
     def _make_volumes(self, asked: dict[str, Any]) -> dict[str, Any]:
         fetching.make_volumes(self._node, self._mine(), asked["paths"])
@@ -293,6 +298,14 @@ class Arrival:
                     removal.remove(self._node, there)
         finally:
             self._held.close()
+
+
+def _led(record: Record, before: Record | None) -> tuple[Opening, ...]:
+    """Return its openings, to which those lead on here that led to what has moved from here."""
+    old = {(one.protocol, one.node_port): one.led_by for one in before.openings} if before else {}
+    return tuple(
+        replace(one, led_by=old.get((one.protocol, one.node_port), ())) for one in record.openings
+    )
 
 
 def _group(path: str, groups: Mapping[str, str], usual: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from corpus.commands import lxc
@@ -77,7 +78,7 @@ def keep(node: Node, record: Record) -> Record:
     """Have an environment that arrived live here. Hold its lock."""
     led = record.elsewhere
     record = node.change(
-        record.id, lambda now: now.changed(stage=Stage.READY, move=None, origin="")
+        record.id, lambda now: _led(now).changed(stage=Stage.READY, move=None, origin="")
     )
     with replica.following(node):
         firewall.apply(node)
@@ -92,6 +93,15 @@ def keep(node: Node, record: Record) -> Record:
     elif found == "STOPPED" and record.wanted:
         lifecycle.bring_up(node, record)
     return record
+
+
+def _led(record: Record) -> Record:
+    """Return the record with its ports open to what the node leads here that it came from."""
+    led_by = {record.origin} if record.origin else set()
+    opened = tuple(
+        replace(one, led_by=tuple(sorted({*one.led_by, *led_by}))) for one in record.openings
+    )
+    return record.changed(openings=opened)
 
 
 def _ports(record: Record) -> set[connections.Port]:

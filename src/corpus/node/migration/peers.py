@@ -174,12 +174,13 @@ def listed(node: Node) -> list[Peer]:
     return found
 
 
-def addresses(node: Node) -> list[str]:
-    """Return the addresses of the nodes that are known; a damaged file is none of them."""
-    found = []
+def addresses(node: Node) -> dict[str, str]:
+    """Return the address of each node that is known, by name; a damaged file is none of them."""
+    found = {}
     for path in sorted(_folder(node).glob("*.json")):
         with suppress(InvalidInput, OSError):
-            found.append(parse(path.read_text()).address)
+            peer = parse(path.read_text())
+            found[peer.name] = peer.address
     return found
 
 
