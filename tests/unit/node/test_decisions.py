@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Callable
 from dataclasses import asdict, replace
 
 import pytest
@@ -10,12 +13,17 @@ from corpus.model.errors import Conflict, NotFound
 from corpus.node import boot
 from corpus.node.context import Node
 from corpus.node.environments import lifecycle, making, removal
-from corpus.node.migration import decisions, peers, recovery
+from corpus.node.migration import decisions, guarding, peers, recovery
 from corpus.node.network import firewall, ports
 from corpus.node.records import Stage
 from unit.node.nodes import ID, OTHER, left, rules
 from unit.node.peered import MOVE, OPENINGS, PEER, made
 from unit.node.peered import node as node
+
+
+def _stop(node: Node, id: str) -> None:
+    record = node.records.get(id)
+    lifecycle.halt(node, record)
 
 
 def test_the_source_says_where_it_lives(node: Node) -> None:
@@ -109,3 +117,30 @@ def test_what_a_peer_leads_here_comes_to_what_came_from_there_and_to_nobody_else
     peers.remove(node, "node2")
     firewall.apply(node)
     assert "192.0.2.2" not in rules(node)
+
+
+@pytest.mark.parametrize(("state", "settle"), [("FROZEN", lifecycle.freeze), ("STOPPED", _stop)])
+def test_what_is_settled_is_as_people_want_it_whatever_a_peer_says(
+    node: Node, state: str, settle: Callable[[Node, str], object]
+) -> None:
+    made(node)
+    settle(node, ID)
+    decisions.settle(node, PEER, {"id": ID, "lives": "here"})
+    assert lifecycle.state(node, node.records.get(ID))[0] == state
+
+
+def test_what_was_settled_half_way_is_settled_by_whoever_comes(node: Node) -> None:
+    record = made(node, origin="node2", openings=OPENINGS)
+    for settle in (
+        lambda: decisions.settle(node, PEER, {"id": ID, "lives": "here"}),
+        lambda: recovery.recover(node, ID),
+        lambda: boot.boot(node),
+        lambda: guarding.guarded(node, PEER, lambda: os.kill(os.getpid(), signal.SIGKILL), ()),
+    ):
+        node.change(ID, lambda now: now.changed(origin="node2"))
+        lifecycle.hold_still(node, record)
+        assert recovery.changes(node, ID) == [f"have {record.name} live here"]
+        settle()
+        assert lifecycle.state(node, record)[0] == "RUNNING"
+        assert node.records.get(ID).origin == ""
+        assert recovery.changes(node, ID) == []

@@ -17,6 +17,7 @@ from corpus.node import records
 from corpus.node.context import Node
 from corpus.node.environments import guest, removal
 from corpus.node.migration import channel, decisions, health, leaving, peers, recovery
+from corpus.node.migration.arriving import Arrival
 from corpus.node.records import Record, Stage
 from linked import BARRIER
 from unit.node import between
@@ -143,3 +144,20 @@ def test_what_arrives_is_on_the_disk_before_it_is_written_down_that_it_has(
         done = leaving.migrate(one, ID, "node2")
     # After each pass while it runs, and when all of it is there.
     assert synced.read_text().split() == ["creating"] * len(done["passes"])
+
+
+@pytest.mark.parametrize("port", [0, 65536, "1 : 10.0.0.1", None, True])
+def test_a_target_whose_ports_are_none_is_sent_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, port: object
+) -> None:
+    one, two = both(folder)
+    begin = Arrival._begin
+
+    def lying(self: Arrival, asked: dict[str, Any]) -> dict[str, Any]:
+        return {**begin(self, asked), "ssh_port": port}
+
+    monkeypatch.setattr(Arrival, "_begin", lying)
+    with BARRIER, pytest.raises(CorpusError, match="nonsense: ssh_port"):
+        leaving.migrate(one, ID, "node2")
+    assert one.records.get(ID).stage is Stage.READY
+    assert two.records.find(ID) is None

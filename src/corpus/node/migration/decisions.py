@@ -69,17 +69,19 @@ def settle(node: Node, peer: Peer, asked: dict[str, Any]) -> dict[str, Any]:
             arrived = record is not None and mine and record.stage is Stage.ARRIVED
             if record is None or not (arrived or record.stage is Stage.READY):
                 raise Conflict(f"environment {id} is not here")
-            # One that is settled may be so in its record alone, where the receiver died.
-            tidy(node, keep(node, record))
+            # One that is settled may be so in its record alone, where the receiver died. Where it
+            # did not, people have had their way with it since.
+            tidy(node, keep(node, record) if mine else record)
     return {}
 
 
 def keep(node: Node, record: Record) -> Record:
-    """Have an environment that arrived live here. Hold its lock."""
+    """Have an environment that arrived live here. Hold its lock.
+
+    Whence it came is forgotten at the end: as long as that is known, all this is done again.
+    """
     led = record.elsewhere
-    record = node.change(
-        record.id, lambda now: _led(now).changed(stage=Stage.READY, move=None, origin="")
-    )
+    record = node.change(record.id, lambda now: _led(now).changed(stage=Stage.READY, move=None))
     with replica.following(node):
         firewall.apply(node)
         service.apply(node)
@@ -92,7 +94,7 @@ def keep(node: Node, record: Record) -> Record:
         replica.catch_up(node, record)
     elif found == "STOPPED" and record.wanted:
         lifecycle.bring_up(node, record)
-    return record
+    return node.change(record.id, lambda now: now.changed(origin=""))
 
 
 def _led(record: Record) -> Record:

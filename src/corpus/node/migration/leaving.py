@@ -180,12 +180,12 @@ class _Journey:
             self.offered = _carried(record)
         try:
             at = line.ask("begin", **_offer(self.node, record))
+            move = Move(line.peer.name, line.peer.address, _port(line, at, "http_port"),
+                        _port(line, at, "ssh_port"), kept=self.keep)  # fmt: skip
             self.figures.step("begin")
-            way = sender(self.node, record, line, str(at["method"]))
+            way = sender(self.node, record, line, str(at.get("method")))
             way.share()
             self._send_warm(way)
-            move = Move(line.peer.name, line.peer.address, int(at["http_port"]),
-                        int(at["ssh_port"]), kept=self.keep)  # fmt: skip
             with self.node.lock(self.id):
                 self._hand_over(way, move)
         except BaseException:
@@ -241,6 +241,14 @@ class _Journey:
         volumes = [asdict(volume) for volume in way.passes[-1].volumes]
         way.line.ask("start", volumes=volumes, run=running, **asdict(found))
         self.figures.step("start")
+
+
+def _port(line: Line, at: dict[str, Any], name: str) -> int:
+    """Return a port of the other node, as it says. Raises CorpusError for what is none."""
+    port = at.get(name)
+    if type(port) is not int or not 0 < port < 65536:
+        raise CorpusError(f"the node {line.peer.name} says nonsense: {name} {port!r:.20}")
+    return port
 
 
 def _apply(node: Node) -> None:

@@ -54,12 +54,18 @@ def recover(node: Node, id: str, *, take: bool = False) -> str:
             return _ask(node, record, take=take)
         if record.stage is Stage.READY:
             clear(node, record.id)
-            decisions.tidy(node, record)
+            with removal.alone(node, record.id):
+                record = node.records.get(record.id)
+                decisions.tidy(node, decisions.keep(node, record) if record.origin else record)
         return "nothing was left half-way"
 
 
 def left(node: Node, id: str) -> bool:
-    """Tell whether copies lie about that were made to send an environment, or were received."""
+    """Tell whether copies lie about that were made to send an environment, or were received; or
+    whether it has not been done all that is when one is to live here."""
+    record = node.records.find(id)
+    if record is not None and record.stage is Stage.READY and record.origin:
+        return True
     return folder(node, id).exists() or guest.staged(node.settings, id).exists()
 
 
@@ -169,6 +175,8 @@ def changes(node: Node, id: str, *, take: bool = False) -> list[str]:
     if record.stage is Stage.MOVED and record.move and not record.move.kept:
         remains = guest.home(node.settings, record.id).exists()
         return ["remove its data here"] if remains else []
+    if record.stage is Stage.READY and record.origin:
+        return [f"have {record.name} live here"]
     if record.stage is Stage.ARRIVED:
         return [
             f"have {record.name} live here"
