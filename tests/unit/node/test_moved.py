@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from corpus.model.errors import Conflict
+from corpus.node.certificates import store
+from corpus.node.certificates.store import Source
 from corpus.node.context import Node
 from corpus.node.migration import leaving, sending
 from corpus.node.proxy import routes
@@ -62,3 +64,22 @@ def test_who_led_its_ports_here_leads_them_on_and_to_where_it_comes_back(bench: 
     with BARRIER:
         leaving.migrate(two, ID, "node1")
     assert led_by(one) == [("elsewhere", "node2")]
+
+
+def test_whose_certificates_stay_is_told(bench: Bench) -> None:
+    put_back(bench.start, bench.folder)
+    one, _ = both(bench.folder)
+    said: list[str] = []
+    stays = "leave the certificate of one.example here"
+
+    def planned() -> list[str]:
+        with BARRIER:
+            return [line for line in leaving.plan(one, ID, "node2") if "certificate" in line]
+
+    assert planned() == []
+    store.save(one.settings, Source("one.example", ("one.example",), "dns"))
+    store.save(one.settings, Source("other.test", ("other.test",)))
+    assert [line.startswith(stays) for line in planned()] == [True]
+    with BARRIER:
+        leaving.migrate(one, ID, "node2", say=said.append)
+    assert said[0].startswith(stays)

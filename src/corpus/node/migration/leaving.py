@@ -16,6 +16,8 @@ from typing import Any
 from corpus.commands import ip
 from corpus.model.errors import Conflict, CorpusError, InvalidInput
 from corpus.model.size import format_size
+from corpus.node.certificates import store
+from corpus.node.certificates.checking import covers
 from corpus.node.context import Node
 from corpus.node.environments import lifecycle, snapshots
 from corpus.node.migration import channel, decisions, health, peers, recovery
@@ -66,8 +68,20 @@ def plan(node: Node, id: str, to: str, *, keep: bool = False) -> list[str]:
         *(f"lead {route.host} to {peer.name}" for route in record.routes),
         f"lead the SSH port {record.ssh_port} to {peer.name}",
         *(f"lead {one.protocol} port {one.node_port} to {peer.name}" for one in record.openings),
+        *_staying(node, record, peer.name),
         "keep its data here, stopped" if keep else "remove its data here",
     ]  # fmt: skip
+
+
+def _staying(node: Node, record: Record, to: str) -> list[str]:
+    """Tell of which host names the certificates stay here."""
+    known = store.everything(node.settings)
+    return [
+        f"leave the certificate of {route.host} here: {to} needs one of its own, by "
+        "corpus_node.certificate_add or certificate_obtain"
+        for route in record.routes
+        if any(covers(one.names, route.host) for one in known)
+    ]
 
 
 def fit(node: Node, id: str, *, keep: bool) -> Record:
@@ -144,7 +158,8 @@ def migrate(
     peer = peers.find(node, to)
     recovery.recover(node, id)
     with decisions.alone(node, id):
-        fit(node, id, keep=keep)
+        for stays in _staying(node, fit(node, id, keep=keep), peer.name):
+            say(stays)
         journey = _Journey(node, id, Figures(), say, keep, timeout)
         try:
             with channel.opened(node, peer) as line:
