@@ -296,6 +296,26 @@ def test_networks_of_an_open_port_are_asked_wherever_it_lives(moving: Environmen
     call(moving.node, "close", id, OPENED)
 
 
+def test_what_still_leads_to_a_port_opens_it_for_nobody_who_has_it_now(
+    moving: Environment,
+) -> None:
+    lab, id = moving.lab, moving.id
+    tcp = call(moving.node, "open", id, 22)["node_port"]
+    move(moving, 1, 2)
+    assert told(lab, 1, tcp).startswith("SSH-")
+    call(lab.node(2), "close", id, 22)
+    other = call(lab.node(2), "create", size="1G")["id"]
+    try:
+        call(lab.node(2), "open", other, 22, node_port=tcp, to=["192.0.2.0/24"])
+        assert [told(lab, number, tcp, 1) for number in (1, 2)] == ["", ""]
+        call(lab.node(2), "open", other, 22, node_port=tcp, to=["all"])
+        assert told(lab, 2, tcp).startswith("SSH-")
+    finally:
+        call(lab.node(2), "destroy", other)
+    move(moving, 2, 1)
+    call(lab.node(2), "destroy", id)
+
+
 def test_what_the_target_lacks_room_for_is_refused_and_runs_on(moving: Environment) -> None:
     lab, id = moving.lab, moving.id
     fill = "/var/lib/corpus/pool/filler"

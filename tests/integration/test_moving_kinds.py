@@ -7,6 +7,7 @@ snapshots, rsync and what serves and fetches are real. SSH and guests are ``test
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import subprocess
 import sys
@@ -19,13 +20,13 @@ from typing import Any
 import pytest
 
 from corpus.commands import loop
-from corpus.hosts import connections, mounts, subvolumes
+from corpus.hosts import connections, kernel, mounts, subvolumes
 from corpus.hosts.base import Command, Result
 from corpus.hosts.fake import Fake
 from corpus.hosts.local import Local
 from corpus.node.context import Node
 from corpus.node.environments import guest, making
-from corpus.node.migration import channel, health, leaving, peers, recovery
+from corpus.node.migration import channel, health, leaving, peers, recovery, sending
 from corpus.node.migration.arriving import Arrival
 from corpus.node.migration.peers import Peer
 from corpus.node.records import Stage
@@ -98,6 +99,7 @@ def begin(folder: Path, kind: str, whole: bytes, stack: ExitStack) -> Node:
         subvolumes.create(image)
     (image / "etc").mkdir()
     (image / "etc/of-image").write_bytes(whole)
+    os.utime(image / "etc/of-image", (1, 1))
     images.adopt(node, "environment", "ab" * 32, image)
     (settings.prefix / "node.toml").write_text(
         f'prefix = "{settings.prefix}"\nstorage = "{kind}"\n'
@@ -189,3 +191,86 @@ def test_nothing_of_a_file_is_lost(moving: dict[str, Node], source: str, target:
     assert limit(there) == (None if target == "plain" else pytest.approx(SIZE, rel=0.01))
     assert not guest.home(here.settings, ID).exists()
     assert not recovery.left(there, ID)
+
+
+class Writer:
+    """Does to files at a place what their times and sizes do not tell."""
+
+    SIZE = 1 << 16
+
+    def __init__(self, home: Path) -> None:
+        self.folder, self.number = home / "srv/written", 0
+        for name in ("one", "other"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+            self.put(f"{name}/twin", name[:2])
+        for name in ("mapped", "set-back", "replaced"):
+            self.put(name, "")
+        kernel.sync(self.folder)
+        with (self.folder / "mapped").open("r+b") as file:
+            self.mapped = mmap.mmap(file.fileno(), 0)
+        self.mapped[:1] = b"-"  # from here on this page waits to be written to the disk
+
+    def put(self, name: str, text: str) -> Path:
+        """Write a file whose time is always the same, and its size."""
+        path = self.folder / name
+        path.write_bytes(text.encode().ljust(self.SIZE))
+        os.utime(path, (1, 1))
+        return path
+
+    def write(self) -> None:
+        """Change all of them."""
+        self.number += 1
+        text = str(self.number)
+        self.mapped[:1] = text.encode()
+        self.put("set-back", text)
+        self.put("new", text).rename(self.folder / "replaced")
+        kernel.exchange(self.folder / "one", self.folder / "other")
+
+
+def written(node: Node) -> dict[str, str]:
+    folder = guest.srv(node.settings, ID) / "written"
+    found = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_text().strip() for path in found}
+
+
+def changed(node: Node) -> bytes:
+    """Have a file in place of the image's that is like it by time and size; return what it has."""
+    of_image = images.volume(node, images.find(node)) / "etc/of-image"
+    content = os.urandom(of_image.stat().st_size)
+    own = guest.rootfs(node.settings, ID) / "etc/of-image"
+    own.write_bytes(content)
+    os.utime(own, (1, 1))
+    return content
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [("quota", "plain"), ("plain", "image"), ("image", "quota")]
+)
+def test_what_is_written_is_there_whatever_times_and_sizes_say(
+    moving: dict[str, Node], source: str, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = moving[source], moving[target]
+    writer = Writer(guest.home(here.settings, ID))
+    content = changed(here)
+    wanted: dict[str, str] = {}
+    take, send = sending.Mirror.take, sending.Mirror.send
+
+    def then_write(way: sending.Mirror, taken: dict[str, bool]) -> sending.Pass:
+        done = send(way, taken)
+        if not wanted:
+            writer.write()
+        return done
+
+    def stopped(way: sending.Mirror, *, last: bool = False) -> dict[str, bool]:
+        if last:
+            writer.mapped.close()
+            wanted.update(written(here))
+        return take(way, last=last)
+
+    monkeypatch.setattr(sending.Mirror, "send", then_write)
+    monkeypatch.setattr(sending.Mirror, "take", stopped)
+    with BARRIER:
+        leaving.migrate(here, ID, target)
+    assert written(there) == wanted
+    assert wanted["mapped"] == wanted["set-back"] == wanted["replaced"] == str(writer.number)
+    assert (guest.rootfs(there.settings, ID) / "etc/of-image").read_bytes() == content

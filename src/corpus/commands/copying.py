@@ -89,12 +89,25 @@ gid = 0
 """
 
 
-def fetch(target: Path, helper: Sequence[str]) -> list[str]:
-    """Return the command that makes ``target`` hold what the other end of ``helper`` serves."""
+def fetch(target: Path, helper: Sequence[str], *, contents: bool, silence: int) -> list[str]:
+    """Return the command that makes ``target`` hold what the other end of ``helper`` serves.
+
+    Files of the same time and size are taken to be the same, unless it compares ``contents``. It
+    ends when nothing has come or gone for ``silence`` seconds.
+    """
+    compare = ["--checksum"] if contents else []
     return ["rsync", "--archive", "--hard-links", "--acls", "--xattrs", "--sparse",
-            "--numeric-ids", "--delete", "--force", "--modify-window=-1", "--stats",
-            "--no-human-readable", f"--rsh={' '.join(helper)}", "other::volume/",
-            f"{target}/"]  # fmt: skip
+            "--numeric-ids", "--delete", "--force", "--modify-window=-1", *compare, "--stats",
+            "--no-human-readable", f"--timeout={silence}", f"--rsh={' '.join(helper)}",
+            "other::volume/", f"{target}/"]  # fmt: skip
+
+
+def files(folder: Path) -> list[str]:
+    """Return the command that prints all files below ``folder``: of each when its inode changed
+    last, the inode's number, its device, and its path there, ended by a NUL byte.
+    """
+    return ["find", str(folder), "-ignore_readdir_race", "-type", "f",
+            "-printf", "%C@ %i %D %P\\0"]  # fmt: skip
 
 
 def parse_fetched(text: str) -> int:

@@ -27,13 +27,17 @@ class Guest:
 
 @dataclass(frozen=True)
 class Opening:
-    """A port of the node that leads to a guest's, for ``sources`` (networks that are apart)."""
+    """A port of the node that leads to a guest's, for ``sources`` (networks that are apart).
+
+    The nodes at the addresses ``led_by`` lead connections there that passed their own rules.
+    """
 
     protocol: str
     node_port: int
     address: str
     port: int
     sources: Sequence[str]
+    led_by: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,7 @@ class Rules:
     ``open_ports`` are the node's own, for its guests. ``relay`` is the
     address and port of the mail server that guests reach at the ``gateway``, and at it alone.
     Guests reach no address of ``closed`` but those of ``reachable``, and ask ``nameservers``.
-    ``connections`` is how many of their own each may have at a time. What the nodes ``peers``
-    lead here has passed their rules for opened ports.
+    ``connections`` is how many of their own each may have at a time.
     """
 
     table: str
@@ -63,12 +66,11 @@ class Rules:
     closed: Sequence[str] = ()
     reachable: Sequence[str] = ()
     connections: int = 8192
-    peers: Sequence[str] = ()
 
 
-def led_by(peers: Sequence[str], protocol: str) -> str:
-    """Return what matches connections of a protocol that other nodes lead here."""
-    return f"ip saddr {{ {', '.join(peers)} }} {protocol} sport {LED_PORTS}"
+def from_peers(protocol: str, there: str) -> str:
+    """Return what leads, by the map ``there``, what another node leads to a port of this one."""
+    return f"{protocol} sport {LED_PORTS} dnat ip to ip saddr . {protocol} dport map {there}"
 
 
 def load() -> list[str]:
@@ -137,10 +139,12 @@ def _sets(rules: Rules) -> str:
 
 
 def _opened(rules: Rules, protocol: str) -> str:
-    """Return where opened ports lead: for whom from outside, and from the node itself."""
+    """Return where opened ports lead: for whom from outside, from the node itself, and what
+    other nodes lead here."""
     own = [opening for opening in rules.openings if opening.protocol == protocol]
     led = [f"{o.node_port} . {net} : {o.address} . {o.port}" for o in own for net in o.sources]
     here = [f"{o.node_port} : {o.address} . {o.port}" for o in own]
+    peers = [f"{by} . {o.node_port} : {o.address} . {o.port}" for o in own for by in o.led_by]
     return f"""    map {protocol}4 {{
         type inet_service . ipv4_addr : ipv4_addr . inet_service
         flags interval
@@ -149,6 +153,10 @@ def _opened(rules: Rules, protocol: str) -> str:
     map local_{protocol}4 {{
         type inet_service : ipv4_addr . inet_service
         {_elements(here)}
+    }}
+    map peers_{protocol}4 {{
+        type ipv4_addr . inet_service : ipv4_addr . inet_service
+        {_elements(peers)}
     }}"""
 
 
@@ -156,9 +164,9 @@ def _nat(rules: Rules) -> str:
     bridge, outside = rules.bridge, f"iifname != {rules.bridge} fib daddr type local"
     led = _relay(rules)[0]
     peers = "\n        ".join(
-        f"{outside} {led_by(rules.peers, protocol)} "
-        f"dnat ip to {protocol} dport map @local_{protocol}4"
-        for protocol in (PROTOCOLS if rules.peers else ())
+        f"{outside} {from_peers(protocol, f'@peers_{protocol}4')}"
+        for protocol in PROTOCOLS
+        if any(one.led_by for one in rules.openings if one.protocol == protocol)
     )
     out = f"ip saddr {rules.subnet} oifname != {bridge}"
     return f"""    chain prerouting {{

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from corpus.commands.nft import LED_PORTS, PROTOCOLS, Opening, led_by
+from corpus.commands.nft import LED_PORTS, PROTOCOLS, Opening, from_peers
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Rules:
     The node itself reaches the SSH server of one that is held: it looks whether it runs there.
 
     ``table`` and ``bridge`` are the node's, ``proxies`` is what the names of the interfaces of
-    environments that are proxies begin with. ``peers`` may lead here what is led on.
+    environments that are proxies begin with.
     """
 
     table: str
@@ -59,7 +59,6 @@ class Rules:
     proxies: str
     held: Sequence[str] = ()
     led: Sequence[Led] = ()
-    peers: Sequence[str] = ()
 
 
 def ruleset(rules: Rules) -> str:
@@ -102,12 +101,8 @@ def _lead(rules: Rules) -> str:
     known = {protocol: there for protocol in PROTOCOLS if (there := _doors(rules, protocol))}
     doors = [f"fib daddr type local dnat ip to {protocol} dport map {there}"
              for protocol, there in known.items()]  # fmt: skip
-    opened += [
-        f"iifname != {rules.bridge} fib daddr type local "
-        f"{led_by(rules.peers, protocol)} dnat ip to {protocol} dport map {there}"
-        for protocol, there in known.items()
-        if rules.peers
-    ]
+    opened += [f"iifname != {rules.bridge} fib daddr type local {from_peers(protocol, on)}"
+               for protocol in PROTOCOLS if (on := _led_on(rules, protocol))]  # fmt: skip
     ssh = _map((f"{led.ssh_port}", f"{led.to} . {led.to_ssh_port}") for led in rules.led)
     return f"""{"".join(_opened(rules, protocol) for protocol in PROTOCOLS)}
     chain lead_own {{
@@ -166,6 +161,16 @@ def _doors(rules: Rules, protocol: str) -> str:
     if protocol == "tcp":
         found |= {f"{led.ssh_port}": f"{led.to} . {led.to_ssh_port}" for led in rules.led}
     return _map(found.items())
+
+
+def _led_on(rules: Rules, protocol: str) -> str:
+    """Return where that is led on which other nodes lead here."""
+    return _map(
+        (f"{by} . {one.node_port}", f"{led.to} . {one.node_port}")
+        for led in rules.led
+        for one in led.opened(protocol)
+        for by in one.led_by
+    )
 
 
 def _back(rules: Rules) -> list[str]:

@@ -18,6 +18,7 @@ _GET_SUBVOL_INFO = 0x81F8943C
 _SET_RECEIVED_SUBVOL = 0xC0C89425
 _SIZE, _RECEIVED_SIZE = 504, 200
 _UUID = 8 + 256 + 4 * 8  # what is before: number, name, parent, folder, generation, flags
+_PARENT = _UUID + 16
 _CHANGED = _UUID + 3 * 16
 _AT_FDCWD, _BIRTH = -100, 0x800
 _BORN = 80  # where a birth's seconds and nanoseconds lie
@@ -38,6 +39,13 @@ def of(path: Path) -> Lineage:
     call(path, _GET_SUBVOL_INFO, argument)
     (changed,) = struct.unpack_from("<Q", argument, _CHANGED)
     return Lineage(bytes(argument[_UUID : _UUID + 16]), changed)
+
+
+def origin(path: Path) -> bytes:
+    """Return the UUID of what a snapshot was made of; zeros for no snapshot. Raises OSError."""
+    argument = bytearray(_SIZE)
+    call(path, _GET_SUBVOL_INFO, argument)
+    return bytes(argument[_PARENT : _PARENT + 16])
 
 
 def related(one: Path, other: Path) -> bool:

@@ -14,12 +14,16 @@ from corpus.hosts.files import write_all
 from corpus.model.errors import CommandFailed
 
 _CHUNK = 1 << 18
+_AFTER = 60.0  # seconds for one to end once the other has
+_SAID = 1 << 16  # bytes
 
 
 def connect(one: Sequence[str], other: Sequence[str], *, timeout: float) -> tuple[int, int, str]:
-    """Run two commands, each reading what the other prints; return their codes and what they said.
+    """Run two commands, each reading what the other prints; return their codes and what they said
+    last.
 
-    Raises CommandFailed past ``timeout`` seconds.
+    Raises CommandFailed past ``timeout`` seconds, and when the ``other`` one does not end soon
+    after the ``one``.
     """
     with ExitStack() as stack:
         errors = stack.enter_context(tempfile.TemporaryFile())
@@ -38,11 +42,11 @@ def connect(one: Sequence[str], other: Sequence[str], *, timeout: float) -> tupl
             for handle in (*there, *back):
                 os.close(handle)
         try:
-            codes = [process.wait(timeout) for process in started]
+            codes = [started[0].wait(timeout), started[1].wait(min(timeout, _AFTER))]
         except subprocess.TimeoutExpired:
             raise CommandFailed(one, None, "it lasts too long") from None
-        errors.seek(0)
-        return codes[0], codes[1], errors.read(1 << 16).decode(errors="replace")
+        errors.seek(max(0, errors.seek(0, os.SEEK_END) - _SAID))
+        return codes[0], codes[1], errors.read().decode(errors="replace")
 
 
 def through(argv: Sequence[str], *, timeout: float) -> int:

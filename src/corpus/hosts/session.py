@@ -10,9 +10,9 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from corpus.hosts.files import write_all
 from corpus.model.errors import CommandFailed
 
+STALL = 60.0  # seconds in which somebody who is well takes something
 _LONGEST = 1 << 22  # bytes of a line
 
 
@@ -33,10 +33,22 @@ class Session:
             raise CommandFailed(argv, 127, str(error)) from None
 
     def write(self, data: bytes) -> None:
-        """Send bytes. Raises CommandFailed when it has ended."""
+        """Send bytes. Raises CommandFailed when it has ended, or takes none for ``STALL`` seconds:
+        then it is ended, for nobody knows what of it was taken."""
         assert self._process.stdin is not None  # noqa: S101  asked for above
+        left = memoryview(data)
         try:
-            write_all(self._process.stdin.fileno(), data)
+            handle = self._process.stdin.fileno()
+            os.set_blocking(handle, False)
+            with selectors.DefaultSelector() as selector:
+                selector.register(handle, selectors.EVENT_WRITE)
+                while left:
+                    if not selector.select(STALL):
+                        self._process.kill()
+                        raise CommandFailed(
+                            self._argv, None, f"it took nothing for {STALL:.0f} seconds"
+                        )
+                    left = left[os.write(handle, left) :]
         except (OSError, ValueError):
             raise self._ended() from None
 

@@ -71,12 +71,12 @@ def _run(node: Node, command: str, id: str, user: str) -> int:
 
 def _receive(node: Node, name: str) -> int:
     """Serve the peer ``name``, as it asks at SSH."""
-    from corpus.node.migration import arriving, guarding, peers
+    from corpus.node.migration import arriving, fetching, guarding, peers
 
     peer = peers.find(node, name)
     what, *words = os.environ.get("SSH_ORIGINAL_COMMAND", "").split()
-    if what == "pull" and len(words) == 2:
-        return arriving.pull(node, peer, *words)
+    if what == "pull" and len(words) in (2, 3):
+        return fetching.pull(node, peer, *words)
     ends = (sys.stdin.fileno(), sys.stdout.fileno())
 
     def receive() -> None:  # all of it in the child

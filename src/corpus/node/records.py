@@ -85,12 +85,13 @@ class Share:
 
 @dataclass(frozen=True)
 class Opening:
-    """A port of the node led to ``port`` of an environment, for the networks ``sources``."""
+    """A port of the node led to an environment's, for the networks ``sources``; see ``nft``."""
 
     protocol: str
     port: int
     node_port: int
     sources: tuple[str, ...]
+    led_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -260,8 +261,9 @@ def parse(text: str, where: str) -> Record:
         given["routes"] = tuple(_route(Route(**route)) for route in given["routes"])
         given["pairs"] = tuple(Pair(**pair) for pair in given["pairs"])
         given["shares"] = tuple(Share(**share) for share in given["shares"])
-        openings = [{**one, "sources": tuple(one["sources"])} for one in given["openings"]]
-        given["openings"] = tuple(Opening(**one) for one in openings)
+        for one in given["openings"]:
+            one |= {"sources": tuple(one["sources"]), "led_by": tuple(one.get("led_by", ()))}
+        given["openings"] = tuple(Opening(**one) for one in given["openings"])
         given["projects"] = tuple(Allotment(**one) for one in given["projects"])
         given["move"] = Move(**given["move"]) if given.get("move") else None
         return Record(**given)

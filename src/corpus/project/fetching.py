@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from corpus.commands import git, ssh
+from corpus.commands import git, prlimit, ssh
 from corpus.hosts.files import write_atomic
 from corpus.hosts.receiving import receive
 from corpus.model.errors import CommandFailed, InvalidInput, ReleaseRefused
@@ -238,7 +238,7 @@ def fetch_commit(project: Project, staging: Peer, commit: str) -> None:
     program = shlex.join(peers.client(project, staging))
     try:
         receive(
-            ["prlimit", f"--fsize={room.free(project) // 2}", *fetch],
+            prlimit.files(room.free(project) // 2, fetch),
             lambda _data: None,
             user=project.user,
             env={**repository.ENVIRONMENT, "GIT_SSH_COMMAND": program, "GIT_SSH_VARIANT": "ssh"},

@@ -29,3 +29,10 @@ def test_a_disk_is_copied_without_its_holes_and_shared_where_it_can_be() -> None
     argv = copying.sparse_file(Path("-a.img"), Path("b.img"))
     assert {"--reflink=auto", "--sparse=auto"} <= set(argv)
     assert argv[-3:] == ["--", "-a.img", "b.img"]
+
+
+def test_a_pass_compares_contents_where_it_is_told_and_is_not_silent_for_ever() -> None:
+    quick = copying.fetch(TWO, ["helper", "of-it"], contents=False, silence=60)
+    assert {"--delete", "--timeout=60", "--rsh=helper of-it"} < {*quick}
+    assert "--checksum" not in quick
+    assert "--checksum" in copying.fetch(TWO, ["helper"], contents=True, silence=900)

@@ -59,6 +59,18 @@ def test_an_opened_port_leads_to_its_guest_for_the_networks_alone() -> None:
     assert "23000" not in text.partition("map tcp4 {")[2].partition("}")[0]
 
 
+def test_what_another_node_leads_here_comes_to_what_it_leads_alone() -> None:
+    led = nft.Opening("tcp", 23000, "10.88.0.10", 53, ("10.0.0.0/8",), ("192.0.2.2", "192.0.2.3"))
+    own = nft.Opening("tcp", 23001, "10.88.0.11", 53, ("10.0.0.0/8",))
+    text = nft.ruleset(replace(RULES, openings=[led, own]))
+    peers = text.partition("map peers_tcp4 {")[2].partition("}\n    }")[0]
+    assert "192.0.2.2 . 23000 : 10.88.0.10 . 53, 192.0.2.3 . 23000 : 10.88.0.10 . 53" in peers
+    assert "23001" not in peers
+    by = "tcp sport 32768-65535 dnat ip to ip saddr . tcp dport map @peers_tcp4"
+    assert f"iifname != corpus0 fib daddr type local {by}" in text
+    assert "sport" not in nft.ruleset(replace(RULES, openings=[own]))
+
+
 def test_guests_have_no_ipv6_no_source_routes_and_no_interface_past_the_bridge() -> None:
     early = nft.ruleset(RULES).partition("chain early {")[2].partition("}")[0]
     for rule in (

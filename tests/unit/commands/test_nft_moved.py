@@ -58,9 +58,19 @@ def test_opened_ports_are_led_to_the_same_there_for_whom_they_are_open() -> None
         assert f"dnat ip to {protocol} dport . ip saddr map @led_{protocol}4" in others
     assert "udp dport { 192.0.2.2 . 5001 } masquerade" in others
     assert "ip saddr {" not in text
-    chained = ruleset(Rules("t", "b", "p", led=[led], peers=["192.0.2.3"]))
-    by = "fib daddr type local ip saddr { 192.0.2.3 } udp sport 32768-65535 dnat ip to udp dport"
-    assert f"{by} map {{ 5001 : 192.0.2.2 . 5001 }}" in chained.split("chain lead_others")[1]
+    assert "sport" not in text
+
+
+def test_what_another_node_leads_here_is_led_on_for_what_came_from_there() -> None:
+    openings = [
+        Opening("tcp", 5000, "10.88.0.10", 5432, ["198.51.100.0/24"]),
+        Opening("udp", 5001, "10.88.0.10", 53, ["0.0.0.0/0"], ["192.0.2.3"]),
+    ]
+    led = Led("10.88.0.10", [], 22001, "192.0.2.2", 81, 7, openings=openings)
+    others = ruleset(Rules("t", "b", "p", led=[led])).split("chain lead_others")[1]
+    by = "fib daddr type local udp sport 32768-65535 dnat ip to ip saddr . udp dport map"
+    assert f"{by} {{ 192.0.2.3 . 5001 : 192.0.2.2 . 5001 }}" in others
+    assert "tcp sport" not in others
 
 
 def test_without_routes_ssh_alone_is_led() -> None:

@@ -14,7 +14,7 @@ from corpus.node.migration import checking
 from corpus.node.network import ports
 from corpus.node.records import Opening, Pair, Stage
 from unit.node.nodes import ID, OTHER
-from unit.node.peered import OPENINGS, asked, made
+from unit.node.peered import MOVE, OPENINGS, asked, made
 from unit.node.peered import node as node
 
 
@@ -84,3 +84,12 @@ def test_what_a_peer_sends_anew_lives_there(node: Node) -> None:
     assert checking.check(node, again, "node2") == {"method": "rsync"}
     with pytest.raises(Conflict, match="is here"):
         checking.check(node, again, "stranger")
+
+
+def test_what_has_moved_comes_back_from_where_it_went_alone(node: Node) -> None:
+    record = made(node, stage=Stage.MOVED, move=MOVE)
+    again = asked(replace(record, stage=Stage.READY, move=None))
+    assert checking.check(node, again, "node2") == {"method": "rsync"}
+    with pytest.raises(Conflict, match="has moved from here to node2, and not to stranger") as told:
+        checking.check(node, again, "stranger")
+    assert f"corpus_node.destroy {ID}" in str(told.value.mend)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -10,11 +13,17 @@ from corpus.model.errors import Conflict, NotFound
 from corpus.node import boot
 from corpus.node.context import Node
 from corpus.node.environments import lifecycle, making, removal
-from corpus.node.migration import decisions, recovery
+from corpus.node.migration import decisions, guarding, peers, recovery
+from corpus.node.network import firewall, ports
 from corpus.node.records import Stage
-from unit.node.nodes import ID, left
-from unit.node.peered import MOVE, PEER, made
+from unit.node.nodes import ID, OTHER, left, rules
+from unit.node.peered import MOVE, OPENINGS, PEER, made
 from unit.node.peered import node as node
+
+
+def _stop(node: Node, id: str) -> None:
+    record = node.records.get(id)
+    lifecycle.halt(node, record)
 
 
 def test_the_source_says_where_it_lives(node: Node) -> None:
@@ -85,3 +94,53 @@ def test_until_the_target_knows_requests_wait(node: Node) -> None:
     with pytest.raises(NotFound, match="no node is known"):
         recovery.recover(node, ID)
     assert node.records.get(ID).held
+
+
+def test_what_a_peer_leads_here_comes_to_what_came_from_there_and_to_nobody_else(
+    node: Node,
+) -> None:
+    peers.add(node, "node2", asdict(PEER))
+    record = made(node, stage=Stage.ARRIVED, origin="node2", openings=OPENINGS)
+    making.create(node, id=OTHER, wait=0)
+    ports.open_(node, OTHER, 5432, to=["10.0.0.0/8"], node_port=25001)
+    decisions.settle(node, PEER, {"id": ID, "lives": "here"})
+    led = f"192.0.2.2 . 25000 : {record.address} . 5432"
+    assert led in rules(node)
+    assert "192.0.2.2 . 25001" not in rules(node)
+    same = {"to": ["192.0.2.0/24"], "node_port": 25000}
+    assert ports.open_(node, ID, 5432, test=True, **same)["changes"] == []
+    ports.open_(node, ID, 5432, **same)
+    assert led in rules(node)
+    ports.close(node, ID, 5432)
+    ports.open_(node, OTHER, 5433, to=["10.0.0.0/8"], node_port=25000)  # led there by node2 still
+    assert "192.0.2.2 . 25000 : " not in rules(node).partition("map peers_udp4")[0]
+    peers.remove(node, "node2")
+    firewall.apply(node)
+    assert "192.0.2.2" not in rules(node)
+
+
+@pytest.mark.parametrize(("state", "settle"), [("FROZEN", lifecycle.freeze), ("STOPPED", _stop)])
+def test_what_is_settled_is_as_people_want_it_whatever_a_peer_says(
+    node: Node, state: str, settle: Callable[[Node, str], object]
+) -> None:
+    made(node)
+    settle(node, ID)
+    decisions.settle(node, PEER, {"id": ID, "lives": "here"})
+    assert lifecycle.state(node, node.records.get(ID))[0] == state
+
+
+def test_what_was_settled_half_way_is_settled_by_whoever_comes(node: Node) -> None:
+    record = made(node, origin="node2", openings=OPENINGS)
+    for settle in (
+        lambda: decisions.settle(node, PEER, {"id": ID, "lives": "here"}),
+        lambda: recovery.recover(node, ID),
+        lambda: boot.boot(node),
+        lambda: guarding.guarded(node, PEER, lambda: os.kill(os.getpid(), signal.SIGKILL), ()),
+    ):
+        node.change(ID, lambda now: now.changed(origin="node2"))
+        lifecycle.hold_still(node, record)
+        assert recovery.changes(node, ID) == [f"have {record.name} live here"]
+        settle()
+        assert lifecycle.state(node, record)[0] == "RUNNING"
+        assert node.records.get(ID).origin == ""
+        assert recovery.changes(node, ID) == []

@@ -208,9 +208,8 @@ def test_no_sign_of_life_is_sent_while_the_lease_is_waited_for(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The line may carry them one way, and no answer the other way: the lease would not end."""
-    monkeypatch.setattr(channel, "_PATIENCE", 0.1)
     session = Session(["sleep", "60"])
-    line = channel.Line(PEER, session)
+    line = channel.Line(PEER, session, 0.1)
     running: list[bool] = []
     look = SimpleNamespace(sleep=lambda _: running.append(session._process.poll() is None))
     monkeypatch.setattr(recovery, "time", look)

@@ -16,20 +16,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from corpus.commands import btrfs, copying
-from corpus.hosts import beneath, lineage, pipeline, relay, subvolumes
+from corpus.commands import btrfs
+from corpus.hosts import beneath, kernel, lineage, pipeline, subvolumes
 from corpus.hosts.files import write_all
 from corpus.model.errors import CommandFailed, Conflict, CorpusError, InvalidInput, Lost, NotFound
-from corpus.model.names import environment_id
 from corpus.node.context import Node
 from corpus.node.environments import guest, lifecycle, making, removal, rootfs
-from corpus.node.migration import checking, decisions, health
+from corpus.node.migration import checking, decisions, fetching, health
 from corpus.node.migration.frames import Reader
 from corpus.node.migration.health import Survey
 from corpus.node.migration.peers import Peer
 from corpus.node.network import firewall
 from corpus.node.proxy import replica, service
-from corpus.node.records import Record, Stage
+from corpus.node.records import Opening, Record, Stage
 from corpus.node.storage import copies, images, pool
 from corpus.node.storage.volumes import ROOTFS, SRV
 
@@ -58,6 +57,8 @@ class Arrival:
             "base": self._take_base,
             "receive": self._receive,
             "volumes": self._make_volumes,
+            "doubt": self._doubt,
+            "sync": self._sync,
             "start": self._start,
             "commit": self._commit,
             "abort": self._abort,
@@ -91,6 +92,7 @@ class Arrival:
         if left is not None and checking.remains(left, self._peer.name):
             removal.remove(self._node, left)
         self._method = str(checking.check(self._node, asked, self._peer.name)["method"])
+        before = self._node.records.find(id)
         record = making.allocate(self._node, id, wanted)
         self._record = record
         if len(record.openings) != len(wanted.openings):  # somebody was faster
@@ -108,13 +110,7 @@ class Arrival:
             image = images.volume(self._node, images.find(self._node, record.image))
             home = guest.home(self._node.settings, id)
             volumes.make(home, record.group, record.limits.size, image)
-        old = checking.record_of(asked)
-        self._change(
-            autostart=old.autostart,
-            order=old.order,
-            wanted=old.wanted,
-            maintenance=old.maintenance is True,
-        )
+        self._be_as(checking.record_of(asked), before)
         with replica.following(self._node):
             firewall.apply(self._node)
             service.apply(self._node)
@@ -124,17 +120,22 @@ class Arrival:
             "http_port": self._node.settings.http_port,
         }
 
+    def _be_as(self, old: Record, before: Record | None) -> None:
+        """Have the record say what it said there, and of its ports what was said ``before``."""
+        self._change(
+            openings=_led(self._mine(), before),
+            autostart=old.autostart,
+            order=old.order,
+            wanted=old.wanted,
+            maintenance=old.maintenance is True,
+        )
+
     def _make_volumes(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """Make the subvolumes that the source has within its volumes, where this pool can."""
-        if pool.volumes(self._node).kind == "plain":
-            return {}
-        with beneath.opened(guest.home(self._node.settings, self._mine().id)) as place:
-            for path in sorted(asked["paths"]):
-                parent, _, name = _named(path)
-                with beneath.opened(parent or ".", place, make=True) as above:
-                    if not _is_volume(above, name):
-                        beneath.remove(above, name)  # it was a directory when it came first
-                        subvolumes.create(Path(f"/proc/self/fd/{above}") / name)
+        fetching.make_volumes(self._node, self._mine(), asked["paths"])
+        return {}
+
+    def _doubt(self, asked: dict[str, Any]) -> dict[str, Any]:
+        fetching.doubt(self._node, self._mine(), asked["part"], asked["paths"])
         return {}
 
     def _take_base(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -195,6 +196,7 @@ class Arrival:
         if self._method == "send":
             self._assemble(record, asked["volumes"])
         self._finish(record, asked["volumes"])
+        self._sync({})  # the source removes its own once this one lives here
         record = self._change(stage=Stage.ARRIVED)
         self._stay()
         if record.wanted and asked["run"]:
@@ -202,6 +204,14 @@ class Arrival:
             self._stay()  # when the other side was lost, it may not have been there to be frozen
             wanted = Survey(tuple(asked["units"]), tuple(asked["ports"]))
             health.wait(self._node, record, wanted, self._reader.lost.is_set)
+        return {}
+
+    def _sync(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Have what has come on the disk, in the volumes and in what they lie in."""
+        home = guest.home(self._node.settings, self._mine().id)
+        for place in (home, home.parent):
+            if place.exists():  # what is sent lies elsewhere until it is whole
+                kernel.sync(place)
         return {}
 
     def _stay(self) -> None:
@@ -220,7 +230,7 @@ class Arrival:
         with beneath.opened(home) as place:
             for path, source in sorted(found.items()):
                 groups[path] = _group(path, groups, record.group)
-                parent, _, name = _named(path)
+                parent, _, name = fetching.named(path)
                 with beneath.opened(parent or ".", place) as above:
                     status = os.fstat(above)
                     target = Path(f"/proc/self/fd/{above}") / name
@@ -254,8 +264,8 @@ class Arrival:
         decisions.tidy(self._node, record)  # after the answer: requests wait for that
 
     def _abort(self, asked: dict[str, Any]) -> dict[str, Any]:
-        record, self._record = self._mine(), None
-        removal.remove(self._node, self._node.records.get(record.id))
+        removal.remove(self._node, self._node.records.get(self._mine().id))
+        self._record = None  # not before: what cannot be removed is frozen in the end
         return {}
 
     def _mine(self) -> Record:
@@ -281,30 +291,21 @@ class Arrival:
 
     def _leave(self) -> None:
         try:
+            self._freeze()
             if self._record is not None:
                 there = self._node.records.find(self._record.id)
-                if there is not None and there.stage is Stage.CREATING:
+                if there is not None and there.half_made:
                     removal.remove(self._node, there)
-                else:
-                    self._freeze()
         finally:
             self._held.close()
 
 
-def _named(path: object) -> tuple[str, str, str]:
-    """Return where a volume lies, and its name. Raises InvalidInput."""
-    parent, slash, name = str(path).rpartition("/")
-    if name in ("", ".", "..") or str(path).partition("/")[0] not in copies.PARTS:
-        raise InvalidInput("not a path of a volume")
-    return parent, slash, name
-
-
-def _is_volume(folder: int, name: str) -> bool:
-    try:
-        with beneath.opened(name, folder) as handle:
-            return subvolumes.is_root(handle)
-    except OSError:
-        return False
+def _led(record: Record, before: Record | None) -> tuple[Opening, ...]:
+    """Return its openings, to which those lead on here that led to what has moved from here."""
+    old = {(one.protocol, one.node_port): one.led_by for one in before.openings} if before else {}
+    return tuple(
+        replace(one, led_by=old.get((one.protocol, one.node_port), ())) for one in record.openings
+    )
 
 
 def _group(path: str, groups: Mapping[str, str], usual: str) -> str:
@@ -312,15 +313,3 @@ def _group(path: str, groups: Mapping[str, str], usual: str) -> str:
     while path and path not in groups:
         path = path.rpartition("/")[0]
     return groups.get(path, usual)
-
-
-def pull(node: Node, peer: Peer, id: str, part: str) -> int:
-    """Bring a volume that arrives from a peer by rsync to what that serves at our standard input.
-
-    Returns rsync's code. Raises NotFound, InvalidInput.
-    """
-    record = node.records.get(environment_id(id))
-    if record.stage is not Stage.CREATING or record.origin != peer.name or part not in copies.PARTS:
-        raise InvalidInput("nothing like that arrives from there")
-    target = guest.home(node.settings, record.id) / part
-    return relay.through(copying.fetch(target, relay.helper()), timeout=_SECONDS)

@@ -18,14 +18,15 @@ from corpus.node.migration import frames, peers
 from corpus.node.migration.peers import Peer
 
 _PATIENCE = 900.0  # seconds for one answer: the disk there may have much to write
+HELD = 120.0  # those while requests wait here
 _SECONDS = 6 * 3600.0  # the longest that one stream may take
 
 
 class Line:
     """An open line to the node ``peer``. Everything raises Lost when that is gone."""
 
-    def __init__(self, peer: Peer, session: Session) -> None:
-        self.peer = peer
+    def __init__(self, peer: Peer, session: Session, patience: float) -> None:
+        self.peer, self.patience = peer, patience
         self._session = session
         self._writing = threading.Lock()
         self._over = threading.Event()
@@ -76,7 +77,7 @@ class Line:
 
     def _answer(self) -> dict[str, Any]:
         try:
-            line = self._session.line(_PATIENCE)
+            line = self._session.line(self.patience)
         except CommandFailed as error:
             raise self._lost(error) from None
         try:
@@ -84,10 +85,12 @@ class Line:
             if "error" not in found:
                 return dict(found)
         except (ValueError, TypeError):
+            self.close()
             raise CorpusError(f"the node {self.peer.name} answers nonsense") from None
         raise _refused(self.peer.name, found)
 
     def _lost(self, error: CommandFailed) -> Lost:
+        self.close()  # what came late would be taken for the answer to what is asked next
         said = error.output.strip() or "the line is cut"
         return Lost(
             f"the node {self.peer.name} is not reached: {said[-500:]}",
@@ -105,9 +108,9 @@ def _refused(name: str, found: dict[str, Any]) -> CorpusError:
 
 
 @contextmanager
-def opened(node: Node, peer: Peer) -> Iterator[Line]:
-    """Give an open line to a peer. Raises Lost."""
-    line = Line(peer, Session(peers.ask(node, peer, "receive")))
+def opened(node: Node, peer: Peer, patience: float = _PATIENCE) -> Iterator[Line]:
+    """Give an open line to a peer, who has ``patience`` seconds for an answer. Raises Lost."""
+    line = Line(peer, Session(peers.ask(node, peer, "receive")), patience)
     try:
         line.ask("hello")
         yield line

@@ -78,7 +78,13 @@ def check(node: Node, asked: dict[str, Any], peer: str) -> dict[str, Any]:
     id, given = wanted(node, asked, peer)
     records, volumes = node.records.all(), pool.volumes(node)
     there = node.records.find(id)
-    if there is not None and not (remains(there, peer) or there.stage is Stage.MOVED):
+    moved = there.move if there is not None and there.stage is Stage.MOVED else None
+    if moved is not None and moved.node != peer:
+        raise Conflict(
+            f"environment {id} has moved from here to {moved.node}, and not to {peer}",
+            mend=f"destroy this node's part of it first: corpus_node.destroy {id}",
+        )
+    if there is not None and not (moved or remains(there, peer)):
         raise Conflict(
             f"environment {id} is here ({there.stage})",
             mend="destroy it, or end its migration: corpus_node.migration_recover",

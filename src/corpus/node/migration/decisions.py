@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from corpus.commands import lxc
@@ -36,16 +37,18 @@ def alone(node: Node, id: str) -> Iterator[None]:
 def whose(node: Node, peer: Peer, asked: dict[str, Any]) -> dict[str, Any]:
     """Tell a peer where an environment lives that came to it from here: ``there`` is the peer."""
     id = environment_id(asked.get("id"))
-    record = node.records.find(id)
+    if node.records.find(id) is None:
+        return {"lives": UNKNOWN}
+    try:
+        with alone(node, id):  # whoever moves it may still put it back
+            record = node.records.find(id)
+    except Conflict:
+        return {"lives": OPEN}
     if record is None:
         return {"lives": UNKNOWN}
     if record.stage is Stage.MOVED and record.move:
         return {"lives": THERE if record.move.node == peer.name else HERE}
-    try:
-        with alone(node, id):
-            return {"lives": OPEN if record.stage is Stage.MOVING else HERE}
-    except Conflict:
-        return {"lives": OPEN}
+    return {"lives": OPEN if record.stage is Stage.MOVING else HERE}
 
 
 def settle(node: Node, peer: Peer, asked: dict[str, Any]) -> dict[str, Any]:
@@ -66,17 +69,19 @@ def settle(node: Node, peer: Peer, asked: dict[str, Any]) -> dict[str, Any]:
             arrived = record is not None and mine and record.stage is Stage.ARRIVED
             if record is None or not (arrived or record.stage is Stage.READY):
                 raise Conflict(f"environment {id} is not here")
-            # One that is settled may be so in its record alone, where the receiver died.
-            tidy(node, keep(node, record))
+            # One that is settled may be so in its record alone, where the receiver died. Where it
+            # did not, people have had their way with it since.
+            tidy(node, keep(node, record) if mine else record)
     return {}
 
 
 def keep(node: Node, record: Record) -> Record:
-    """Have an environment that arrived live here. Hold its lock."""
+    """Have an environment that arrived live here. Hold its lock.
+
+    Whence it came is forgotten at the end: as long as that is known, all this is done again.
+    """
     led = record.elsewhere
-    record = node.change(
-        record.id, lambda now: now.changed(stage=Stage.READY, move=None, origin="")
-    )
+    record = node.change(record.id, lambda now: _led(now).changed(stage=Stage.READY, move=None))
     with replica.following(node):
         firewall.apply(node)
         service.apply(node)
@@ -89,7 +94,16 @@ def keep(node: Node, record: Record) -> Record:
         replica.catch_up(node, record)
     elif found == "STOPPED" and record.wanted:
         lifecycle.bring_up(node, record)
-    return record
+    return node.change(record.id, lambda now: now.changed(origin=""))
+
+
+def _led(record: Record) -> Record:
+    """Return the record with its ports open to what the node leads here that it came from."""
+    led_by = {record.origin} if record.origin else set()
+    opened = tuple(
+        replace(one, led_by=tuple(sorted({*one.led_by, *led_by}))) for one in record.openings
+    )
+    return record.changed(openings=opened)
 
 
 def _ports(record: Record) -> set[connections.Port]:

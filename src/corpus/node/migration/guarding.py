@@ -73,6 +73,8 @@ def _tidied(node: Node, peer: Peer, id: str) -> bool:
                 return True
             if record.stage is Stage.CREATING:
                 removal.remove(node, record)
+            elif record.stage is Stage.READY:  # it was being told to live here
+                decisions.tidy(node, decisions.keep(node, record))
             else:
                 decisions.hold(node, record)
         except (CorpusError, OSError):  # the others must not run on because of it

@@ -16,6 +16,8 @@ from typing import Any
 from corpus.commands import ip
 from corpus.model.errors import Conflict, CorpusError, InvalidInput
 from corpus.model.size import format_size
+from corpus.node.certificates import store
+from corpus.node.certificates.checking import covers
 from corpus.node.context import Node
 from corpus.node.environments import lifecycle, snapshots
 from corpus.node.migration import channel, decisions, health, peers, recovery
@@ -66,8 +68,20 @@ def plan(node: Node, id: str, to: str, *, keep: bool = False) -> list[str]:
         *(f"lead {route.host} to {peer.name}" for route in record.routes),
         f"lead the SSH port {record.ssh_port} to {peer.name}",
         *(f"lead {one.protocol} port {one.node_port} to {peer.name}" for one in record.openings),
+        *_staying(node, record, peer.name),
         "keep its data here, stopped" if keep else "remove its data here",
     ]  # fmt: skip
+
+
+def _staying(node: Node, record: Record, to: str) -> list[str]:
+    """Tell of which host names the certificates stay here."""
+    known = store.everything(node.settings)
+    return [
+        f"leave the certificate of {route.host} here: {to} needs one of its own, by "
+        "corpus_node.certificate_add or certificate_obtain"
+        for route in record.routes
+        if any(covers(one.names, route.host) for one in known)
+    ]
 
 
 def fit(node: Node, id: str, *, keep: bool) -> Record:
@@ -144,7 +158,8 @@ def migrate(
     peer = peers.find(node, to)
     recovery.recover(node, id)
     with decisions.alone(node, id):
-        fit(node, id, keep=keep)
+        for stays in _staying(node, fit(node, id, keep=keep), peer.name):
+            say(stays)
         journey = _Journey(node, id, Figures(), say, keep, timeout)
         try:
             with channel.opened(node, peer) as line:
@@ -180,12 +195,12 @@ class _Journey:
             self.offered = _carried(record)
         try:
             at = line.ask("begin", **_offer(self.node, record))
+            move = Move(line.peer.name, line.peer.address, _port(line, at, "http_port"),
+                        _port(line, at, "ssh_port"), kept=self.keep)  # fmt: skip
             self.figures.step("begin")
-            way = sender(self.node, record, line, str(at["method"]))
+            way = sender(self.node, record, line, str(at.get("method")))
             way.share()
             self._send_warm(way)
-            move = Move(line.peer.name, line.peer.address, int(at["http_port"]),
-                        int(at["ssh_port"]), kept=self.keep)  # fmt: skip
             with self.node.lock(self.id):
                 self._hand_over(way, move)
         except BaseException:
@@ -199,6 +214,7 @@ class _Journey:
                 fit(self.node, self.id, keep=self.keep)
                 taken = way.take()
             done = way.send(taken)
+            way.line.ask("sync")  # so that little is left for when requests wait
             self.figures.sent(done)
             self.say(f"pass {number + 1}: {format_size(done.size)} in {done.seconds:.1f} s")
             if number and done.size < _LITTLE:
@@ -211,6 +227,7 @@ class _Journey:
         found = health.survey(node, record)
         running = lifecycle.state(node, record)[0] != "STOPPED"
         self.say("requests are held")
+        line.patience = channel.HELD
         begun = time.monotonic()
         try:
             record = node.change(self.id, lambda now: now.changed(stage=Stage.MOVING, move=move))
@@ -241,6 +258,14 @@ class _Journey:
         self.figures.step("start")
 
 
+def _port(line: Line, at: dict[str, Any], name: str) -> int:
+    """Return a port of the other node, as it says. Raises CorpusError for what is none."""
+    port = at.get(name)
+    if type(port) is not int or not 0 < port < 65536:
+        raise CorpusError(f"the node {line.peer.name} says nonsense: {name} {port!r:.20}")
+    return port
+
+
 def _apply(node: Node) -> None:
     with node.lock():
         firewall.apply(node)
@@ -258,20 +283,22 @@ def _drain(node: Node, record: Record) -> None:
 
 def _put_back(node: Node, record: Record, line: Line) -> None:
     """Have it run here again. What was not asked to start it there is told afterwards."""
-    record = node.records.get(record.id)
+    # That it has moved may be written down although the writing failed.
+    record = node.change(
+        record.id, lambda now: now.changed(stage=Stage.MOVING, wanted=record.wanted)
+    )
     asked = record.move is not None and record.move.asked
     told = asked and _abort(node, record.id, line)
-    if asked and not told:
-        line.close()  # else its signs of life may renew the lease that is waited for
     recovery.put_back(node, record, told=told)
 
 
 def _abort(node: Node, id: str, line: Line) -> bool:
-    """Have the target remove it, over another line where this one is cut; False: not reached."""
+    """Have the target remove it, over another line where this one fails; False: it has not."""
     try:
         line.ask("abort")
     except InvalidInput:  # nothing of it is there
         return True
     except CorpusError:
+        line.close()  # who serves it has the lock there, and its signs of life renew the lease
         return recovery.withdraw(node, line.peer.name, id)
     return True

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from corpus.commands import ip, ssh
+from corpus.commands import ip, prlimit, ssh
 from corpus.hosts import files
 from corpus.hosts.files import write_atomic
 from corpus.model.errors import CorpusError, InvalidInput, NotFound
@@ -29,6 +29,7 @@ HOST_KEY = Path("/etc/ssh/ssh_host_ed25519_key.pub")
 AUTHORIZED = Path("/root/.ssh/authorized_keys")
 _KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]{60,100}={0,2}", re.ASCII)
 LOCK = "peers"
+_SAID = 16 << 20  # bytes, as of a warning for each file
 _MARK = "corpus-peer:"  # what the comment of a peer's key begins with
 
 
@@ -173,12 +174,13 @@ def listed(node: Node) -> list[Peer]:
     return found
 
 
-def addresses(node: Node) -> list[str]:
-    """Return the addresses of the nodes that are known; a damaged file is none of them."""
-    found = []
+def addresses(node: Node) -> dict[str, str]:
+    """Return the address of each node that is known, by name; a damaged file is none of them."""
+    found = {}
     for path in sorted(_folder(node).glob("*.json")):
         with suppress(InvalidInput, OSError):
-            found.append(parse(path.read_text()).address)
+            peer = parse(path.read_text())
+            found[peer.name] = peer.address
     return found
 
 
@@ -232,4 +234,5 @@ def ask(node: Node, peer: Peer, request: str) -> list[str]:
     known = _folder(node) / f"{peer.name}.known_hosts"
     write_atomic(known, f"{peer.name} {peer.host_key}\n".encode(), 0o600, durable=False)
     client = ssh.client(_key(node), known, peer.name, alive=3)
-    return ssh.ask(client, "root", peer.address, peer.port, request)
+    argv = ssh.ask(client, "root", peer.address, peer.port, request)
+    return prlimit.files(_SAID, argv)  # what it says as an error is kept in one

@@ -25,6 +25,7 @@ from corpus.node.storage import pool
 # Seconds beyond the lease, until it is frozen there: that may fail, and be taken back, before it is
 # killed instead.
 _GRACE = 2 * lifecycle.REST + 5.0
+_URGENT = 30.0  # seconds for an answer of the target without which its lease is waited for
 
 
 def recover(node: Node, id: str, *, take: bool = False) -> str:
@@ -53,12 +54,18 @@ def recover(node: Node, id: str, *, take: bool = False) -> str:
             return _ask(node, record, take=take)
         if record.stage is Stage.READY:
             clear(node, record.id)
-            decisions.tidy(node, record)
+            with removal.alone(node, record.id):
+                record = node.records.get(record.id)
+                decisions.tidy(node, decisions.keep(node, record) if record.origin else record)
         return "nothing was left half-way"
 
 
 def left(node: Node, id: str) -> bool:
-    """Tell whether copies lie about that were made to send an environment, or were received."""
+    """Tell whether copies lie about that were made to send an environment, or were received; or
+    whether it has not been done all that is when one is to live here."""
+    record = node.records.find(id)
+    if record is not None and record.stage is Stage.READY and record.origin:
+        return True
     return folder(node, id).exists() or guest.staged(node.settings, id).exists()
 
 
@@ -71,7 +78,7 @@ def _abort(node: Node, record: Record) -> None:
 def withdraw(node: Node, to: str, id: str) -> bool:
     """Have the target remove what it has of an environment that lives here; False: not reached."""
     try:
-        with channel.opened(node, peers.find(node, to)) as line:
+        with channel.opened(node, peers.find(node, to), _URGENT) as line:
             line.ask("settle", id=id, lives=decisions.THERE)
     except CorpusError:
         return False
@@ -168,6 +175,8 @@ def changes(node: Node, id: str, *, take: bool = False) -> list[str]:
     if record.stage is Stage.MOVED and record.move and not record.move.kept:
         remains = guest.home(node.settings, record.id).exists()
         return ["remove its data here"] if remains else []
+    if record.stage is Stage.READY and record.origin:
+        return [f"have {record.name} live here"]
     if record.stage is Stage.ARRIVED:
         return [
             f"have {record.name} live here"

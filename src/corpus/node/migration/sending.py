@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from corpus.commands import btrfs, copying
-from corpus.hosts import lineage, nested, relay, subvolumes
+from corpus.hosts import kernel, lineage, nested, relay, subvolumes
 from corpus.model.errors import CorpusError, NotFound
 from corpus.node.context import Node
 from corpus.node.environments import guest
-from corpus.node.migration import peers
+from corpus.node.migration import doubts, peers
 from corpus.node.migration.channel import Line
+from corpus.node.migration.doubts import Seen
 from corpus.node.records import Record
 from corpus.node.storage import copies, images, pool
 from corpus.node.storage.volumes import ROOTFS
@@ -131,11 +132,15 @@ class Sender:
         return folder(self.node, self.record.id) / str(number)
 
 
+@dataclass
 class Mirror(Sender):
     """Sends it by rsync(1), for pools of which one has no btrfs of its own.
 
     It is read by one that is shut into the volume: a guest that runs could put a link in the way.
     """
+
+    seen: dict[str, Seen] = field(default_factory=dict)
+    contents: set[str] = field(default_factory=set)
 
     def share(self) -> None:
         """Do nothing: rsync finds what is the same."""
@@ -143,13 +148,16 @@ class Mirror(Sender):
     def take(self, *, last: bool = False) -> dict[str, bool]:
         """Make snapshots where they cost nothing; elsewhere what is sent is what there is."""
         kind = pool.volumes(self.node).kind
-        self._live, self._last = kind != "quota", last
+        home = guest.home(self.node.settings, self.record.id)
+        self._live, self._last, self._moment = kind != "quota", last, doubts.now()
+        if not last:
+            kernel.sync(home)  # from here on a page that is changed has its file changed
         if not self._live:
             return super().take()
         self._place(len(self.passes)).mkdir(mode=0o700, parents=True)
         if kind == "image":
             try:
-                return _everything(guest.home(self.node.settings, self.record.id))
+                return _everything(home)
             except OSError:  # its guest moves them about
                 if last:
                     raise
@@ -160,22 +168,52 @@ class Mirror(Sender):
         begun = time.monotonic()
         volumes = [Volume(path, "", read_only) for path, read_only in taken.items()]
         self.line.ask("volumes", paths=list(taken))
+        seen = self._doubt(taken)
+        self._whole = True
         with ThreadPoolExecutor(len(copies.PARTS)) as workers:
             sizes = list(workers.map(self._mirror, copies.PARTS))
+        if self._whole:
+            self.seen = seen
         return self._done(sum(sizes), begun, volumes)
 
-    def _mirror(self, part: str) -> int:
-        place = self._place(len(self.passes))
+    def _doubt(self, taken: Iterable[str]) -> dict[str, Seen]:
+        """Have those files compared by content that may have changed unseen; return what is seen.
+
+        The first pass compares all that the image may have there; at /srv nothing is there yet.
+        """
+        place = self._source()
+        names = {} if self._live else {
+            str((place / path).stat().st_dev).encode(): lineage.origin(place / path)
+            for path in taken
+        }  # fmt: skip
+        self.contents, found = set(), {}
+        for part in copies.PARTS:
+            seen, doubted = doubts.look(place / part, self._moment, names, self.seen.get(part))
+            if seen:
+                found[part] = seen
+            if doubted is None and (part == ROOTFS or self.passes):
+                self.contents.add(part)
+            for paths in doubts.portions(doubted or ()):
+                self.line.ask("doubt", part=part, paths=paths)
+        return found
+
+    def _source(self) -> Path:
         home = guest.home(self.node.settings, self.record.id)
-        config = place / f"{part}.conf"
-        config.write_text(copying.serve_config((home if self._live else place) / part))
-        there = peers.ask(self.node, self.line.peer, f"pull {self.record.id} {part}")
+        return home if self._live else self._place(len(self.passes))
+
+    def _mirror(self, part: str) -> int:
+        config = self._place(len(self.passes)) / f"{part}.conf"
+        config.write_text(copying.serve_config(self._source() / part))
+        how = " contents" if part in self.contents else ""
+        there = peers.ask(self.node, self.line.peer, f"pull {self.record.id} {part}{how}")
         codes = relay.connect(copying.serve(config), there, timeout=_SECONDS)
         # 23, 24: files that vanished while they were read, which the last pass makes good.
         if codes[1] not in ((0,) if self._last else (0, 23, 24)):
             raise CorpusError(
                 f"{part} cannot be sent: {codes[2].strip()[-500:]}", self.line.peer.name
             )
+        if codes[1]:
+            self._whole = False
         return copying.parse_fetched(codes[2])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from ipaddress import IPv4Address
 
@@ -36,7 +37,7 @@ def apply(node: Node) -> None:
 def ruleset(node: Node) -> str:
     """Return the tables by the records, without those that are on their way out."""
     settings, records = node.settings, node.records.lasting()
-    open_doors = doors(records)
+    open_doors, known = doors(records), peers.addresses(node)
     guests = [
         nft.Guest(
             record.interface,
@@ -57,7 +58,10 @@ def ruleset(node: Node) -> str:
         guests=guests,
         open_ports=(settings.http_port, settings.https_port),
         openings=[
-            one for record in records if record.elsewhere is None for one in _openings(record)
+            one
+            for record in records
+            if record.elsewhere is None
+            for one in _openings(record, known)
         ],
         gateway=str(settings.gateway),
         relay=_relay(node),
@@ -65,20 +69,22 @@ def ruleset(node: Node) -> str:
         closed=collapse([_LINK_LOCAL, *_routers(node), *settings.closed_networks]),
         reachable=collapse(settings.open_networks),
         connections=settings.connections,
-        peers=peers.addresses(node),
     )
     return (
         nft.ruleset(rules)
         + nft_front.ruleset(_front(node, records))
-        + nft_moved.ruleset(_moved(node, records))
+        + nft_moved.ruleset(_moved(node, records, known))
     )
 
 
-def _openings(record: Record) -> list[nft.Opening]:
+def _openings(record: Record, known: Mapping[str, str]) -> list[nft.Opening]:
     return [
-        nft.Opening(one.protocol, one.node_port, record.address, one.port, one.sources)
+        nft.Opening(
+            one.protocol, one.node_port, record.address, one.port, one.sources,
+            sorted({known[name] for name in one.led_by if name in known}),
+        )
         for one in record.openings
-    ]
+    ]  # fmt: skip
 
 
 def _front(node: Node, records: list[Record]) -> nft_front.FrontRules:
@@ -117,13 +123,12 @@ def _asked(node: Node) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _moved(node: Node, records: list[Record]) -> nft_moved.Rules:
+def _moved(node: Node, records: list[Record], known: Mapping[str, str]) -> nft_moved.Rules:
     """Return what the rules know of environments that live elsewhere, or nowhere."""
     return nft_moved.Rules(
         table=node.settings.bridge,
         bridge=node.settings.bridge,
         proxies=PROXIES,
-        peers=peers.addresses(node),
         held=[record.address for record in records if record.held],
         led=[
             nft_moved.Led(
@@ -135,7 +140,7 @@ def _moved(node: Node, records: list[Record]) -> nft_moved.Rules:
                 there.ssh_port,
                 sorted({route.port for route in record.routes if route.proxy_protocol}),
                 PEERS_PORT,
-                _openings(record),
+                _openings(record, known),
             )
             for record in records
             if (there := record.elsewhere)

@@ -67,6 +67,8 @@ def open_(
         check_here(record)
         old = _find(record, asked)
         new = replace(asked, node_port=_node_port(node, record, asked, old))
+        if old and replace(old, led_by=()) == new:
+            new = old
         if test:
             return _changes([] if new == old else [_said("open", record, new)])
         others = tuple(opening for opening in record.openings if opening != old)

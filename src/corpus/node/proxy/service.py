@@ -83,7 +83,7 @@ def files(node: Node, place: Place) -> dict[str, bytes]:
         "certificates.list": listed.encode(),
     }
     led = doors(records) if place.doors else ()
-    parts = (settings, place.folder, routes, led, peers.addresses(node))
+    parts = (settings, place.folder, routes, led, [*peers.addresses(node).values()])
     fixed = digest(config(*parts).encode() + b"".join(texts.values()))
     texts[_CONFIG] = config(*parts, description=fixed).encode()
     challenged = [one.host for one in found if one.challenge == "http"]
