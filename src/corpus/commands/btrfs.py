@@ -7,7 +7,6 @@ fails with EDQUOT when the subvolume is full.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -86,22 +85,6 @@ def group_limit(pool: PurePath, group: str, size: int | None) -> list[str]:
 def group_destroy(pool: PurePath, group: str) -> list[str]:
     """Return the command that removes a quota group; it fails while the group has members."""
     return ["btrfs", "qgroup", "destroy", group, str(pool)]
-
-
-def groups(pool: PurePath) -> list[str]:
-    """Return the command that prints all quota groups in bytes."""
-    return ["btrfs", "qgroup", "show", "--raw", "-r", str(pool)]
-
-
-def parse_groups(text: str) -> dict[str, Usage]:
-    """Return the quota groups that ``btrfs qgroup show --raw -r`` printed."""
-    found: dict[str, Usage] = {}
-    for line in text.splitlines():
-        fields = line.split()
-        if len(fields) >= 4 and re.fullmatch(r"\d+/\d+", fields[0]):
-            limit = None if fields[3] == "none" else int(fields[3])
-            found[fields[0]] = Usage(int(fields[1]), limit)
-    return found
 
 
 def scrub_start(target: PurePath) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from corpus.commands import network as commands
+from corpus.commands.btrfs import Usage
 from corpus.hosts.fake import Fake
 from corpus.node.context import Node
 from corpus.node.environments import controls, leftovers
@@ -74,13 +75,8 @@ def test_sizes_and_groups_follow_the_records(
     monkeypatch.setitem(pool._KINDS, "plain", QuotaVolumes)
     groups = {id: node.records.get(id).group for id in OURS}
     size = node.records.get(nodes.ID).limits.size
-    lines = [
-        f"{groups[nodes.ID]} 100 100 {size}",
-        f"{groups[nodes.OTHER]} 100 100 5",
-        "2/7 0 0 none",
-    ]
-    host.answer("btrfs qgroup show", "\n".join(lines))
-    monkeypatch.setattr(QuotaVolumes, "used", lambda self, group: self.usage().get(group))
+    held = {groups[nodes.ID]: Usage(100, size), groups[nodes.OTHER]: Usage(100, 5)}
+    monkeypatch.setattr(QuotaVolumes, "used", lambda _, group: held.get(group))
     pruned: list[set[str]] = []
     monkeypatch.setattr(QuotaVolumes, "prune", lambda _, kept: pruned.append(kept))
     monkeypatch.setattr(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from corpus.commands.btrfs import Usage
 from corpus.hosts import quota, subvolume_names, subvolumes
 from corpus.hosts.base import Command, Result
 from corpus.hosts.fake import Fake
@@ -48,9 +49,6 @@ class Kernel(Fake):
     def _qgroup(self, argv: tuple[str, ...]) -> Result:
         verb, *words = (word for word in argv[2:] if not word.startswith("-"))
         code = 0
-        if verb == "show":
-            lines = [f"{group} 0 0 {limit or 'none'}" for group, limit in self.groups.items()]
-            return Result(argv, 0, "\n".join(lines))
         if verb == "create":
             code = int(words[0] in self.groups | dict.fromkeys(self.late))
             self.groups.setdefault(words[0], None)
@@ -66,6 +64,9 @@ class Kernel(Fake):
             self.pairs = {pair for pair in self.pairs if pair[0] != words[0]}
         return Result(argv, code)
 
+    def usage(self, _: Path, group: str) -> Usage | None:
+        return Usage(0, self.groups[group]) if group in self.groups else None
+
     def related(self, _: int, id: int) -> set[str]:
         above = {other for one, other in self.pairs if number(one) == id}
         return above | {one for one, other in self.pairs if number(other) == id}
@@ -76,6 +77,8 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     found = Kernel()
     monkeypatch.setattr(subvolumes, "is_btrfs", lambda _: True)
     monkeypatch.setattr(quota, "exists", lambda _, group: group in found.groups)
+    monkeypatch.setattr(quota, "groups", lambda _: list(found.groups))
+    monkeypatch.setattr(quota, "usage", found.usage)
     monkeypatch.setattr(subvolume_names, "groups_of", found.related)
     monkeypatch.setattr(subvolume_names, "exists", lambda _, id: id in found.volumes)
     return found

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from corpus.commands import btrfs
-from corpus.hosts import allocation, mounts
+from corpus.hosts import allocation, mounts, quota
 from corpus.model.size import format_size
 from corpus.node.context import Node
-from corpus.node.records import group_of
 from corpus.node.storage import ground, pool
 
 _LOW = 1 << 30  # bytes not given out yet below which metadata must have room of its own
@@ -106,10 +105,10 @@ def _shared(node: Node) -> dict[str, int | None]:
     volumes = pool.volumes(node)
     if volumes.kind != "quota":
         return {"environments": None, "shared": None}
-    usage = volumes.usage()
-    groups = {group_of(record.id) for record in node.records.all()}
-    own = sum(usage[group].used for group in groups if group in usage)
-    every = sum(one.used for group, one in usage.items() if group.startswith("0/"))
+    found = [volumes.used(record.group) for record in node.records.all()]
+    own, place = sum(one.used for one in found if one), node.settings.pool
+    ids = [int(one[2:]) for one in quota.groups(place) if one.startswith("0/")]
+    every = sum(quota.written(place, ids).values()) if ids else 0
     return {"environments": own, "shared": max(0, every - own)}
 
 

@@ -190,15 +190,6 @@ class ImageVolumes(Volumes):
                 return _usage(home)
         return None
 
-    def usage(self) -> dict[str, Usage]:
-        """Ask the filesystems of all environments that are mounted."""
-        found = {}
-        for disk in self._disks.glob("*.img"):
-            group = group_of(disk.stem)
-            if usage := self.used(group):
-                found[group] = usage
-        return found
-
     def prune(self, kept: set[str]) -> None:
         """Do nothing: a disk is there no longer than a record that names it."""
 

@@ -61,9 +61,5 @@ class PlainVolumes(Volumes):
         """Nothing is accounted."""
         return None
 
-    def usage(self) -> dict[str, Usage]:
-        """Nothing is accounted."""
-        return {}
-
     def prune(self, kept: set[str]) -> None:
         """Do nothing: a place that is removed leaves nothing."""

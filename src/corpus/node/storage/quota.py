@@ -108,10 +108,6 @@ class QuotaVolumes(Volumes):
         """Read the group in /sys."""
         return quota.usage(self._pool, group)
 
-    def usage(self) -> dict[str, Usage]:
-        """List the quota groups of the pool."""
-        return btrfs.parse_groups(self._host.run(btrfs.groups(self._pool), check=False).out)
-
     def strays(self, kept: set[str]) -> list[str]:
         """Return those of this node's groups that are there, not ``kept``, and in no such one."""
         with self._opened() as pool:
@@ -135,7 +131,7 @@ class QuotaVolumes(Volumes):
         with self._opened() as pool:
             if pool is None:
                 return
-            left = [group for group, one in self.usage().items() if self._left(pool, group, one)]
+            left = [group for group in quota.groups(self._pool) if self._left(pool, group)]
             for group in [*left, *self.strays(kept)]:  # those within others go first
                 self._host.run(btrfs.group_destroy(self._pool, group), check=False)
             for group in self._claims.all():
@@ -164,9 +160,12 @@ class QuotaVolumes(Volumes):
         for id in subvolume_names.below(path).values():
             self._claims.add(f"0/{id}")
 
-    def _left(self, pool: int, group: str, usage: Usage) -> bool:
+    def _left(self, pool: int, group: str) -> bool:
         """Tell whether a group is that of a volume, of this node's, which is gone with its data."""
-        if not group.startswith("0/") or usage.used or subvolume_names.exists(pool, number(group)):
+        if not group.startswith("0/") or subvolume_names.exists(pool, number(group)):
+            return False
+        found = self.used(group)
+        if found is None or found.used:
             return False
         if self._claims.has(group):
             return True

@@ -107,10 +107,6 @@ class Volumes(ABC):
     def used(self, group: str) -> Usage | None:
         """Return what one environment uses and its limit, at once; None where not enforced."""
 
-    @abstractmethod
-    def usage(self) -> dict[str, Usage]:
-        """Return the same of all groups; empty where not enforced."""
-
     def unlimit(self, group: str) -> None:
         """Take the limit off a project's group. Raises Unsupported where a kind has none."""
         raise Unsupported(f"the storage kind {self.kind} has no sizes of projects")
