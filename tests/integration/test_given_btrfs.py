@@ -52,9 +52,9 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         # The kernel cleans removed subvolumes up at a commit, which is else every 30 s.
         host.run(["mount", "-o", "remount,commit=1", str(settings.pool)])
         for group in (TWO, ONE, INNER, RECORD.project_group("taken")):
-            host.run(btrfs.group_create(settings.pool, group))
-            host.run(btrfs.group_limit(settings.pool, group, 50 * MIB))
-        host.run(btrfs.group_assign(settings.pool, INNER, TWO))
+            quota.make(settings.pool, group)
+            quota.limit(settings.pool, group, 50 * MIB)
+        quota.assign(settings.pool, INNER, TWO)
         host.run(btrfs.create(settings.pool / "theirs", TWO))
         (settings.pool / "theirs/file").write_bytes(b"x" * MIB)
         pool.prepare(made)

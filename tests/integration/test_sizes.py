@@ -232,6 +232,55 @@ def test_links_of_a_guest_lead_nowhere(
 # -- names that a guest gives
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_asking_for_ever_more_projects_leaves_no_more_groups(
+    node: Node, record: Record, monkeypatch: pytest.MonkeyPatch, replaced: bool
+) -> None:
+    monkeypatch.setattr(projects, "MOST", 5)
+    folder, done, deadline = root(node).parent, 0, time.monotonic() + 60
+    while done < 30 and time.monotonic() < deadline:
+        one = folder / f"a{done}"
+        try:
+            assert projects.make(node, ID, one.name)
+            subvolumes.delete(one)
+            if replaced:
+                one.mkdir()
+                assert projects.make(node, ID, one.name) is False
+                one.rmdir()
+            done += 1
+        except Conflict:  # the kernel still cleans up the last ones
+            time.sleep(0.2)
+        there = [one for one in quota.groups(node.settings.pool) if one.startswith("1/")]
+        noted = list((node.settings.pool / "groups").glob("1_*"))
+        assert max(len(there), len(noted), len(node.records.get(ID).projects)) <= 5
+    assert done == 30
+
+
+def test_projects_that_are_moved_away_count_on(
+    node: Node, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projects, "MOST", 2)
+    for name in ("a", "b"):
+        assert projects.make(node, ID, name)
+        root(node, name).rename(guest.srv(node.settings, ID) / name)
+    with pytest.raises(Conflict, match="has 2 projects"):
+        projects.make(node, ID, "c")
+
+
+def test_many_groups_go_in_a_moment(node: Node, record: Record) -> None:
+    volumes = pool.volumes(node)
+    for number in range(2000):
+        volumes.join(f"1/{number + 1}", record.group)
+    begun = time.perf_counter()
+    volumes.prune({record.group})
+    assert "1/2000" in quota.groups(node.settings.pool)
+    volumes.prune(set())
+    seconds = time.perf_counter() - begun
+    print(f"2,000 groups: {seconds:.2f} s")
+    assert not [one for one in quota.groups(node.settings.pool) if one.startswith("1/")]
+    assert seconds < 5
+
+
 @pytest.mark.parametrize(
     ("folder", "name"),
     [

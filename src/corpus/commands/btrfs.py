@@ -1,8 +1,7 @@
-"""Btrfs: subvolumes with the quota group that accounts them, limits, and what is used.
+"""Btrfs: filesystems, subvolumes with the quota group that accounts them, streams, scrubs.
 
 Paths of subvolumes are those of the pool; a quota group is written ``LEVEL/NUMBER``
-(btrfs-qgroup(8)). Limits are set by the group's id on the pool's root: by path the command
-fails with EDQUOT when the subvolume is full.
+(btrfs-qgroup(8)).
 """
 
 from __future__ import annotations
@@ -62,29 +61,6 @@ def send(snapshot: PurePath, parent: PurePath | None = None) -> list[str]:
 def receive(folder: PurePath) -> list[str]:
     """Return the command that makes the subvolume of a stream within ``folder``."""
     return ["btrfs", "--quiet", "receive", str(folder)]
-
-
-def group_create(pool: PurePath, group: str) -> list[str]:
-    """Return the command that makes a quota group."""
-    return ["btrfs", "qgroup", "create", group, str(pool)]
-
-
-def group_assign(pool: PurePath, group: str, parent: str) -> list[str]:
-    """Return the command that puts a quota group into another one of a higher level.
-
-    Simple quotas count from then on: the group must be empty, and nothing is to be counted anew.
-    """
-    return ["btrfs", "qgroup", "assign", "--no-rescan", group, parent, str(pool)]
-
-
-def group_limit(pool: PurePath, group: str, size: int | None) -> list[str]:
-    """Return the command that limits a quota group to ``size`` bytes; None: no limit."""
-    return ["btrfs", "qgroup", "limit", "none" if size is None else str(size), group, str(pool)]
-
-
-def group_destroy(pool: PurePath, group: str) -> list[str]:
-    """Return the command that removes a quota group; it fails while the group has members."""
-    return ["btrfs", "qgroup", "destroy", group, str(pool)]
 
 
 def scrub_start(target: PurePath) -> list[str]:

@@ -1,34 +1,67 @@
-"""What a btrfs quota group uses at this moment, as the kernel tells it in /sys/fs/btrfs.
+"""Quota groups of a btrfs, written ``LEVEL/NUMBER``: what they use, and changes of them.
 
-Unlike ``btrfs qgroup show`` this takes no process, counts data that is written and not yet on the
+Unlike ``btrfs qgroup show``, reading /sys/fs/btrfs counts data that is written and not yet on the
 disk, and knows no names: a guest's root can give its subvolumes such as look like lines of that.
-Source: the kernel's fs/btrfs/sysfs.c; BTRFS_IOC_FS_INFO (0x8400941f) in include/uapi/linux/btrfs.h.
+No process is taken: there may be thousands. Source: the kernel's fs/btrfs/sysfs.c, and
+include/uapi/linux/btrfs.h (FS_INFO 0x8400941f, QGROUP_ASSIGN 0x40189429, QGROUP_CREATE 0x4010942a,
+QGROUP_LIMIT 0x8030942b).
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
+import struct
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
 from corpus.commands.btrfs import Usage
+from corpus.hosts import subvolumes
+from corpus.hosts.subvolumes import group_number
 
 _FS_INFO = 0x8400941F
+_ASSIGN, _CREATE, _LIMIT = 0x40189429, 0x4010942A, 0x8030942B
+_REFERENCED = 1  # which limit it is
+_NO_LIMIT = (1 << 64) - 1
 _GROUP = re.compile(r"(\d+)_(\d+)")
+
+
+def make(pool: Path, group: str) -> None:
+    """Make a group. Raises OSError, FileExistsError where there is one."""
+    subvolumes.call(pool, _CREATE, bytearray(struct.pack("<2Q", 1, group_number(group))))
+
+
+def remove(pool: Path, group: str) -> None:
+    """Remove a group. Raises OSError: it has members, or the kernel cleans up its data."""
+    subvolumes.call(pool, _CREATE, bytearray(struct.pack("<2Q", 0, group_number(group))))
+
+
+def assign(pool: Path, group: str, parent: str) -> None:
+    """Put a group into another one of a higher level. Raises OSError.
+
+    Simple quotas count from then on: the group must be empty.
+    """
+    subvolumes.call(
+        pool, _ASSIGN, bytearray(struct.pack("<3Q", 1, group_number(group), group_number(parent)))
+    )
+
+
+def limit(pool: Path, group: str, size: int | None) -> None:
+    """Limit a group to ``size`` bytes; None: no limit. Raises OSError.
+
+    It is asked of the pool's root: in a full subvolume it would fail.
+    """
+    most = _NO_LIMIT if size is None else size
+    argument = struct.pack("<6Q", group_number(group), _REFERENCED, most, 0, 0, 0)
+    subvolumes.call(pool, _LIMIT, bytearray(argument))
 
 
 def filesystem(path: Path) -> str:
     """Return the id of the btrfs filesystem at ``path``. Raises OSError where it is none."""
     argument = bytearray(1024)
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.ioctl(handle, _FS_INFO, argument)
-    finally:
-        os.close(handle)
+    subvolumes.call(path, _FS_INFO, argument)
     return str(UUID(bytes=bytes(argument[16:32])))
 
 

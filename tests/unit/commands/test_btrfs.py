@@ -38,12 +38,6 @@ def test_the_last_scrub_is_read_with_its_errors() -> None:
     assert btrfs.parse_scrub("UUID:  91ebdb4c\n\tno stats available\n") is None
 
 
-def test_limits_are_set_by_id_on_the_pool() -> None:
-    assert btrfs.group_limit(POOL, "2/7", 1024) == [
-        "btrfs", "qgroup", "limit", "1024", "2/7", "/pool",
-    ]  # fmt: skip
-
-
 def test_space_is_the_last_line() -> None:
     assert btrfs.parse_space(" 1B-blocks  Avail\n 100 90\n") == (100, 90)
 

@@ -118,6 +118,13 @@ class Volumes(ABC):
         """
         raise Unsupported(f"the storage kind {self.kind} accounts no projects")
 
+    def drop(self, group: str) -> bool:
+        """Remove the group of a project that is gone; False: something still holds its data.
+
+        Hold the node's lock.
+        """
+        return True
+
     def allot(self, folder: int, name: str, group: str, within: str) -> bool:
         """Have the directory ``name`` of the open directory ``folder`` be a volume of ``group``.
 
