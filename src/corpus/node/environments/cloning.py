@@ -14,6 +14,7 @@ from corpus.node.environments import (
     guest,
     lifecycle,
     listing,
+    lost,
     making,
     removal,
     renewing,
@@ -25,7 +26,6 @@ from corpus.node.environments.making import Wanted
 from corpus.node.network import addresses
 from corpus.node.proxy import routes
 from corpus.node.records import Record
-from corpus.node.saltify.records import check_no_machine
 from corpus.node.storage import copies
 
 _BECOMES = {Platform.PROD: (Platform.STAGING,)}
@@ -57,7 +57,7 @@ def plan(
     if new is not None:
         if node.records.find(environment_id(new)) is not None:
             raise Conflict(f"environment {new} is there", mend="leave new out, or destroy it")
-        check_no_machine(node, environment_id(new))
+        lost.check_new(node, environment_id(new))
     led, records = routes.parse_routes(hosts), node.records.all()
     routes.check_free(records, led, "")
     if address is not None:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from corpus.commands import btrfs, loop
 from corpus.hosts import loops, mounts, subvolumes
-from corpus.model.errors import CommandFailed, InvalidInput, NotFound, Unsupported
+from corpus.model.errors import CommandFailed, Conflict, InvalidInput, NotFound, Unsupported
 from corpus.model.size import parse_size
 from corpus.node.context import Node
 from corpus.node.settings import Settings
+from corpus.node.storage import kinds
 
 _SECTOR = 512
 
@@ -36,7 +37,7 @@ def file(settings: Settings) -> Path:
 def attach(node: Node) -> None:
     """Mount what the pool lies on, making the filesystem of an empty device; fine when it is.
 
-    Raises InvalidInput, Unsupported, CommandFailed (the device holds something else).
+    Raises InvalidInput, Unsupported, Conflict, CommandFailed (the device holds something else).
     """
     settings = node.settings
     if mounts.is_point(settings.pool):
@@ -48,6 +49,7 @@ def attach(node: Node) -> None:
                 f"pool_device is no block device: {device}", mend="name a partition or a disk"
             )
         if node.host.run(btrfs.probe(device), check=False).out.strip() != "btrfs":
+            _check_new(node)
             node.host.run(btrfs.make(device))  # refuses where anything is on it
         node.host.run(btrfs.mount(device, settings.pool))
     elif file(settings).exists():
@@ -55,10 +57,11 @@ def attach(node: Node) -> None:
 
 
 def make_file(node: Node) -> None:
-    """Make a file with a btrfs in it and mount that at the pool. Raises Unsupported."""
+    """Make a file with a btrfs in it and mount that at the pool. Raises Unsupported, Conflict."""
     image = file(node.settings)
     try:
         if not image.exists():
+            _check_new(node)
             part = image.with_suffix(".part")
             loops.make_file(part, parse_size(node.settings.pool_size))
             node.host.run(btrfs.make(part))
@@ -72,6 +75,43 @@ def make_file(node: Node) -> None:
             'storage = "plain" in /etc/corpus/node.toml (copies instead of snapshots, sizes not '
             "enforced)",
         ) from None
+
+
+def check(node: Node, kind: str) -> None:
+    """Raise Conflict where ``attach`` and a pool of this kind would take a pool's place."""
+    pool = node.settings.pool
+    if mounts.is_point(pool) or not (node.settings.pool_device or file(node.settings).exists()):
+        check_there(node)
+        if kind == "quota" and not mounts.is_point(pool):
+            _check_new(node)
+
+
+def check_there(node: Node) -> None:
+    """Raise Conflict where there are environments, and at the pool is not what they lie in."""
+    if not kinds.is_empty(node) and not (node.settings.pool / "env").is_dir():
+        raise _absent(node)
+
+
+def _check_new(node: Node) -> None:
+    """Raise Conflict where a new filesystem would be made though there is a pool, or hide one."""
+    if not kinds.is_empty(node):
+        raise _absent(node)
+    pool = node.settings.pool
+    if kinds.remembered(node) is None and pool.is_dir() and any(pool.iterdir()):
+        raise Conflict(
+            "a pool would be mounted over what is there already",
+            str(pool),
+            'move that away, or set storage = "plain" in /etc/corpus/node.toml',
+        )
+
+
+def _absent(node: Node) -> Conflict:
+    return Conflict(
+        "this node has environments, and what they lie in is not mounted at the pool",
+        str(node.settings.pool),
+        "mount it there (see /etc/fstab and the setting pool_device) and call this again; where it "
+        "is gone for good, corpus_node.destroy each of them first",
+    )
 
 
 def _mount_file(node: Node) -> None:
