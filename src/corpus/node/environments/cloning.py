@@ -75,11 +75,18 @@ def plan(
 
 
 def changes(
-    node: Node, id: str, *, keys: Sequence[str] = (), start: bool = True, **given: Any
+    node: Node,
+    id: str,
+    *,
+    keys: Sequence[str] = (),
+    freeze: bool = True,
+    start: bool = True,
+    **given: Any,
 ) -> list[str]:
     """Tell what ``clone`` would do. Raises what it would raise."""
     rootfs.public_keys(keys)
     original, wanted = plan(node, id, **given)
+    stillness.check(node, original, wanted=freeze, apart=True)
     new = given.get("new") or "a new id"
     return [
         f"copy {original.name} to a {wanted.platform} environment with {new}",
@@ -128,7 +135,7 @@ def clone(
         with making.allocated(node, chosen, wanted) as record:
             with node.lock(original.id):
                 original = lifecycle.ready(node, original.id)
-                with stillness.still(node, original, wanted=freeze):
+                with stillness.still(node, original, wanted=freeze, apart=True):
                     source, place = (
                         guest.home(node.settings, one) for one in (original.id, chosen)
                     )

@@ -89,6 +89,14 @@ class Volumes(ABC):
         moment unless nothing writes: freeze or stop the guest first.
         """
 
+    def reads(self, *, apart: bool) -> bool:
+        """Tell whether ``clone`` reads the files of an environment one by one.
+
+        ``apart``: to the place of another one. Whoever can change the source meanwhile leads it to
+        any file of the node's.
+        """
+        return False
+
     def delete(self, path: Path) -> None:
         """Remove a volume with all that it holds; fine when it is absent."""
         trees.remove(path)
