@@ -21,7 +21,7 @@ from corpus.node.doctor.looking import busy, entries, is_id, known_ids, of_nobod
 from corpus.node.environments import guest, lost
 from corpus.node.environments.lifecycle import ready
 from corpus.node.records import Record, group_of
-from corpus.node.storage import claiming, health, kinds, pool, weights
+from corpus.node.storage import claiming, ground, health, kinds, pool, weights
 from corpus.node.storage.images import Image
 
 _DISK = ".img"
@@ -38,6 +38,9 @@ def kind(node: Node) -> Iterator[Finding]:
 
 def pool_health(node: Node) -> Iterator[Finding]:
     """The pool has room, and its devices no errors."""
+    if ground.failed(node):
+        what = "its filesystem failed: it is read-only now"
+        yield Finding("pool", State.BAD, what, str(node.settings.pool), ground.ANEW)
     size, free = pool.volumes(node).space()
     least = parse_size(node.settings.minimum_free)
     if free < least:

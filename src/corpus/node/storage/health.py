@@ -14,7 +14,6 @@ from corpus.node.storage import ground, pool
 
 _LOW = 1 << 30  # bytes not given out yet below which metadata must have room of its own
 _FULL = 0.9
-_BLOCK = 512
 
 
 def filesystems(node: Node) -> list[Path]:
@@ -37,6 +36,7 @@ def health(node: Node) -> dict[str, Any]:
         "source": str(lies.source),
         "size": size,
         "free": free,
+        "beneath": ground.room(lies.source) if lies.kind == "file" else None,
         "shared": _shared(node),
         "filesystems": {str(path): _filesystem(node, path) for path in filesystems(node)},
     }
@@ -45,6 +45,11 @@ def health(node: Node) -> dict[str, Any]:
         for path, one in found["filesystems"].items()
         for warning in one.pop("warnings")
     ]
+    if lies.kind == "file" and (more := ground.promised(lies.source)) > found["beneath"]:
+        found["warnings"].append(
+            f"{lies.source} may take {format_size(more)} more, and the disk beneath has "
+            f"{format_size(found['beneath'])} for it: make room there, before it fails"
+        )
     if (more := _promised(node)) > free:
         found["warnings"].append(
             f"the disks of environments may take {format_size(more)} more, and {format_size(free)} "
@@ -58,8 +63,8 @@ def _promised(node: Node) -> int:
     disks = []
     for path in node.settings.pool.glob("disks/*.img"):
         with suppress(FileNotFoundError):  # removed just now
-            disks.append(path.stat())
-    return sum(max(0, disk.st_size - disk.st_blocks * _BLOCK) for disk in disks)
+            disks.append(ground.promised(path))
+    return sum(disks)
 
 
 def _filesystem(node: Node, path: Path) -> dict[str, Any]:

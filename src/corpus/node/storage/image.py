@@ -27,7 +27,6 @@ from corpus.node.storage.volumes import ROOTFS, SRV, Volumes
 
 _BASE = "base"  # the file in a disk that tells what its image takes, in bytes
 _PATIENCE = 3.0  # seconds until the mounts of a guest that has just stopped are gone
-_ELSEWHERE = 20.0  # seconds until they are gone from whatever other namespaces have a copy
 
 
 class ImageVolumes(Volumes):
@@ -83,7 +82,7 @@ class ImageVolumes(Volumes):
                     "stop it and start it: then it is mounted anew; see the kernel's log for why",
                 )
             self.detach(home)  # the kernel lets nothing be written once the disk beneath was full
-            self._let_go(home)  # else the failed one is what is mounted again
+            loops.wait(self._disk(home))  # else the failed one is what is mounted again
         disk = self._disk(home)
         if not disk.exists():
             raise NotFound(
@@ -111,12 +110,6 @@ class ImageVolumes(Volumes):
                 if time.monotonic() > deadline:
                     kernel.unmount(home)
                 time.sleep(0.05)
-
-    def _let_go(self, home: Path) -> None:
-        """Wait until the disk is mounted in no namespace."""
-        disk, deadline = self._disk(home), time.monotonic() + _ELSEWHERE
-        while disk.exists() and loops.of(disk) and time.monotonic() < deadline:
-            time.sleep(0.05)
 
     def remove(self, home: Path, group: str) -> None:
         """Unmount the disk and remove its file."""

@@ -17,7 +17,7 @@ from corpus.commands.btrfs import Usage
 from corpus.hosts import nested
 from corpus.model.errors import Unsupported
 from corpus.node.context import Node
-from corpus.node.storage import trees
+from corpus.node.storage import ground, trees
 
 ROOTFS, SRV = "rootfs", "srv"
 
@@ -175,5 +175,6 @@ class Volumes(ABC):
         """Remove what ``remove`` had to leave, but for the groups ``kept``; it holds no data."""
 
     def space(self) -> tuple[int, int]:
-        """Return the pool's size and free space in bytes."""
-        return btrfs.parse_space(self._host.run(btrfs.space(self._pool)).out)
+        """Return the pool's size in bytes, and what is free: of it, and of the disk beneath it."""
+        size, free = btrfs.parse_space(self._host.run(btrfs.space(self._pool)).out)
+        return size, max(0, free - ground.lacking(self._node))
