@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from corpus.commands import btrfs
-from corpus.hosts import loops, subvolumes
+from corpus.hosts import loops, quota, subvolumes
 from corpus.hosts.local import Local
 from corpus.model.errors import Conflict, Unsupported
 from corpus.model.mode import Platform
@@ -52,9 +52,9 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         # The kernel cleans removed subvolumes up at a commit, which is else every 30 s.
         host.run(["mount", "-o", "remount,commit=1", str(settings.pool)])
         for group in (TWO, ONE, INNER, RECORD.project_group("taken")):
-            host.run(btrfs.group_create(settings.pool, group))
-            host.run(btrfs.group_limit(settings.pool, group, 50 * MIB))
-        host.run(btrfs.group_assign(settings.pool, INNER, TWO))
+            quota.make(settings.pool, group)
+            quota.limit(settings.pool, group, 50 * MIB)
+        quota.assign(settings.pool, INNER, TWO)
         host.run(btrfs.create(settings.pool / "theirs", TWO))
         (settings.pool / "theirs/file").write_bytes(b"x" * MIB)
         pool.prepare(made)
@@ -94,7 +94,7 @@ def test_their_groups_outlive_all_that_the_node_does(node: Node) -> None:
             volumes.limit(group, 300 * MIB)
         volumes.remove(home.with_name("absent"), group)
     ours = {RECORD.group, RECORD.project_group("demo")}
-    assert ours <= volumes.usage().keys()
+    assert ours <= set(quota.groups(node.settings.pool))
     assert list(doctor.groups(node)) == []
     volumes.remove(home, RECORD.group)
     node.records.remove(ID)
@@ -104,9 +104,9 @@ def test_their_groups_outlive_all_that_the_node_does(node: Node) -> None:
     while volumes.strays(set()):
         with node.lock():
             volumes.prune(set())
-        assert time.monotonic() < deadline, volumes.usage()
+        assert time.monotonic() < deadline, quota.groups(node.settings.pool)
         time.sleep(0.1)
-    assert not ours & volumes.usage().keys()
+    assert not ours & set(quota.groups(node.settings.pool))
     assert list((node.settings.pool / "groups").iterdir()) == []
     os.sync()
     assert shown(node) == before

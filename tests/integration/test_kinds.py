@@ -35,10 +35,25 @@ import json, sys
 from pathlib import Path
 from corpus.node import boot
 from corpus.node.context import this_node
-from corpus.node.environments import removal, lifecycle, limiting, listing, making, room
+from corpus.node.environments import cloning, removal, lifecycle, limiting
+from corpus.node.environments import listing, making, room, snapshots
 from corpus.node.storage import images, pool, usage, weights
 node = this_node(Path("{settings}"))
 print(json.dumps({expression}, default=str))
+"""
+SWAPPED = """
+import os
+os.makedirs("/srv/swapped/folder")
+for number in range(300):
+    open(f"/srv/swapped/folder/{{number}}", "w").close()
+os.symlink("{secret}", "/srv/swapped/link")
+with open("/srv/swaps.py", "w") as file:
+    file.write('''
+import ctypes
+swap = ctypes.CDLL(None).renameat2
+while True:
+    swap(-100, b"/srv/swapped/folder", -100, b"/srv/swapped/link", 2)
+''')
 """
 
 
@@ -186,6 +201,36 @@ def test_sizes_are_enforced_and_change_while_it_runs(node: Second, site: dict[st
     node.call(f"limiting.limit(node, {site['id']!r}, size='300M').record.id")
     assert node.write(site, 200, "more") != 0
     node.inside(site).run(["rm", "/srv/more"])
+
+
+def test_a_guest_that_swaps_a_folder_for_a_link_copies_nothing_of_the_node(
+    node: Second, site: dict[str, Any]
+) -> None:
+    secret, id = f"{node.prefix}/secret", site["id"]
+    node.host.run(["sh", "-c", f"mkdir {secret}; echo {'s' * 40} > {secret}/swapped-secret"])
+    node.inside(site).run([PYTHON, "-"], stdin=SWAPPED.format(secret=secret))
+    swaps = ["systemd-run", "--quiet", "--unit=swaps", PYTHON, "/srv/swaps.py"]
+    node.inside(site).run(swaps)
+    found = f"find {node.prefix}/pool/env -name swapped-secret"
+    try:
+        for number in range(5):
+            node.call(f"snapshots.take(node, {id!r}, 'frozen{number}')['frozen']")
+        if node.kind == "plain":
+            with pytest.raises(CommandFailed, match="files are copied one by one"):
+                node.call(f"snapshots.take(node, {id!r}, 'live', freeze=False)")
+        if node.kind == "quota":
+            made = node.call(f"cloning.clone(node, {id!r}, freeze=False, start=False)['id']")
+            node.call(f"removal.destroy(node, {made!r})")
+        else:
+            with pytest.raises(CommandFailed, match="files are copied one by one"):
+                node.call(f"cloning.clone(node, {id!r}, freeze=False, start=False)['id']")
+        assert node.host.run(["sh", "-c", found]).out == ""
+    finally:
+        node.inside(site).run(["systemctl", "stop", "swaps"])
+        for number in range(5):
+            node.call(f"snapshots.delete(node, {id!r}, 'frozen{number}')")
+        node.inside(site).run(["rm", "-r", "/srv/swapped", "/srv/swaps.py"])
+        node.host.run(["rm", "-r", secret])
 
 
 def test_a_full_one_can_be_destroyed(node: Second) -> None:

@@ -1,13 +1,11 @@
-"""Btrfs: subvolumes with the quota group that accounts them, limits, and what is used.
+"""Btrfs: filesystems, subvolumes with the quota group that accounts them, streams, scrubs.
 
 Paths of subvolumes are those of the pool; a quota group is written ``LEVEL/NUMBER``
-(btrfs-qgroup(8)). Limits are set by the group's id on the pool's root: by path the command
-fails with EDQUOT when the subvolume is full.
+(btrfs-qgroup(8)).
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -63,45 +61,6 @@ def send(snapshot: PurePath, parent: PurePath | None = None) -> list[str]:
 def receive(folder: PurePath) -> list[str]:
     """Return the command that makes the subvolume of a stream within ``folder``."""
     return ["btrfs", "--quiet", "receive", str(folder)]
-
-
-def group_create(pool: PurePath, group: str) -> list[str]:
-    """Return the command that makes a quota group."""
-    return ["btrfs", "qgroup", "create", group, str(pool)]
-
-
-def group_assign(pool: PurePath, group: str, parent: str) -> list[str]:
-    """Return the command that puts a quota group into another one of a higher level.
-
-    Simple quotas count from then on: the group must be empty, and nothing is to be counted anew.
-    """
-    return ["btrfs", "qgroup", "assign", "--no-rescan", group, parent, str(pool)]
-
-
-def group_limit(pool: PurePath, group: str, size: int | None) -> list[str]:
-    """Return the command that limits a quota group to ``size`` bytes; None: no limit."""
-    return ["btrfs", "qgroup", "limit", "none" if size is None else str(size), group, str(pool)]
-
-
-def group_destroy(pool: PurePath, group: str) -> list[str]:
-    """Return the command that removes a quota group; it fails while the group has members."""
-    return ["btrfs", "qgroup", "destroy", group, str(pool)]
-
-
-def groups(pool: PurePath) -> list[str]:
-    """Return the command that prints all quota groups in bytes."""
-    return ["btrfs", "qgroup", "show", "--raw", "-r", str(pool)]
-
-
-def parse_groups(text: str) -> dict[str, Usage]:
-    """Return the quota groups that ``btrfs qgroup show --raw -r`` printed."""
-    found: dict[str, Usage] = {}
-    for line in text.splitlines():
-        fields = line.split()
-        if len(fields) >= 4 and re.fullmatch(r"\d+/\d+", fields[0]):
-            limit = None if fields[3] == "none" else int(fields[3])
-            found[fields[0]] = Usage(int(fields[1]), limit)
-    return found
 
 
 def scrub_start(target: PurePath) -> list[str]:

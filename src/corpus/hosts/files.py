@@ -24,7 +24,7 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644, *, durable: bool = 
                 os.fsync(file.fileno())
         Path(temporary).replace(path)
         if durable:
-            _sync_names(path.parent)
+            sync_names(path.parent)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -44,7 +44,7 @@ def temporary(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob(".*") if _TEMPORARY.fullmatch(path.name))
 
 
-def _sync_names(folder: Path) -> None:
+def sync_names(folder: Path) -> None:
     """Wait until the names within ``folder`` are on the disk: a file's fsync leaves them out."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -11,6 +11,7 @@ import fcntl
 import os
 import stat
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ _MAJOR = 7
 _AUTOCLEAR, _DIRECT_IO = 4, 16  # it goes with its last user; its pages are not cached twice
 _BLOCK = 4096
 _TRIES = 100
+_ELSEWHERE = 20.0  # seconds
 
 
 def make_file(path: Path, size: int) -> None:
@@ -112,6 +114,13 @@ def of(file: Path, devices: Path = Path("/dev")) -> Path | None:
         if backing(device) == (status.st_dev, status.st_ino):
             return device
     return None
+
+
+def wait(file: Path) -> None:
+    """Wait until a file that was unmounted is so in whatever other namespaces had a copy too."""
+    deadline = time.monotonic() + _ELSEWHERE
+    while file.exists() and of(file) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def backing(device: Path) -> tuple[int, int] | None:

@@ -82,12 +82,17 @@ def create(path: Path) -> None:
         raise
 
 
+def group_number(group: str) -> int:
+    """Return a quota group, written ``LEVEL/NUMBER``, as the kernel numbers it."""
+    level, _, number = group.partition("/")
+    return int(level) << 48 | int(number)
+
+
 @contextmanager
 def _inheriting(source: int, name: str, group: str) -> Iterator[bytearray]:
     """Yield the argument of the calls that name a quota group; it points to memory kept so long."""
-    level, _, number = group.partition("/")
     # struct btrfs_qgroup_inherit: one group, no limits
-    inherit = struct.pack("<10Q", 0, 1, *[0] * 7, int(level) << 48 | int(number))
+    inherit = struct.pack("<10Q", 0, 1, *[0] * 7, group_number(group))
     buffer = ctypes.create_string_buffer(inherit, len(inherit))
     place = ctypes.addressof(buffer)
     argument = (source, 0, _INHERIT, len(inherit), place, os.fsencode(name))

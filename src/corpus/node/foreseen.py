@@ -10,7 +10,7 @@ from corpus.node import boot as starting
 from corpus.node.context import Node
 from corpus.node.doctor import network, proxy, records
 from corpus.node.environments import plans
-from corpus.node.storage import kinds
+from corpus.node.storage import ground, kinds
 
 _PREPARED: tuple[Callable[[Node], Iterable[Finding]], ...] = (
     records.user_ids, network.bridge, network.firewall, proxy.files, proxy.serving,
@@ -23,6 +23,7 @@ def prepare(node: Node) -> list[str]:
     choice, settings = kinds.chosen(node), node.settings
     if settings.images.is_dir():
         return _said(node, _PREPARED)
+    ground.check(node, choice.kind)
     return [
         f"make the pool of kind {choice.kind}: {choice.why}",
         *_said(node, (records.user_ids,)),

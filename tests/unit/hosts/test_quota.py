@@ -36,10 +36,14 @@ def test_where_there_are_no_quotas_there_is_no_answer(group: Path, tmp_path: Pat
 def test_which_groups_there_are(group: Path, tmp_path: Path) -> None:
     assert quota.exists(Path("/pool"), "2/77", group.parents[2])
     assert not quota.exists(Path("/pool"), "2/7", group.parents[2])
+    (group.parent / "0_256").mkdir()
+    (group.parent / "mode").write_text("squota\n")
+    assert sorted(quota.groups(Path("/pool"), group.parents[2])) == ["0/256", "2/77"]
 
 
 def test_another_filesystem_has_none(tmp_path: Path) -> None:
     assert quota.usage(tmp_path / "absent", "2/77") is None
     assert quota.usage(Path("/proc"), "2/77") is None
+    assert quota.groups(Path("/proc")) == []
     with pytest.raises(OSError, match="ioctl"):
         quota.exists(Path("/proc"), "2/77")

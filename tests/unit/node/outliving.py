@@ -175,7 +175,7 @@ class Held(PlainVolumes):
         path = self._file(group)
         return Usage(1 << 30, int(path.read_text() or 0) or None) if path.exists() else None
 
-    def usage(self) -> dict[str, Usage]:
+    def every(self) -> dict[str, Usage]:
         names = [path.name.replace("-", "/") for path in self._file("").iterdir()]
         return {name: used for name in names if (used := self.used(name))}
 
@@ -184,7 +184,7 @@ class Held(PlainVolumes):
         super().remove(home, group)
 
     def prune(self, kept: set[str]) -> None:
-        for group in self.usage():
+        for group in self.every():
             if group.startswith("2/") and group not in kept:
                 pass_through("prune")
                 self._file(group).unlink()
@@ -204,5 +204,6 @@ def recorded(node: Node) -> dict[str, int]:
 
 def sizes(node: Node) -> dict[str, int]:
     """Return what the quota groups are limited to that are."""
-    found = pool.volumes(node).usage()
+    volumes = pool.volumes(node)
+    found = volumes.every() if isinstance(volumes, Held) else {}
     return {group: one.limit for group, one in found.items() if one.limit is not None}

@@ -9,7 +9,6 @@ import pytest
 
 from corpus.commands.btrfs import Usage
 from corpus.hosts import quota
-from corpus.hosts.fake import Fake
 from corpus.node.context import Node
 from corpus.node.environments import making
 from corpus.node.records import Record
@@ -27,7 +26,17 @@ def used(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         return Usage(found["used"], found.get("limit")) if found else None
 
     monkeypatch.setattr(quota, "usage", usage)
+    monkeypatch.setattr(quota, "make", lambda pool, group: None)
+    monkeypatch.setattr(quota, "limit", lambda pool, group, size: None)
     return found
+
+
+@pytest.fixture
+def limited(used: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
+    """The sizes that the quota group was given, in their order."""
+    given: list[int | None] = []
+    monkeypatch.setattr(quota, "limit", lambda pool, group, size: given.append(size))
+    return given
 
 
 @pytest.fixture
@@ -40,9 +49,3 @@ def node(tmp_path: Path, used: dict[str, int]) -> Node:
 
 def record(node: Node) -> Record:
     return node.records.get(nodes.ID)
-
-
-def limited(node: Node) -> list[str]:
-    """The sizes that the quota group was given, as btrfs was told."""
-    assert isinstance(node.host, Fake)
-    return [argv[3] for argv in nodes.ran(node.host, "btrfs") if argv[1:3] == ("qgroup", "limit")]

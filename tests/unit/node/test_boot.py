@@ -125,6 +125,7 @@ def test_the_facts_say_soft_and_why(tmp_path: Path) -> None:
 
 def test_where_no_btrfs_can_be_made_the_fallback_is_named(tmp_path: Path) -> None:
     plain, host = nodes.make(tmp_path, pool_size="1G")
+    shutil.rmtree(plain.settings.pool)
     node = Node(replace(plain.settings, storage="quota"), host)
     host.prepare_failure("mkfs.btrfs", err="not found")
     with pytest.raises(Unsupported, match='storage = "plain"') as caught:

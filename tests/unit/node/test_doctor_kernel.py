@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from corpus.commands import network as commands
+from corpus.commands.btrfs import Usage
+from corpus.hosts import quota
 from corpus.hosts.fake import Fake
 from corpus.node.context import Node
 from corpus.node.environments import controls, leftovers
@@ -70,17 +72,15 @@ def test_limits_of_a_running_guest_are_set_anew(made: tuple[Node, Fake]) -> None
 def test_sizes_and_groups_follow_the_records(
     made: tuple[Node, Fake], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    node, host = made
+    node, _ = made
     monkeypatch.setitem(pool._KINDS, "plain", QuotaVolumes)
     groups = {id: node.records.get(id).group for id in OURS}
     size = node.records.get(nodes.ID).limits.size
-    lines = [
-        f"{groups[nodes.ID]} 100 100 {size}",
-        f"{groups[nodes.OTHER]} 100 100 5",
-        "2/7 0 0 none",
-    ]
-    host.answer("btrfs qgroup show", "\n".join(lines))
-    monkeypatch.setattr(QuotaVolumes, "used", lambda self, group: self.usage().get(group))
+    held = {groups[nodes.ID]: Usage(100, size), groups[nodes.OTHER]: Usage(100, 5)}
+    monkeypatch.setattr(QuotaVolumes, "used", lambda _, group: held.get(group))
+    set_again: list[tuple[str, int | None]] = []
+    monkeypatch.setattr(quota, "make", lambda _, group: None)
+    monkeypatch.setattr(quota, "limit", lambda _, group, size: set_again.append((group, size)))
     pruned: list[set[str]] = []
     monkeypatch.setattr(QuotaVolumes, "prune", lambda _, kept: pruned.append(kept))
     monkeypatch.setattr(
@@ -90,8 +90,7 @@ def test_sizes_and_groups_follow_the_records(
     assert {(one["check"], one["where"]) for one in told} == {
         ("quota_groups", "2/7"), ("sizes", nodes.OTHER),
     }  # fmt: skip
-    set_again = ("btrfs", "qgroup", "limit", str(size), groups[nodes.OTHER])
-    assert set_again in {command[:5] for command in host.commands}
+    assert set_again == [(groups[nodes.OTHER], size)]
     assert pruned == [set(groups.values())]
 
 

@@ -20,6 +20,16 @@ def test_only_the_groups_of_that_guest_are_found_inner_ones_first(tmp_path: Path
     assert found.index(mine) < found.index(mine.parent)
 
 
+def test_what_runs_is_told_but_for_the_monitor(tmp_path: Path) -> None:
+    for name in (f"lxc.monitor.{ID}", f"lxc.payload.{ID}", f"lxc.payload.{ID}/init.scope"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cgroup.procs").write_text("")
+    (tmp_path / f"lxc.monitor.{ID}/cgroup.procs").write_text("7\n")
+    assert not leftovers.alive(ID, tmp_path)
+    (tmp_path / f"lxc.payload.{ID}/init.scope/cgroup.procs").write_text("8\n")
+    assert leftovers.alive(ID, tmp_path)
+
+
 def test_what_runs_there_is_ended_and_the_groups_go(tmp_path: Path) -> None:
     process = subprocess.Popen(["sleep", "60"])
     group = tmp_path / f"lxc.payload.{ID}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from dataclasses import replace
@@ -9,66 +10,61 @@ from pathlib import Path
 
 import pytest
 
+from corpus.commands.btrfs import Usage
 from corpus.hosts import quota, subvolume_names, subvolumes
-from corpus.hosts.base import Command, Result
-from corpus.hosts.fake import Fake
-from corpus.model.errors import CommandFailed, Conflict
+from corpus.hosts.subvolumes import group_number
+from corpus.model.errors import Conflict
 from corpus.node import boot
 from corpus.node.context import Node
 from corpus.node.doctor import storage as doctor
 from corpus.node.environments import guest, making
 from corpus.node.records import Allotment, Stage
 from corpus.node.storage import copies, pool
-from corpus.node.storage.quota import QuotaVolumes, number
+from corpus.node.storage.quota import QuotaVolumes
 from unit.node import nodes
 
 OURS, PROJECT, THEIRS, WITHIN = "2/77", "1/7", "2/100", "1/100"
 
 
-class Kernel(Fake):
+class Kernel:
     """The groups of a filesystem, and which are in which."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.groups: dict[str, int | None] = {THEIRS: 5, WITHIN: 6}
         self.pairs = {(WITHIN, THEIRS)}
         self.volumes: set[int] = set()
         self.late: set[str] = set()
-        self.dies_at = ""
+        self.dies = False
 
-    def execute(self, command: Command) -> Result:
-        argv = command.argv
-        if argv[:2] != ("btrfs", "qgroup"):
-            return super().execute(command)
-        if argv[2] == self.dies_at:
-            self.dies_at = ""
+    def make(self, _: Path, group: str) -> None:
+        if self.dies:
+            self.dies = False
             raise KeyboardInterrupt
-        return self._qgroup(argv)
+        taken = group in self.groups.keys() | self.late
+        self.groups.setdefault(group, None)
+        if taken:
+            raise FileExistsError(errno.EEXIST, "File exists")
 
-    def _qgroup(self, argv: tuple[str, ...]) -> Result:
-        verb, *words = (word for word in argv[2:] if not word.startswith("-"))
-        code = 0
-        if verb == "show":
-            lines = [f"{group} 0 0 {limit or 'none'}" for group, limit in self.groups.items()]
-            return Result(argv, 0, "\n".join(lines))
-        if verb == "create":
-            code = int(words[0] in self.groups | dict.fromkeys(self.late))
-            self.groups.setdefault(words[0], None)
-        elif verb == "assign":
-            self.pairs.add((words[0], words[1]))
-        elif verb == "limit":
-            code = int(words[1] not in self.groups)
-            self.groups[words[1]] = None if words[0] == "none" else int(words[0])
-        elif any(above == words[0] for _, above in self.pairs):
-            code = 1
-        else:
-            self.groups.pop(words[0])
-            self.pairs = {pair for pair in self.pairs if pair[0] != words[0]}
-        return Result(argv, code)
+    def remove(self, _: Path, group: str) -> None:
+        if any(above == group for _, above in self.pairs):
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        self.groups.pop(group)
+        self.pairs = {pair for pair in self.pairs if pair[0] != group}
+
+    def assign(self, _: Path, group: str, parent: str) -> None:
+        self.pairs.add((group, parent))
+
+    def limit(self, _: Path, group: str, size: int | None) -> None:
+        if group not in self.groups:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+        self.groups[group] = size
+
+    def usage(self, _: Path, group: str) -> Usage | None:
+        return Usage(0, self.groups[group]) if group in self.groups else None
 
     def related(self, _: int, id: int) -> set[str]:
-        above = {other for one, other in self.pairs if number(one) == id}
-        return above | {one for one, other in self.pairs if number(other) == id}
+        above = {other for one, other in self.pairs if group_number(one) == id}
+        return above | {one for one, other in self.pairs if group_number(other) == id}
 
 
 @pytest.fixture
@@ -76,6 +72,9 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     found = Kernel()
     monkeypatch.setattr(subvolumes, "is_btrfs", lambda _: True)
     monkeypatch.setattr(quota, "exists", lambda _, group: group in found.groups)
+    monkeypatch.setattr(quota, "groups", lambda _: list(found.groups))
+    for change in ("make", "remove", "assign", "limit", "usage"):
+        monkeypatch.setattr(quota, change, getattr(found, change))
     monkeypatch.setattr(subvolume_names, "groups_of", found.related)
     monkeypatch.setattr(subvolume_names, "exists", lambda _, id: id in found.volumes)
     return found
@@ -83,7 +82,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
 
 @pytest.fixture
 def node(kernel: Kernel, tmp_path: Path) -> Node:
-    return nodes.make(tmp_path, kernel)[0]
+    return nodes.make(tmp_path)[0]
 
 
 @pytest.fixture
@@ -136,7 +135,7 @@ def test_a_project_whose_number_is_taken_has_a_plain_directory(
 
 def test_one_that_others_make_just_now_is_theirs(volumes: QuotaVolumes, kernel: Kernel) -> None:
     kernel.late.add(OURS)
-    with pytest.raises(CommandFailed):
+    with pytest.raises(FileExistsError):
         volumes.limit(OURS, 1000)
     volumes.prune(set())
     assert OURS in kernel.groups
@@ -145,7 +144,7 @@ def test_one_that_others_make_just_now_is_theirs(volumes: QuotaVolumes, kernel: 
 def test_what_a_crash_left_between_note_and_group_goes_on(
     volumes: QuotaVolumes, kernel: Kernel
 ) -> None:
-    kernel.dies_at = "create"
+    kernel.dies = True
     with pytest.raises(KeyboardInterrupt):
         volumes.limit(OURS, 1000)
     volumes.limit(OURS, 2000)
@@ -166,6 +165,23 @@ def test_the_group_of_a_removed_volume_goes_where_it_was_in_one_of_ours(
     assert {group for group in kernel.groups if group.startswith("0/")} == {
         "0/258", "0/259", "0/260",
     }  # fmt: skip
+
+
+def test_a_project_s_group_goes_with_what_is_left_in_it_and_not_before(
+    volumes: QuotaVolumes, kernel: Kernel
+) -> None:
+    volumes.join(PROJECT, OURS)
+    kernel.groups["0/257"] = None
+    kernel.pairs.add(("0/257", PROJECT))
+    kernel.volumes = {257}
+    assert volumes.drop(PROJECT) is False
+    assert volumes._claims.has(PROJECT)
+    kernel.volumes = set()
+    assert volumes.drop(PROJECT) is True
+    assert not kernel.groups.keys() & {PROJECT, "0/257"}
+    assert not volumes._claims.has(PROJECT)
+    assert volumes.drop(WITHIN) is True  # nothing of ours is of that number
+    assert theirs(kernel)
 
 
 def test_an_id_that_would_share_a_group_is_refused(node: Node) -> None:

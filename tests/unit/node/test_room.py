@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from corpus.hosts.base import Result
+from corpus.hosts import quota
 from corpus.hosts.fake import Fake
-from corpus.model.errors import CommandFailed, Conflict, InvalidInput, Unsupported
+from corpus.model.errors import Conflict, InvalidInput, Unsupported
 from corpus.node.context import Node
 from corpus.node.environments import limiting, listing, room
 from corpus.node.environments import limits as bounds
 from unit.node import nodes
-from unit.node.rooms import GIB, limited, record
+from unit.node.rooms import GIB, record
+from unit.node.rooms import limited as limited
 from unit.node.rooms import node as node
 from unit.node.rooms import used as used
 
@@ -30,11 +31,13 @@ def test_room_is_what_record_and_kernel_say(node: Node, used: dict[str, int]) ->
     ("needed", "size"),
     [(1, 5), (4 * GIB, 5), (4 * GIB + 1, 10), (9 * GIB, 10), (10 * GIB, 15), (19 * GIB, 20)],
 )
-def test_steps_until_what_is_needed_is_free(node: Node, needed: int, size: int) -> None:
+def test_steps_until_what_is_needed_is_free(
+    node: Node, needed: int, size: int, limited: list[int | None]
+) -> None:
     for _ in range(2):  # asking again changes nothing
         assert room.make_room(node, nodes.ID, needed).size == size * GIB
         assert record(node).limits.size == size * GIB
-    assert set(limited(node)) == {str(size * GIB)}
+    assert set(limited) == {size * GIB}
 
 
 def test_up_to_the_limit_where_a_step_would_pass_it(node: Node) -> None:
@@ -74,17 +77,18 @@ def test_without_quotas_it_is_said(node: Node, used: dict[str, int], tmp_path: P
         room.make_room(plain, nodes.ID, 50 * GIB)
 
 
-def test_a_kill_between_record_and_quota_is_put_right(node: Node) -> None:
-    assert isinstance(node.host, Fake)
-    killed = Result((), -9)
+def test_a_kill_between_record_and_quota_is_put_right(
+    node: Node, limited: list[int | None]
+) -> None:
+    def killed(pool: Path, group: str, size: int | None) -> None:
+        raise KeyboardInterrupt
+
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(node.host, "execute", lambda command: killed)
-        patched.setattr(room, "check", lambda *_: None)
-        with pytest.raises(CommandFailed):
+        patched.setattr(quota, "limit", killed)
+        with pytest.raises(KeyboardInterrupt):
             room.make_room(node, nodes.ID, 5 * GIB)
-    node.host.calls.clear()
     room.make_room(node, nodes.ID, 5 * GIB)
-    assert limited(node) == [str(10 * GIB)]
+    assert limited == [10 * GIB]
 
 
 def test_a_size_limit_below_the_size_is_refused(node: Node) -> None:
@@ -96,7 +100,9 @@ def test_a_size_limit_below_the_size_is_refused(node: Node) -> None:
     assert listing.inspect(node, nodes.ID)["size_limit"] == 20 * GIB
 
 
-def test_limit_has_the_same_checks_with_the_size_limit_that_is_given(node: Node) -> None:
+def test_limit_has_the_same_checks_with_the_size_limit_that_is_given(
+    node: Node, limited: list[int | None]
+) -> None:
     with pytest.raises(Conflict, match="30G are needed and this environment may have 20G"):
         limiting.limit(node, nodes.ID, size="30G")
     assert isinstance(node.host, Fake)
@@ -106,10 +112,10 @@ def test_limit_has_the_same_checks_with_the_size_limit_that_is_given(node: Node)
     done = limiting.limit(node, nodes.ID, size="10G", size_limit="30G")
     assert (done.record.limits.size, done.record.limits.size_limit) == (10 * GIB, 30 * GIB)
     assert limiting.limit(node, nodes.ID, size_limit="none").record.limits.size_limit is None
-    assert limited(node) == [str(10 * GIB)]
+    assert limited == [10 * GIB]
 
 
-def test_dry_runs_tell_and_touch_nothing(node: Node) -> None:
+def test_dry_runs_tell_and_touch_nothing(node: Node, limited: list[int | None]) -> None:
     name = f"staging-{nodes.ID[:8]}"
     assert room.enlarge(node, nodes.ID, test=True).changes == [f"{name}: size 5G becomes 10G"]
     assert room.enlarge(node, nodes.ID, "5G", test=True).changes == []
@@ -117,4 +123,4 @@ def test_dry_runs_tell_and_touch_nothing(node: Node) -> None:
     told = limiting.limit(node, nodes.ID, size="6G", size_limit="8G", test=True).changes
     assert told == [f"{name}: size 5G becomes 6G", f"{name}: size_limit none becomes 8G"]
     assert record(node).limits.size == 5 * GIB
-    assert limited(node) == []
+    assert limited == []

@@ -16,12 +16,13 @@ from corpus.node.records import Allotment
 from corpus.node.storage import usage as usages
 from corpus.node.storage.quota import QuotaVolumes
 from unit.node import nodes
-from unit.node.rooms import GIB, limited, record
+from unit.node.rooms import GIB, record
+from unit.node.rooms import limited as limited
 from unit.node.rooms import node as node
 from unit.node.rooms import used as used
 
 
-def test_a_project_has_a_size_of_its_own(node: Node) -> None:
+def test_a_project_has_a_size_of_its_own(node: Node, limited: list[int | None]) -> None:
     with pytest.raises(NotFound, match=r"no project demo .* accounted by itself"):
         room.allot(node, nodes.ID, "demo", "2G")
     node.change(nodes.ID, lambda now: now.allotted(Allotment("demo")))
@@ -43,11 +44,11 @@ def test_a_project_has_a_size_of_its_own(node: Node) -> None:
         room.allot(node, nodes.ID, "demo", "1G")
     room.allot(node, nodes.ID, "demo", "none", "none")
     assert record(node).projects == (Allotment("demo"),)
-    assert limited(node)[-1] == "none"
+    assert limited[-1] is None
 
 
 def test_a_trim_of_a_project_that_is_taken_back_leaves_no_size_where_there_was_none(
-    node: Node, used: dict[str, int], monkeypatch: pytest.MonkeyPatch
+    node: Node, used: dict[str, int], monkeypatch: pytest.MonkeyPatch, limited: list[int | None]
 ) -> None:
     node.change(nodes.ID, lambda now: now.allotted(Allotment("demo")))
     real = room.check
@@ -59,7 +60,7 @@ def test_a_trim_of_a_project_that_is_taken_back_leaves_no_size_where_there_was_n
     monkeypatch.setattr(room, "check", checked)
     with pytest.raises(StillUsed):
         room.allot(node, nodes.ID, "demo", "2G")
-    assert limited(node)[-2:] == [str(2 * GIB), "none"]
+    assert limited[-2:] == [2 * GIB, None]
     assert record(node).projects == (Allotment("demo"),)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from corpus.model.errors import CommandFailed, Conflict, InvalidInput, NotFound
 from corpus.node.context import Node
-from corpus.node.environments import guest, listing, removal, snapshots
+from corpus.node.environments import guest, lifecycle, listing, removal, snapshots
 from unit.node import nodes
 from unit.node.copied import held
 from unit.node.copied import node as node
@@ -16,6 +16,7 @@ from unit.node.nodes import host_of
 
 
 def test_a_snapshot_tells_of_what_was(node: Node) -> None:
+    lifecycle.stop(node, nodes.ID)
     made = snapshots.take(node, nodes.ID, "first", freeze=False)
     assert (made["name"], made["frozen"], made["image"]) == ("first", False, "ab" * 6)
     assert made["limits"]["size"] == 5 << 30

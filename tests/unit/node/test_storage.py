@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from corpus.hosts import loops, subvolumes
 from corpus.model.errors import Conflict, CorpusError
+from corpus.node import foreseen
 from corpus.node.context import Node
 from corpus.node.environments import making, removal
-from corpus.node.storage import health, kinds, pool
+from corpus.node.storage import ground, growth, health, kinds, pool
+from corpus.node.storage.ground import Ground
 from corpus.node.storage.kinds import Choice
 from unit.node import nodes
 
@@ -89,6 +95,74 @@ def test_a_disk_that_goes_while_it_is_looked_at_is_left_out(
         Path, "glob", lambda self, what: [gone] if what == "disks/*.img" else glob(self, what)
     )
     assert health.health(node)["warnings"] == []
+
+
+def beneath(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    """Have so many GiB be free on the disk beneath."""
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda _: SimpleNamespace(total=99 << 30, used=0, free=free << 30)
+    )
+
+
+@pytest.mark.parametrize("storage", ["quota", "auto"])
+def test_a_file_is_made_as_large_as_the_disk_beneath_can_hold(
+    tmp_path: Path, kernel: Path, monkeypatch: pytest.MonkeyPatch, storage: str
+) -> None:
+    plain, host = nodes.make(tmp_path)
+    shutil.rmtree(plain.settings.pool)
+    node = asking(plain, storage)
+    beneath(monkeypatch, 12)
+    for act in (foreseen.prepare, pool.prepare):
+        with pytest.raises(
+            Conflict, match=r"a pool of 24G .* has 11G for it, and keeps 1G"
+        ) as caught:
+            act(node)
+        assert 'pool_size = "11G"' in str(caught.value.mend)
+    assert nodes.ran(host, "mkfs.btrfs") == []
+    monkeypatch.setattr(loops, "attached", lambda _: nullcontext(Path("/dev/loop9")))
+    monkeypatch.setattr(subvolumes, "enable_simple_quotas", lambda _: None)
+    pool.prepare(Node(replace(node.settings, pool_size="11G"), host))
+    assert ground.file(node.settings).stat().st_size == 11 << 30
+
+
+@pytest.fixture
+def filed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+    """A node whose pool of 24 GiB, of which 20 are free, lies in a file that is nearly empty."""
+    node, host = nodes.make(tmp_path)
+    image = ground.file(node.settings)
+    image.touch()
+    os.truncate(image, 24 << 30)
+    monkeypatch.setattr(ground, "of", lambda _: Ground("file", image, Path("/dev/loop9")))
+    monkeypatch.setattr(health, "filesystems", lambda _: [])
+    host.answer("df", f"1B-blocks Avail\n {24 << 30} {20 << 30}\n")
+    return node
+
+
+def test_of_a_file_no_more_is_free_than_beneath_it(
+    filed: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for free, found, warned in ((99, 20, False), (25, 20, False), (12, 7, True), (0, 0, True)):
+        beneath(monkeypatch, free)
+        assert pool.volumes(filed).space() == (24 << 30, found << 30)
+        told = health.health(filed)
+        assert told["beneath"] == max(0, free - 1) << 30
+        assert [one for one in told["warnings"] if "may take 24G more" in one] == (
+            told["warnings"] if warned else []
+        )
+        assert bool(told["warnings"]) == warned
+    beneath(monkeypatch, 12)
+    with pytest.raises(Conflict, match="beneath has 11G for the pool"):
+        growth.grow(filed, "25G")
+
+
+def test_a_file_that_has_all_its_blocks_needs_nothing_of_the_disk(
+    filed: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = ground.file(filed.settings)
+    with image.open("wb") as full:
+        full.write(bytes(1 << 20))
+    beneath(monkeypatch, 0)
+    assert pool.volumes(filed).space()[1] == 20 << 30
 
 
 def test_what_the_pool_remembers_may_be_damaged(tmp_path: Path) -> None:

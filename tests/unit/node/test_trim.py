@@ -12,12 +12,13 @@ from corpus.node.context import Node
 from corpus.node.environments import limiting, room
 from corpus.node.records import Allotment, Limits
 from unit.node import nodes
-from unit.node.rooms import GIB, limited, record
+from unit.node.rooms import GIB, record
+from unit.node.rooms import limited as limited
 from unit.node.rooms import node as node
 from unit.node.rooms import used as used
 
 
-def test_a_trim_takes_a_step_or_goes_to_a_size(node: Node) -> None:
+def test_a_trim_takes_a_step_or_goes_to_a_size(node: Node, limited: list[int | None]) -> None:
     with pytest.raises(InvalidInput, match="less than 64M would be left"):
         room.trim(node, nodes.ID)
     room.enlarge(node, nodes.ID, "12G")
@@ -25,11 +26,13 @@ def test_a_trim_takes_a_step_or_goes_to_a_size(node: Node) -> None:
     assert room.trim(node, nodes.ID, "2G").record.limits.size == 2 * GIB
     with pytest.raises(InvalidInput, match="that would be more"):
         room.trim(node, nodes.ID, "3G")
-    assert limited(node)[-1] == str(2 * GIB)
+    assert limited[-1] == 2 * GIB
 
 
 @pytest.mark.parametrize("size", ["1G", "64M", str(GIB + room.RESERVE - 1)])
-def test_a_trim_below_what_is_used_is_refused_whichever_way(node: Node, size: str) -> None:
+def test_a_trim_below_what_is_used_is_refused_whichever_way(
+    node: Node, size: str, limited: list[int | None]
+) -> None:
     for how in (
         lambda test: room.trim(node, nodes.ID, size, test=test),
         lambda test: limiting.limit(node, nodes.ID, size=size, test=test),
@@ -38,12 +41,12 @@ def test_a_trim_below_what_is_used_is_refused_whichever_way(node: Node, size: st
             with pytest.raises(StillUsed, match="1G are used already, and 32M are kept"):
                 how(test)
     assert record(node).limits.size == 5 * GIB
-    assert limited(node) == []
+    assert limited == []
     room.trim(node, nodes.ID, GIB + room.RESERVE)
 
 
 def test_what_a_guest_writes_meanwhile_has_the_trim_taken_back(
-    node: Node, used: dict[str, int], monkeypatch: pytest.MonkeyPatch
+    node: Node, used: dict[str, int], monkeypatch: pytest.MonkeyPatch, limited: list[int | None]
 ) -> None:
     real = room.check
 
@@ -59,7 +62,7 @@ def test_what_a_guest_writes_meanwhile_has_the_trim_taken_back(
         used["used"] = GIB
         with pytest.raises(StillUsed):
             trim()
-        assert limited(node)[-2:] == [str(2 * GIB), str(5 * GIB)]
+        assert limited[-2:] == [2 * GIB, 5 * GIB]
         assert record(node).limits == Limits(5 * GIB)
     assert isinstance(node.host, Fake)
     values = [argv[-1] for argv in nodes.ran(node.host, "lxc-cgroup")]

@@ -18,10 +18,10 @@ from corpus.model.finding import Finding, State
 from corpus.model.size import format_size, parse_size
 from corpus.node.context import Node
 from corpus.node.doctor.looking import busy, entries, is_id, known_ids, of_nobody, whole
-from corpus.node.environments import guest
+from corpus.node.environments import guest, lost
 from corpus.node.environments.lifecycle import ready
 from corpus.node.records import Record, group_of
-from corpus.node.storage import claiming, health, kinds, pool, weights
+from corpus.node.storage import claiming, ground, health, kinds, pool, weights
 from corpus.node.storage.images import Image
 
 _DISK = ".img"
@@ -38,6 +38,9 @@ def kind(node: Node) -> Iterator[Finding]:
 
 def pool_health(node: Node) -> Iterator[Finding]:
     """The pool has room, and its devices no errors."""
+    if ground.failed(node):
+        what = "its filesystem failed: it is read-only now"
+        yield Finding("pool", State.BAD, what, str(node.settings.pool), ground.ANEW)
     size, free = pool.volumes(node).space()
     least = parse_size(node.settings.minimum_free)
     if free < least:
@@ -58,12 +61,11 @@ def places(node: Node) -> Iterator[Finding]:
             what = "not the node's: it is never removed"
             yield Finding("places", State.WARN, what, str(path), "move it away")
     disks = [path for path in entries(node.settings.pool / "disks") if path.suffix == _DISK]
-    lost = [path for path in disks if is_id(path.stem) and path.stem not in known_ids(node)]
-    for path in [*of_nobody(node, [*there, *entries(node.settings.pool / "import")]), *lost]:
+    stray = [path for path in disks if is_id(path.stem) and path.stem not in known_ids(node)]
+    for path in [*of_nobody(node, [*there, *entries(node.settings.pool / "import")]), *stray]:
         yield Finding(
             "places", State.WARN, "data of an environment without a record", str(path),
-            f"bring {node.settings.records / path.stem}.json back; or, with all data: "
-            f"rm -rf {path}",
+            lost.mend(node, path),
         )  # fmt: skip
     yield from _without_place(node)
 
@@ -74,7 +76,7 @@ def _without_place(node: Node) -> Iterator[Finding]:
         home = guest.home(node.settings, record.id)
         if guest.rootfs(node.settings, record.id).is_dir():
             continue
-        disk = node.settings.pool / "disks" / f"{record.id}{_DISK}"
+        disk = guest.disk(node.settings, record.id)
         if volumes.kind == "image" and disk.exists():
             repair = partial(_attach, node, record.id)
             what = "its disk is not attached"

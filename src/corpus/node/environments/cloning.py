@@ -14,6 +14,7 @@ from corpus.node.environments import (
     guest,
     lifecycle,
     listing,
+    lost,
     making,
     removal,
     renewing,
@@ -25,7 +26,6 @@ from corpus.node.environments.making import Wanted
 from corpus.node.network import addresses
 from corpus.node.proxy import routes
 from corpus.node.records import Record
-from corpus.node.saltify.records import check_no_machine
 from corpus.node.storage import copies
 
 _BECOMES = {Platform.PROD: (Platform.STAGING,)}
@@ -57,7 +57,7 @@ def plan(
     if new is not None:
         if node.records.find(environment_id(new)) is not None:
             raise Conflict(f"environment {new} is there", mend="leave new out, or destroy it")
-        check_no_machine(node, environment_id(new))
+        lost.check_new(node, environment_id(new))
     led, records = routes.parse_routes(hosts), node.records.all()
     routes.check_free(records, led, "")
     if address is not None:
@@ -75,11 +75,18 @@ def plan(
 
 
 def changes(
-    node: Node, id: str, *, keys: Sequence[str] = (), start: bool = True, **given: Any
+    node: Node,
+    id: str,
+    *,
+    keys: Sequence[str] = (),
+    freeze: bool = True,
+    start: bool = True,
+    **given: Any,
 ) -> list[str]:
     """Tell what ``clone`` would do. Raises what it would raise."""
     rootfs.public_keys(keys)
     original, wanted = plan(node, id, **given)
+    stillness.check(node, original, wanted=freeze, apart=True)
     new = given.get("new") or "a new id"
     return [
         f"copy {original.name} to a {wanted.platform} environment with {new}",
@@ -128,7 +135,7 @@ def clone(
         with making.allocated(node, chosen, wanted) as record:
             with node.lock(original.id):
                 original = lifecycle.ready(node, original.id)
-                with stillness.still(node, original, wanted=freeze):
+                with stillness.still(node, original, wanted=freeze, apart=True):
                     source, place = (
                         guest.home(node.settings, one) for one in (original.id, chosen)
                     )

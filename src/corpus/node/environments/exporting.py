@@ -41,9 +41,10 @@ def plan(node: Node, id: str, file: str | Path) -> tuple[Record, Path]:
     return record, path
 
 
-def changes(node: Node, id: str, file: str | Path) -> list[str]:
+def changes(node: Node, id: str, file: str | Path, *, freeze: bool = True) -> list[str]:
     """Tell what ``export`` would do. Raises what it would raise."""
     record, path = plan(node, id, file)
+    stillness.check(node, record, wanted=freeze)
     return [f"export {record.name} to {path}"]
 
 

@@ -36,6 +36,11 @@ def srv(settings: Settings, id: str) -> Path:
     return home(settings, id) / SRV
 
 
+def disk(settings: Settings, id: str) -> Path:
+    """Return the file that holds an environment, in a pool of the kind ``image``."""
+    return settings.pool / "disks" / f"{id}.img"
+
+
 def staged(settings: Settings, id: str) -> Path:
     """Return where the root of an environment is unpacked that is made from a file."""
     return settings.pool / "import" / id

@@ -24,6 +24,7 @@ from corpus.node.environments import (
     guest,
     lifecycle,
     listing,
+    lost,
     making,
     projects,
     removal,
@@ -38,7 +39,6 @@ from corpus.node.environments.making import Wanted
 from corpus.node.network import addresses, ports
 from corpus.node.proxy import routes
 from corpus.node.records import Limits, Opening, Pair, Record
-from corpus.node.saltify.records import check_no_machine
 from corpus.node.storage import copies, packing, pool
 from corpus.node.storage.volumes import ROOTFS, SRV
 
@@ -89,7 +89,7 @@ def _wanted(
             f"environment {chosen} is there",
             mend=f"destroy it first, or import a copy with id={NEW}",
         )
-    check_no_machine(node, chosen)
+    lost.check_new(node, chosen)
     kind = type_of_copy(old.platform, platform)
     if chosen == own and kind is not old.platform:
         raise InvalidInput(

@@ -18,6 +18,16 @@ def groups(id: str, root: Path = CGROUPS) -> list[Path]:
     return sorted(found, key=lambda path: len(path.parts), reverse=True)
 
 
+def alive(id: str, root: Path = CGROUPS) -> bool:
+    """Tell whether anything of a guest's runs, whatever LXC calls it."""
+    for path in groups(id, root):
+        if not any(part.startswith("lxc.monitor.") for part in path.parts):
+            with suppress(OSError):
+                if (path / "cgroup.procs").read_text().strip():
+                    return True
+    return False
+
+
 def clear(id: str, root: Path = CGROUPS, patience: float = 5.0) -> None:
     """Kill what still runs in a guest's control groups and remove them.
 

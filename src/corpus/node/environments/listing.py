@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from corpus.commands.btrfs import Usage
 from corpus.node.context import Node
 from corpus.node.environments import guest, room, snapshots
 from corpus.node.environments.lifecycle import state
 from corpus.node.records import Record, Stage
 from corpus.node.storage import pool
+from corpus.node.storage.volumes import Volumes
 
 
 def listed(node: Node) -> list[dict[str, Any]]:
     """Return every environment of the node as ``inspect`` does, the oldest first."""
-    usage = pool.volumes(node).usage()
-    return [_describe(node, record, usage) for record in node.records.all()]
+    volumes = pool.volumes(node)
+    return [_describe(node, volumes, record) for record in node.records.all()]
 
 
 def inspect(node: Node, id: str) -> dict[str, Any]:
     """Return one environment as plain values; raises NotFound. Sizes are in bytes."""
-    record = node.records.get(id)
-    # Of this one alone: a list of all groups takes the longer the more there are.
-    used = pool.volumes(node).used(record.group)
-    return _describe(node, record, {record.group: used})
+    return _describe(node, pool.volumes(node), node.records.get(id))
 
 
-def _describe(node: Node, record: Record, usage: Mapping[str, Usage | None]) -> dict[str, Any]:
+def _describe(node: Node, volumes: Volumes, record: Record) -> dict[str, Any]:
     status, pid = state(node, record)
-    used = usage.get(record.group)
+    used = volumes.used(record.group)
     return {
         "id": record.id,
         "name": record.name,

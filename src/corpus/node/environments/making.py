@@ -24,6 +24,7 @@ from corpus.node.environments import (
     guest,
     lifecycle,
     listing,
+    lost,
     plans,
     removal,
     rootfs,
@@ -46,7 +47,6 @@ from corpus.node.records import (
     Stage,
     group_of,
 )
-from corpus.node.saltify.records import check_no_machine
 from corpus.node.storage import images, pool
 
 
@@ -224,7 +224,7 @@ def _chosen(node: Node, id: str, wanted: Wanted) -> Record:
 
     Raises InvalidInput, and Conflict where something is taken.
     """
-    check_no_machine(node, id)
+    lost.check_new(node, id)
     if wanted.limits.size > pool.volumes(node).space()[0]:
         raise InvalidInput("the size is larger than the whole pool", mend="ask for less")
     for problem in node.records.damaged().values():

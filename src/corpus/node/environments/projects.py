@@ -7,7 +7,7 @@ directory keeps that.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from corpus.node.environments.lifecycle import ready
 from corpus.node.environments.limits import given_size
 from corpus.node.records import Allotment, Record
 from corpus.node.storage import pool
+from corpus.node.storage.volumes import Volumes
 
 MOST = 200  # projects that a record holds, so that a guest cannot make it grow without end
 _FOLDER = "projects"
@@ -40,12 +41,12 @@ def make(node: Node, id: str, name: str) -> bool:
         with _folder(guest.srv(node.settings, record.id)) as folder:
             if record.allotment(name) is None:
                 # Before its group: that of a project which no record names may be removed.
-                record = node.change(id, lambda now: _with(now, name, folder))
+                record = node.change(id, lambda now: _with(now, name, folder, volumes))
             with node.lock():  # a prune would take a group away that is not in another yet
                 made = volumes.allot(folder, name, record.project_group(name), record.group)
             if made:
                 return True
-            node.change(id, lambda now: _without(now, Allotment(name)))
+            node.change(id, lambda now: _without(now, [Allotment(name)], volumes))
             return False
 
 
@@ -65,15 +66,11 @@ def _folder(volume: Path) -> Iterator[int]:
         yield folder
 
 
-def _with(record: Record, name: str, folder: int) -> Record:
+def _with(record: Record, name: str, folder: int, volumes: Volumes) -> Record:
     """Return the record with one more project; when there are too many, without those gone."""
     if len(record.projects) >= MOST:
-        kept = tuple(
-            one
-            for one in record.projects
-            if one != Allotment(one.project) or _is_there(one, folder)
-        )
-        record = record.changed(projects=kept)
+        gone = [one for one in record.projects if not _is_there(one, folder)]
+        record = _without(record, gone, volumes)
     if len(record.projects) >= MOST:
         raise Conflict(
             f"{record.name} has {MOST} projects that are accounted by themselves already",
@@ -82,9 +79,19 @@ def _with(record: Record, name: str, folder: int) -> Record:
     return record.allotted(Allotment(name))
 
 
-def _without(record: Record, one: Allotment) -> Record:
-    """Return the record without a project that nobody has given a size."""
-    return record.changed(projects=tuple(other for other in record.projects if other != one))
+def _without(record: Record, gone: Collection[Allotment], volumes: Volumes) -> Record:
+    """Return the record without these projects, and remove their groups. Hold the node's lock.
+
+    One that has a size stays, and one whose group cannot go yet: it counts.
+    """
+    kept = tuple(
+        one
+        for one in record.projects
+        if one not in gone
+        or one != Allotment(one.project)
+        or not volumes.drop(record.project_group(one.project))
+    )
+    return record.changed(projects=kept)
 
 
 def _is_there(one: Allotment, folder: int) -> bool:

@@ -15,7 +15,7 @@ from corpus.hosts import files
 from corpus.model.names import environment_id
 from corpus.node import pairing
 from corpus.node.context import Node
-from corpus.node.environments import exporting, guest, leftovers, shares, sockets
+from corpus.node.environments import exporting, guest, leftovers, lost, shares, sockets
 from corpus.node.environments.lifecycle import let_go, state
 from corpus.node.network import firewall
 from corpus.node.proxy import replica, service
@@ -66,6 +66,7 @@ def remove(node: Node, record: Record) -> None:
     volumes.remove(guest.home(settings, record.id), record.group)
     volumes.delete(guest.staged(settings, record.id))
     unconfigure(settings.lxcpath / record.id)
+    _wait_for_disk(node, record.id)
     with node.lock():
         if back:  # it was to come back from there, and has not
             node.records.save(record.changed(stage=Stage.MOVED, wanted=False, origin="",
@@ -76,6 +77,13 @@ def remove(node: Node, record: Record) -> None:
         if not node.records.damaged():  # whose groups are not known
             volumes.prune({other.group for other in node.records.lasting()})
         node.records.remove(record.id)  # the last: as long as it is there, all this is done again
+
+
+def _wait_for_disk(node: Node, id: str) -> None:
+    """Have what is removed be so after a power cut too: the record may lie on another disk."""
+    for path in lost.places(node, id):
+        if path.parent.is_dir():
+            files.sync_names(path.parent)
 
 
 def unconfigure(folder: Path) -> None:

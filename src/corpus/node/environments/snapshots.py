@@ -92,10 +92,11 @@ def find(node: Node, id: str, name: object) -> Snapshot:
     return there[wanted]
 
 
-def plan_take(node: Node, id: str, name: object) -> list[str]:
+def plan_take(node: Node, id: str, name: object, *, freeze: bool = True) -> list[str]:
     """Tell what ``take`` would do. Raises what it would raise."""
     record = lifecycle.ready(node, node.records.resolve(id))
     _check_new(node, record, name)
+    stillness.check(node, record, wanted=freeze)
     return [f"snapshot {name} of {record.name}"]
 
 
@@ -115,7 +116,8 @@ def take(node: Node, id: str, name: str, *, freeze: bool = True) -> dict[str, An
     """Make a snapshot of an environment, which may run; return it.
 
     ``freeze`` halts a running one for the instant, so that all volumes are of the same moment;
-    without, each is as after a power cut of a moment of its own. Raises InvalidInput, Conflict.
+    without, each is as after a power cut of a moment of its own, and Conflict is raised where
+    files are copied one by one. Raises InvalidInput, Conflict.
     """
     id = node.records.resolve(id)
     with node.lock(id):

@@ -98,7 +98,8 @@ class Arrival:
         if len(record.openings) != len(wanted.openings):  # somebody was faster
             raise Conflict("an open port of it was taken just now", mend="again, to be told which")
         volumes = pool.volumes(self._node)
-        copies.delete(self._node, guest.home(self._node.settings, id))  # kept, and of the past
+        if record.move:  # it was here before, and what is here is of the past
+            copies.delete(self._node, guest.home(self._node.settings, id))
         staged = guest.staged(self._node.settings, id)
         copies.delete(self._node, staged)
         staged.mkdir(parents=True, mode=0o700)

@@ -8,13 +8,12 @@ from corpus.model.errors import Conflict, InvalidInput
 from corpus.model.names import environment_id
 from corpus.model.size import format_size
 from corpus.node.context import Node
-from corpus.node.environments import lifecycle, projects
+from corpus.node.environments import lifecycle, lost, projects
 from corpus.node.environments import limits as bounds
 from corpus.node.environments.making import Wanted
 from corpus.node.network import addresses, ports
 from corpus.node.proxy import routes
 from corpus.node.records import Opening, Record, Role, Stage, parse
-from corpus.node.saltify.records import check_no_machine
 from corpus.node.storage import images, pool
 
 _MORE = 1 << 30  # bytes for what is received twice, at the least
@@ -89,7 +88,7 @@ def check(node: Node, asked: dict[str, Any], peer: str) -> dict[str, Any]:
             f"environment {id} is here ({there.stage})",
             mend="destroy it, or end its migration: corpus_node.migration_recover",
         )
-    check_no_machine(node, id)
+    lost.check_new(node, id)
     routes.check_free(records, given.routes, id)
     others = [record for record in records if record.id != id]
     ports.check_free(node, others, given.openings)

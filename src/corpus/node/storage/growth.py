@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from typing import Any
 
 from corpus.commands import btrfs
@@ -61,11 +60,11 @@ def _check(lies: Ground, wanted: int | None) -> None:
             str(lies.source),
             "ask for more than that",
         )
-    free = shutil.disk_usage(lies.source.parent).free
-    if wanted - has > free:
+    free, needed = ground.room(lies.source), ground.promised(lies.source) + wanted - has
+    if needed > free:
         raise Conflict(
-            f"the disk beneath has {format_size(free)} free: less than "
-            f"{format_size(wanted - has)} more",
+            f"the disk beneath has {format_size(free)} for the pool, beyond the "
+            f"{format_size(ground.RESERVE)} that it keeps: less than {format_size(needed)} more",
             str(lies.source),
             "free some space there, or ask for less",
         )

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from corpus.commands import btrfs
-from corpus.hosts import allocation, mounts
+from corpus.hosts import allocation, mounts, quota
 from corpus.model.size import format_size
 from corpus.node.context import Node
-from corpus.node.records import group_of
 from corpus.node.storage import ground, pool
 
 _LOW = 1 << 30  # bytes not given out yet below which metadata must have room of its own
 _FULL = 0.9
-_BLOCK = 512
 
 
 def filesystems(node: Node) -> list[Path]:
@@ -38,6 +36,7 @@ def health(node: Node) -> dict[str, Any]:
         "source": str(lies.source),
         "size": size,
         "free": free,
+        "beneath": ground.room(lies.source) if lies.kind == "file" else None,
         "shared": _shared(node),
         "filesystems": {str(path): _filesystem(node, path) for path in filesystems(node)},
     }
@@ -46,6 +45,11 @@ def health(node: Node) -> dict[str, Any]:
         for path, one in found["filesystems"].items()
         for warning in one.pop("warnings")
     ]
+    if lies.kind == "file" and (more := ground.promised(lies.source)) > found["beneath"]:
+        found["warnings"].append(
+            f"{lies.source} may take {format_size(more)} more, and the disk beneath has "
+            f"{format_size(found['beneath'])} for it: make room there, before it fails"
+        )
     if (more := _promised(node)) > free:
         found["warnings"].append(
             f"the disks of environments may take {format_size(more)} more, and {format_size(free)} "
@@ -59,8 +63,8 @@ def _promised(node: Node) -> int:
     disks = []
     for path in node.settings.pool.glob("disks/*.img"):
         with suppress(FileNotFoundError):  # removed just now
-            disks.append(path.stat())
-    return sum(max(0, disk.st_size - disk.st_blocks * _BLOCK) for disk in disks)
+            disks.append(ground.promised(path))
+    return sum(disks)
 
 
 def _filesystem(node: Node, path: Path) -> dict[str, Any]:
@@ -106,10 +110,10 @@ def _shared(node: Node) -> dict[str, int | None]:
     volumes = pool.volumes(node)
     if volumes.kind != "quota":
         return {"environments": None, "shared": None}
-    usage = volumes.usage()
-    groups = {group_of(record.id) for record in node.records.all()}
-    own = sum(usage[group].used for group in groups if group in usage)
-    every = sum(one.used for group, one in usage.items() if group.startswith("0/"))
+    found = [volumes.used(record.group) for record in node.records.all()]
+    own, place = sum(one.used for one in found if one), node.settings.pool
+    ids = [int(one[2:]) for one in quota.groups(place) if one.startswith("0/")]
+    every = sum(quota.written(place, ids).values()) if ids else 0
     return {"environments": own, "shared": max(0, every - own)}
 
 

@@ -27,7 +27,6 @@ from corpus.node.storage.volumes import ROOTFS, SRV, Volumes
 
 _BASE = "base"  # the file in a disk that tells what its image takes, in bytes
 _PATIENCE = 3.0  # seconds until the mounts of a guest that has just stopped are gone
-_ELSEWHERE = 20.0  # seconds until they are gone from whatever other namespaces have a copy
 
 
 class ImageVolumes(Volumes):
@@ -83,7 +82,7 @@ class ImageVolumes(Volumes):
                     "stop it and start it: then it is mounted anew; see the kernel's log for why",
                 )
             self.detach(home)  # the kernel lets nothing be written once the disk beneath was full
-            self._let_go(home)  # else the failed one is what is mounted again
+            loops.wait(self._disk(home))  # else the failed one is what is mounted again
         disk = self._disk(home)
         if not disk.exists():
             raise NotFound(
@@ -112,12 +111,6 @@ class ImageVolumes(Volumes):
                     kernel.unmount(home)
                 time.sleep(0.05)
 
-    def _let_go(self, home: Path) -> None:
-        """Wait until the disk is mounted in no namespace."""
-        disk, deadline = self._disk(home), time.monotonic() + _ELSEWHERE
-        while disk.exists() and loops.of(disk) and time.monotonic() < deadline:
-            time.sleep(0.05)
-
     def remove(self, home: Path, group: str) -> None:
         """Unmount the disk and remove its file."""
         self.detach(home)
@@ -145,6 +138,10 @@ class ImageVolumes(Volumes):
         trees.copy(self._host, source, target)
         if subvolumes.is_subvolume(source) and subvolumes.is_subvolume(target):
             nested.fill(source, target)  # what is read-only there
+
+    def reads(self, *, apart: bool) -> bool:
+        """It does from one disk to another."""
+        return apart
 
     def limit(self, group: str, size: int) -> None:
         """Resize disk and filesystem while they are in use. Raises Conflict where it cannot be."""
@@ -189,15 +186,6 @@ class ImageVolumes(Volumes):
             if mounts.is_point(home):
                 return _usage(home)
         return None
-
-    def usage(self) -> dict[str, Usage]:
-        """Ask the filesystems of all environments that are mounted."""
-        found = {}
-        for disk in self._disks.glob("*.img"):
-            group = group_of(disk.stem)
-            if usage := self.used(group):
-                found[group] = usage
-        return found
 
     def prune(self, kept: set[str]) -> None:
         """Do nothing: a disk is there no longer than a record that names it."""

@@ -29,7 +29,7 @@ def chosen(node: Node) -> Choice:
 
     Raises Conflict when environments lie in a pool of another kind than the setting's.
     """
-    asked, there = node.settings.storage, _remembered(node)
+    asked, there = node.settings.storage, remembered(node)
     if there is None or (there.kind != asked and asked != "auto" and is_empty(node)):
         return _choose(node, asked)
     if asked not in ("auto", there.kind):
@@ -45,7 +45,7 @@ def chosen(node: Node) -> Choice:
 
 def remember(node: Node, choice: Choice) -> None:
     """Write into the pool of which kind it is, unless it says so already."""
-    if _remembered(node) != choice:
+    if remembered(node) != choice:
         write_atomic(_file(node), json.dumps(asdict(choice), indent=2).encode() + b"\n")
 
 
@@ -53,7 +53,8 @@ def _file(node: Node) -> Path:
     return node.settings.pool / "storage.json"
 
 
-def _remembered(node: Node) -> Choice | None:
+def remembered(node: Node) -> Choice | None:
+    """Return of which kind the pool says that it is; None where it says nothing."""
     path = _file(node)
     try:
         return Choice(**json.loads(path.read_text()))

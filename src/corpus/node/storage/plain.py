@@ -54,16 +54,16 @@ class PlainVolumes(Volumes):
         """Copy the directory with all that belongs to its files."""
         trees.copy(self._host, source, target)
 
+    def reads(self, *, apart: bool) -> bool:
+        """It does."""
+        return True
+
     def limit(self, group: str, size: int) -> None:
         """Do nothing: the record alone knows the size."""
 
     def used(self, group: str) -> Usage | None:
         """Nothing is accounted."""
         return None
-
-    def usage(self) -> dict[str, Usage]:
-        """Nothing is accounted."""
-        return {}
 
     def prune(self, kept: set[str]) -> None:
         """Do nothing: a place that is removed leaves nothing."""

@@ -49,11 +49,13 @@ def support(node: Node) -> Support:
 def prepare(node: Node) -> Support:
     """Make the pool when it is absent, mount it when it is not mounted; tell what it can do.
 
-    Raises Unsupported when it cannot be of its kind here; it names the setting to change.
+    Raises Unsupported when it cannot be of its kind here; it names the setting to change. Raises
+    Conflict where that would take the place of a pool that is not there at the moment.
     """
     settings = node.settings
     settings.pool.mkdir(parents=True, exist_ok=True)
     ground.attach(node)
+    ground.check_there(node)
     choice = kinds.chosen(node)
     if choice.kind == "quota":
         choice = _with_quotas(node, choice)

@@ -13,7 +13,7 @@ from pathlib import Path
 from corpus.commands import btrfs
 from corpus.commands.btrfs import Usage
 from corpus.hosts import nested, quota, subvolume_names, subvolumes
-from corpus.model.errors import CommandFailed, Conflict
+from corpus.model.errors import Conflict
 from corpus.node.context import Node
 from corpus.node.storage import trees
 from corpus.node.storage.claims import Claims
@@ -79,16 +79,18 @@ class QuotaVolumes(Volumes):
 
     def limit(self, group: str, size: int) -> None:
         """Limit the quota group, making it when it is absent. Raises Conflict: it is another's."""
-        limited = btrfs.group_limit(self._pool, group, size)
-        if not self._claims.has(group) or self._host.run(limited, check=False).code:
-            self._have(group)
-            self._host.run(limited)
+        if self._claims.has(group):
+            with suppress(FileNotFoundError):
+                quota.limit(self._pool, group, size)
+                return
+        self._have(group)
+        quota.limit(self._pool, group, size)
 
     def _have(self, group: str) -> None:
         """Make the group where it is absent. Raises Conflict where it is not this node's."""
-        made = btrfs.group_create(self._pool, group)
         if self._claims.has(group):  # a crash may have come before the group itself
-            self._host.run(made, check=False)
+            with suppress(FileExistsError):
+                quota.make(self._pool, group)
             return
         if subvolumes.is_btrfs(self._pool) and quota.exists(self._pool, group):
             raise Conflict(
@@ -99,18 +101,14 @@ class QuotaVolumes(Volumes):
             )
         self._claims.add(group)
         try:
-            self._host.run(made)
-        except CommandFailed:  # somebody else may have made it just now
+            quota.make(self._pool, group)
+        except OSError:  # somebody else may have made it just now
             self._claims.forget(group)
             raise
 
     def used(self, group: str) -> Usage | None:
         """Read the group in /sys."""
         return quota.usage(self._pool, group)
-
-    def usage(self) -> dict[str, Usage]:
-        """List the quota groups of the pool."""
-        return btrfs.parse_groups(self._host.run(btrfs.groups(self._pool), check=False).out)
 
     def strays(self, kept: set[str]) -> list[str]:
         """Return those of this node's groups that are there, not ``kept``, and in no such one."""
@@ -135,12 +133,19 @@ class QuotaVolumes(Volumes):
         with self._opened() as pool:
             if pool is None:
                 return
-            left = [group for group, one in self.usage().items() if self._left(pool, group, one)]
+            left = [group for group in quota.groups(self._pool) if self._left(pool, group)]
             for group in [*left, *self.strays(kept)]:  # those within others go first
-                self._host.run(btrfs.group_destroy(self._pool, group), check=False)
+                with suppress(OSError):
+                    quota.remove(self._pool, group)
             for group in self._claims.all():
-                if group not in kept and not quota.exists(self._pool, group):
-                    self._claims.forget(group)
+                if group not in kept:
+                    self._forgotten(group)
+
+    def _forgotten(self, group: str) -> bool:
+        """Forget a group that is no more; tell whether it is."""
+        if gone := not quota.exists(self._pool, group):
+            self._claims.forget(group)
+        return gone
 
     def unclaimed(self, group: str, within: Iterable[str]) -> list[str]:
         """Ask which are there; a project's is in its environment's, else it is another's."""
@@ -164,19 +169,25 @@ class QuotaVolumes(Volumes):
         for id in subvolume_names.below(path).values():
             self._claims.add(f"0/{id}")
 
-    def _left(self, pool: int, group: str, usage: Usage) -> bool:
+    def _left(self, pool: int, group: str) -> bool:
         """Tell whether a group is that of a volume, of this node's, which is gone with its data."""
-        if not group.startswith("0/") or usage.used or subvolume_names.exists(pool, number(group)):
+        if not group.startswith("0/") or subvolume_names.exists(
+            pool, subvolumes.group_number(group)
+        ):
+            return False
+        found = self.used(group)
+        if found is None or found.used:
             return False
         if self._claims.has(group):
             return True
-        above = subvolume_names.groups_of(pool, number(group))
+        above = subvolume_names.groups_of(pool, subvolumes.group_number(group))
         return bool(above) and all(self._claims.has(one) for one in above)
 
     def unlimit(self, group: str) -> None:
         """Take the limit off the group; fine when there is none, or it is another's."""
         if self._claims.has(group):
-            self._host.run(btrfs.group_limit(self._pool, group, None), check=False)
+            with suppress(OSError):
+                quota.limit(self._pool, group, None)
 
     def join(self, group: str, within: str) -> None:
         """Make the group, and a member of the other. Raises Conflict where it is another's."""
@@ -184,7 +195,18 @@ class QuotaVolumes(Volumes):
             if pool is not None and within in self._related(pool, group, 2):
                 return
         self._have(group)
-        self._host.run(btrfs.group_assign(self._pool, group, within))
+        quota.assign(self._pool, group, within)
+
+    def drop(self, group: str) -> bool:
+        """Remove it, and first those of the removed volumes that are in it."""
+        with self._opened() as pool:
+            if pool is None or not self._claims.has(group):
+                return True
+            left = [one for one in self._related(pool, group, 0) if self._left(pool, one)]
+            for one in (*left, group):
+                with suppress(OSError):
+                    quota.remove(self._pool, one)
+            return self._forgotten(group)
 
     def allot(self, folder: int, name: str, group: str, within: str) -> bool:
         """Make a subvolume in the open directory, so that nothing put in the way leads elsewhere.
@@ -231,11 +253,5 @@ class QuotaVolumes(Volumes):
 
     def _related(self, pool: int, group: str, level: int) -> set[str]:
         """Return the groups of a level that a group is in, or that are in it."""
-        found = subvolume_names.groups_of(pool, number(group))
+        found = subvolume_names.groups_of(pool, subvolumes.group_number(group))
         return {other for other in found if other.startswith(f"{level}/")}
-
-
-def number(group: str) -> int:
-    """Return a group written ``LEVEL/NUMBER`` as the kernel numbers it."""
-    level, _, rest = group.partition("/")
-    return (int(level) << 48) | int(rest)

@@ -15,7 +15,7 @@ def copy(host: Host, source: Path, target: Path) -> None:
     """Make ``target``, which may be there and empty, hold what ``source`` holds.
 
     Bytes are shared where both lie on one filesystem that can. Nobody may change ``source``
-    meanwhile.
+    meanwhile: a link that is put in the way is followed.
     """
     host.run(copying.reflink_tree(source, target))
 

@@ -17,7 +17,7 @@ from corpus.commands.btrfs import Usage
 from corpus.hosts import nested
 from corpus.model.errors import Unsupported
 from corpus.node.context import Node
-from corpus.node.storage import trees
+from corpus.node.storage import ground, trees
 
 ROOTFS, SRV = "rootfs", "srv"
 
@@ -89,6 +89,14 @@ class Volumes(ABC):
         moment unless nothing writes: freeze or stop the guest first.
         """
 
+    def reads(self, *, apart: bool) -> bool:
+        """Tell whether ``clone`` reads the files of an environment one by one.
+
+        ``apart``: to the place of another one. Whoever can change the source meanwhile leads it to
+        any file of the node's.
+        """
+        return False
+
     def delete(self, path: Path) -> None:
         """Remove a volume with all that it holds; fine when it is absent."""
         trees.remove(path)
@@ -107,10 +115,6 @@ class Volumes(ABC):
     def used(self, group: str) -> Usage | None:
         """Return what one environment uses and its limit, at once; None where not enforced."""
 
-    @abstractmethod
-    def usage(self) -> dict[str, Usage]:
-        """Return the same of all groups; empty where not enforced."""
-
     def unlimit(self, group: str) -> None:
         """Take the limit off a project's group. Raises Unsupported where a kind has none."""
         raise Unsupported(f"the storage kind {self.kind} has no sizes of projects")
@@ -121,6 +125,13 @@ class Volumes(ABC):
         Hold the node's lock. Raises Unsupported where a kind accounts no parts.
         """
         raise Unsupported(f"the storage kind {self.kind} accounts no projects")
+
+    def drop(self, group: str) -> bool:
+        """Remove the group of a project that is gone; False: something still holds its data.
+
+        Hold the node's lock.
+        """
+        return True
 
     def allot(self, folder: int, name: str, group: str, within: str) -> bool:
         """Have the directory ``name`` of the open directory ``folder`` be a volume of ``group``.
@@ -164,5 +175,6 @@ class Volumes(ABC):
         """Remove what ``remove`` had to leave, but for the groups ``kept``; it holds no data."""
 
     def space(self) -> tuple[int, int]:
-        """Return the pool's size and free space in bytes."""
-        return btrfs.parse_space(self._host.run(btrfs.space(self._pool)).out)
+        """Return the pool's size in bytes, and what is free: of it, and of the disk beneath it."""
+        size, free = btrfs.parse_space(self._host.run(btrfs.space(self._pool)).out)
+        return size, max(0, free - ground.lacking(self._node))

@@ -29,7 +29,7 @@ def snapshot(id: str, name: str, freeze: bool = True, test: bool = False) -> dic
     """
     node = node_of(__opts__)
     if test:
-        return planned(shots.plan_take(node, id, name))
+        return planned(shots.plan_take(node, id, name, freeze=freeze))
     return shots.take(node, id, name, freeze=freeze)
 
 
@@ -104,7 +104,9 @@ def clone(
     }
     public = words(keys)
     if test:
-        return planned(cloning.changes(node, id, new=new, keys=public, start=start, **given))
+        return planned(
+            cloning.changes(node, id, new=new, keys=public, freeze=freeze, start=start, **given)
+        )
     return cloning.clone(
         node, id, new=new, keys=public, freeze=freeze, start=start, wait=wait, **given
     )
@@ -118,7 +120,7 @@ def export(id: str, file: str, freeze: bool = True, test: bool = False) -> dict[
     """
     node = node_of(__opts__)
     if test:
-        return planned(exporting.changes(node, id, file))
+        return planned(exporting.changes(node, id, file, freeze=freeze))
     return exporting.export(node, id, file, freeze=freeze, say=_say)
 
 
