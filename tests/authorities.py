@@ -11,7 +11,6 @@ import os
 import sqlite3
 import ssl
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corpus.hosts.local import Local
+from patience import wait_until
 
 PACKAGES = ("pebble", "pdns-server", "pdns-backend-sqlite3")
 KEY = "key-of-the-api"
@@ -126,11 +126,9 @@ def _make_zone(address: str, node: str) -> None:
         f"http://{address}:8081/api/v1/servers/localhost/zones",
         data=json.dumps(zone).encode(), headers={"X-API-Key": KEY},
     )  # fmt: skip
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            urllib.request.urlopen(request, timeout=5).close()
-            return
-        except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+
+    def taken() -> bool:
+        urllib.request.urlopen(request, timeout=5).close()
+        return True
+
+    wait_until(taken, despite=OSError)

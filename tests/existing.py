@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import shutil
 import socket
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -24,6 +22,7 @@ from corpus.images import manifest, store
 from corpus.lab import config, rootfs
 from corpus.lab.machine import Lab
 from labs import lab
+from patience import wait_until
 
 __all__ = ["Existing", "existing", "lab"]
 PATIENCE = 60.0
@@ -119,13 +118,12 @@ class Existing:
         """Boot it and wait for its SSH server."""
         self._host.run(lxc.start(self._lxcpath, self.name, self._lxcpath / "log"), timeout=60)
         self._host.run(ip.sysctl(f"net/ipv4/conf/{self.cable}/forwarding", 1))
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            with suppress(OSError), socket.create_connection((self.address, 22), 1) as line:
-                if line.recv(4) == b"SSH-":
-                    return
-            time.sleep(0.05)
-        raise AssertionError("the machine's SSH server does not answer")
+
+        def answers() -> bool:
+            with socket.create_connection((self.address, 22), 1) as line:
+                return line.recv(4) == b"SSH-"
+
+        wait_until(answers, PATIENCE, despite=OSError)
 
     def reboot(self) -> None:
         """Shut it down and boot it."""

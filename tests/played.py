@@ -20,7 +20,8 @@ from corpus.project.phases import Tally
 from corpus.project.place import Project
 from instants import pass_through
 from machine import PORT, UNIT, Machine, Version, entries_of
-from projects import copy_to_run, wait_until
+from patience import wait_until
+from projects import copy_to_run
 
 RETENTION = {"good": 2, "failed": 1}
 

@@ -14,7 +14,6 @@ import pickle
 import shutil
 import signal
 import subprocess
-import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -360,14 +359,6 @@ def kill(pid: int) -> None:
     """Kill a child of ours as a power cut would, and bury it."""
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-
-
-def wait_until(fact: Callable[[], object], patience: float = 20) -> None:
-    """Return once ``fact`` holds; fail past ``patience`` seconds."""
-    deadline = time.monotonic() + patience
-    while not fact():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
 
 
 def entry(identity: DeploymentId | str, outcome: Any, **more: Any) -> Entry:

@@ -13,7 +13,8 @@ from typing import Any
 
 from corpus.project.deployment import MakeRunner
 from corpus.project.service import Service
-from projects import BRANCH, Scratch, ended, fork, wait_until
+from patience import wait_until
+from projects import BRANCH, Scratch, ended, fork
 
 
 @contextmanager

@@ -37,8 +37,9 @@ from corpus.project.place import Project
 from corpus.project.request import Request
 from instants import Fault, Instants
 from machine import Machine, Version, entries_of
+from patience import wait_until
 from played import Macros, archive, play
-from projects import BRANCH, fork, place_at, wait_until
+from projects import BRANCH, fork, place_at
 
 UUID = "0000-4000-8000-000000000000"
 POINTS = ("", *steps.EVERY, "live", journal.ROLLBACK, journal.RESUME)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from corpus.hosts.local import Local
 from corpus.lab.machine import Lab
 from corpus.lab.tenant import Developer, Environment
 from e2e.tiny import UNIT, Tiny, command
+from patience import wait_until
 from sites import Site, lab, prepared
 
 __all__ = ["lab", "prepared"]
@@ -78,14 +78,7 @@ def restart(one: Site) -> None:
 def reboot(dev: Environment, one: Site, version: str) -> None:
     dev.stop()
     dev.start()
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            assert one.version == version
-            return
-        except (AssertionError, OSError):
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+    wait_until(lambda: one.version == version, 60, despite=OSError)
 
 
 def test_edit_in_the_environment(dev: Environment, tmp_path: Path) -> None:

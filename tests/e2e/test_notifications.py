@@ -13,7 +13,7 @@ from corpus.lab.machine import Lab
 from corpus.lab.tenant import Environment
 from e2e.tiny import command
 from integration.test_ask import settings
-from projects import wait_until
+from patience import wait_until
 from sinks import SECRET, Relay, Web
 from sites import Site, lab, new_site, prepared
 
@@ -72,7 +72,7 @@ def test_mail(new_site: NewSite, relay: Relay) -> None:
     assert live["Subject"].startswith(f"[{site.name}] live: ")
     assert back["Subject"].startswith(f"[{site.name}] rolled back: ")
     assert "Break it" in back["Subject"]
-    assert site.inside("ls", f"{site.root}/.corpus/outbox") == ""
+    wait_until(lambda: site.inside("ls", f"{site.root}/.corpus/outbox") == "")
 
 
 def test_web_hook(new_site: NewSite, prepared: Lab) -> None:

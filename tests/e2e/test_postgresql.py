@@ -9,7 +9,6 @@ import hashlib
 import json
 import shutil
 import threading
-import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 
 from corpus.lab.tenant import Developer, Environment, Push
+from patience import wait_until
 from sites import environment, lab, prepared
 
 __all__ = ["environment", "lab", "prepared"]
@@ -84,10 +84,11 @@ class Guestbook:
         return digest, (self.ask("/version"), self.ask("/api/entries"))
 
     def wait_for(self, outcome: str, patience: float = 90) -> None:
-        deadline = time.monotonic() + patience
-        while self.ledger()[-1]["outcome"] != outcome or self.unfinished:
-            assert time.monotonic() < deadline, self.ledger()[-1]
-            time.sleep(0.3)
+        wait_until(
+            lambda: self.ledger()[-1]["outcome"] == outcome and not self.unfinished,
+            patience,
+            told=lambda: self.ledger()[-1],
+        )
 
     @property
     def unfinished(self) -> bool:
@@ -162,11 +163,8 @@ def test_killed_while_it_migrates(guestbook: Guestbook) -> None:
 
 def wait_until_damaged(guestbook: Guestbook) -> None:
     query = "SELECT count(*) FROM entries"
-    deadline = time.monotonic() + 30
     asking = ("runuser", "-u", "postgres", "--", "psql", "-XAtc", query, NAME)
-    while guestbook.inside(*asking).strip() != "0":
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: guestbook.inside(*asking).strip() == "0")
 
 
 def test_a_dump_that_does_not_load_is_mended_by_hand(guestbook: Guestbook) -> None:

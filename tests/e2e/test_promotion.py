@@ -14,7 +14,7 @@ from corpus.lab.machine import Lab
 from corpus.lab.tenant import Developer, Environment
 from corpus.model.errors import CorpusError
 from e2e.tiny import Tiny
-from projects import wait_until
+from patience import wait_until
 from sites import Site, lab, prepared
 
 __all__ = ["lab", "prepared"]

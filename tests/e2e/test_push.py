@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
 
-from e2e.tiny import command
+from e2e.tiny import command, waits
 from sites import Site, environment, lab, new_site, prepared
 
 __all__ = ["environment", "lab", "new_site", "prepared"]
@@ -184,22 +183,25 @@ def test_other_branches_are_stored_and_main_deploys(new_site: NewSite) -> None:
 
 
 def test_second_push_queues_and_says_behind_what(new_site: NewSite) -> None:
-    site = new_site(build=command("slow", "sleep 3"))
-    first: list[str] = []
+    site = new_site(build=waits("/run/go-on"))
     started = threading.Event()
 
     def tell(line: str) -> None:
-        first.append(line)
         if "build" in line:
             started.set()
 
+    def let_go(line: str) -> None:
+        if "queued behind" in line:
+            site.inside("touch", "/run/go-on")
+
     one = threading.Thread(target=site.push, args=("one", tell))
     one.start()
-    assert started.wait(30)
+    assert started.wait(60)
     site.tiny.build = ""
     site.tiny.version = "2"
-    second = site.push("two")
+    second = site.push("two", let_go)
     one.join()
+    site.inside("rm", "/run/go-on")
     assert second.code == 0, second.text
     assert "queued behind deployment" in second.text
     assert [entry["outcome"] for entry in site.ledger()] == ["live", "live"]
@@ -207,7 +209,7 @@ def test_second_push_queues_and_says_behind_what(new_site: NewSite) -> None:
 
 
 def test_dropped_connection_does_not_end_the_deployment(new_site: NewSite) -> None:
-    site = new_site(build=command("slow", "sleep 3"))
+    site = new_site(build=waits("/run/go-on"))
     site.tiny.write(site.code.tree)
     commit = site.code.commit("one")
     url = f"ssh://{site.name}@127.0.0.1:{site.environment.ssh_port}/~/project.git"
@@ -227,11 +229,14 @@ def test_dropped_connection_does_not_end_the_deployment(new_site: NewSite) -> No
             if "build" in line:
                 break
         subprocess.run(["pkill", "-KILL", "-s", str(push.pid)], check=True)
-    again = site.code.push(site.environment, site.name)
-    assert "attached to the deployment" in again.text or "up-to-date" in again.text, again.text
-    deadline = time.monotonic() + 20
-    while not site.ledger() and time.monotonic() < deadline:
-        time.sleep(0.2)
+
+    def let_go(line: str) -> None:
+        if "attached to the deployment" in line:
+            site.inside("touch", "/run/go-on")
+
+    again = site.code.push(site.environment, site.name, tell=let_go)
+    site.inside("rm", "/run/go-on")
+    assert "attached to the deployment" in again.text, again.text
     assert [entry["outcome"] for entry in site.ledger()] == ["live"]
     assert site.branch() == commit
     assert site.version == "1"

@@ -6,7 +6,6 @@ The tests are steps of one life, in this order.
 from __future__ import annotations
 
 import shutil
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from corpus.lab.machine import Lab
 from corpus.lab.tenant import Checkout, Developer
 from corpus.model.errors import CorpusError
 from existing import Existing, existing, lab
+from patience import wait_until
 
 __all__ = ["existing", "lab"]
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples/static"
@@ -104,9 +104,7 @@ def test_a_killed_preparation_goes_on(life: Life) -> None:
     call = ["salt-call", "--local", "corpus_node.saltify_prepare", life.machine.address, *words]
     node.run(["systemd-run", "--quiet", "--collect", "--unit=killed", *call])
     tree = life.machine.root / "opt/.corpus.new/bin"
-    deadline = time.monotonic() + 60
-    while not tree.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until(tree.exists, 60)
     node.run(["systemctl", "kill", "--signal=KILL", "killed"])
     assert not (life.machine.root / "opt/corpus").exists()
     assert life.call("list")[0]["stage"] == "creating"
@@ -168,14 +166,7 @@ def test_a_changed_file_is_told_kept_and_mended(life: Life) -> None:
 def test_a_reboot_changes_nothing(life: Life) -> None:
     before = life.page()
     life.machine.reboot()
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            assert life.page() == before
-            break
-        except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+    assert wait_until(life.page, despite=OSError) == before
     said = life.call("check", life.id)
     assert (said["differs"], said["changes"], said["projects"]) == ({}, [], ["static"])
 

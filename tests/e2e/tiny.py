@@ -123,3 +123,9 @@ class Tiny:
 def command(identity: str, line: str) -> str:
     """Return one ``cmd.run`` state."""
     return f"{json.dumps(identity)}:\n  cmd.run:\n    - name: {json.dumps(line)}\n"
+
+
+def waits(name: str) -> str:
+    """Return a state that takes until there is the file ``name``, 60 seconds at the most."""
+    look = f"for _ in $(seq 600); do [ -e {name} ] && break; sleep 0.1; done"
+    return command("waits", look)

@@ -34,7 +34,7 @@ def stuck(stand: Stand) -> bool:
     return busy["entries"][-1:] == ["rollback_failed"] and not busy["locked"]
 
 
-def leftovers(stand: Stand, patience: float = 3.0) -> list[str]:
+def leftovers(stand: Stand, patience: float = 20.0) -> list[str]:
     """Return what is left; what is just about to go is waited for."""
     deadline = time.monotonic() + patience
     while (left := stand.control("leftovers")) and time.monotonic() < deadline:

@@ -85,7 +85,7 @@ def turn(stand: Stand, visitors: Visitors, what: Throw) -> tuple[str, list[str]]
     finally:
         visitors.leave()
     told = visitors.complaints(False, broke)
-    told += [f"left: {left}" for left in _unexpected(invariants.leftovers(stand))]
+    told += [f"left: {left}" for left in _unexpected(invariants.leftovers(stand, 3.0))]
     new = after["ledger"][len(before["ledger"]) :]
     outcome = str(new[-1]["outcome"]) if new else "never begun"
     told += _judged(stand, what, before, after, commit, outcome)

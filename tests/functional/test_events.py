@@ -21,7 +21,8 @@ from salt.utils.event import get_event
 from corpus.project import notifications
 from corpus.project.deployment import MakeRunner
 from corpus.saltext.events import Events
-from projects import Scratch, wait_until
+from patience import wait_until
+from projects import Scratch
 from recipes import BUILD, macro, run
 
 COMMON = """\

@@ -14,7 +14,8 @@ import pytest
 
 from corpus.project import lock, repository
 from corpus.project.deployment import MakeRunner
-from projects import Scratch, wait_until
+from patience import wait_until
+from projects import Scratch
 from recipes import BUILD, macro, run
 from serving import child_of, push, serving
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from corpus.hosts.local import Local
+from patience import wait_until
 
 
 @pytest.fixture(scope="session")
@@ -27,4 +28,5 @@ def btrfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     finally:
         host.run(["umount", "--lazy", str(mounted)], check=False)
     assert str(mounted) not in Path("/proc/self/mountinfo").read_text()
-    assert host.run(["losetup", "--associated", str(image)]).out == ""
+    loops = ["losetup", "--associated", str(image)]  # who still has the mount has its device
+    wait_until(lambda: host.run(loops).out == "", told=lambda: host.run(loops).out)

@@ -26,6 +26,7 @@ from corpus.model.errors import Conflict, CorpusError, NotFound, Unsupported
 from labs import cluster as cluster
 from labs import lab as lab
 from labs import node_image, settings_of_tests
+from patience import wait_until
 from sites import prepared as prepared
 from sites import prepared_cluster as prepared_cluster
 
@@ -59,10 +60,8 @@ def served(cluster: Lab) -> Iterator[Lab]:
     node = cluster.node(2)
     unit = ["systemd-run", "--unit=test-served", "--quiet", "--collect"]
     node.run([*unit, "python3", "-c", SERVE])
-    for _ in range(100):
-        if str(PORT) in node.run(["ss", "--listening", "--tcp", "--numeric"]).out:
-            break
-        time.sleep(0.05)
+    shown = ["ss", "--listening", "--tcp", "--numeric"]
+    wait_until(lambda: str(PORT) in node.run(shown).out)
     yield cluster
     node.run(["systemctl", "stop", "test-served"])
 
@@ -110,12 +109,12 @@ def test_ports_of_the_host_lead_to_each_node(cluster: Lab) -> None:
         unit = ["systemd-run", "--unit=test-port", "--quiet", "--collect"]
         cluster.node(number).run([*unit, "python3", "-c", text])
         ask = f"import socket; print(socket.create_connection(('127.0.0.1', {port}), 5).recv(9))"
-        for _ in range(50):
-            shown = subprocess.run([sys.executable, "-c", ask], capture_output=True, check=False)
-            if shown.returncode == 0:
-                break
-            time.sleep(0.1)
-        assert shown.stdout == f"b'{number}'\n".encode()
+
+        def answer(ask: str = ask) -> bytes:
+            done = subprocess.run([sys.executable, "-c", ask], capture_output=True, check=False)
+            return done.stdout
+
+        assert wait_until(answer) == f"b'{number}'\n".encode()
 
 
 def test_environments_of_two_nodes_live_side_by_side(prepared_cluster: Lab) -> None:
@@ -186,12 +185,11 @@ def sent_again(lab: Lab) -> int:
 
 
 def test_a_slow_link_is_slow_in_both_directions(mended: Lab) -> None:
-    quick = asked(mended.node(1))
+    quick = [asked(mended.node(1)) or 9 for _ in range(3)]
     mended.link(2, "rate", "1mbit")
     slow = asked(mended.node(1), patience=10)
-    assert quick is not None
     assert slow is not None
-    assert slow > 0.8 > quick  # 1.6 Mbit
+    assert slow > 0.8 > min(quick)  # 1.6 Mbit
     shown = mended.node(2).run(["tc", "qdisc", "show", "dev", "eth0"]).out
     assert "tbf" in shown
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import textwrap
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +18,7 @@ from corpus.model.errors import CommandFailed, CorpusError
 from guests import PYTHON
 from guests import node as node
 from labs import lab as lab
+from patience import wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a lab is made by root alone")
 
@@ -303,10 +303,7 @@ def test_a_shared_directory_is_there_after_a_reboot(node: Host, demo: Inside) ->
 def test_a_shared_directory_is_there_after_a_reboot_from_inside(demo: Inside) -> None:
     demo.run("touch", "/run/before")
     demo.run("systemctl", "reboot", check=False)
-    deadline = time.monotonic() + 60
-    while "before" in (demo.run("ls", "/run", check=False) or "before"):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: "before" not in (demo.run("ls", "/run", check=False) or "before"), 60)
     demo.run("systemctl", "is-system-running", "--wait", check=False)
     assert demo.bound
     assert owner(demo.host, f"{demo.root}/run/app.py") == "60514:60514"

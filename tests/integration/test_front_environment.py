@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from fronts import PORT, PROXIED, Front
 from fronts import front as front
 from labs import lab as lab
 from load import Load
+from patience import wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a lab is made by root alone")
 
@@ -29,14 +30,6 @@ def proxy(front: Front) -> Iterator[Container]:
     assert front.call("facts")["front"] == "node"
     tables = front.node.run(["nft", "list", "tables"]).out
     assert "corpus0-front" not in tables
-
-
-def within(seconds: float, is_so: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def _proxy_runs(host: Container) -> bool:
@@ -92,7 +85,7 @@ def test_the_front_moves_and_nothing_is_refused(front: Front, proxy: Container) 
         load.finish()
     assert [text for text in load.failures if "503" not in text] == []
     assert front.call("front_move", "node") is False
-    within(10, lambda: _proxy_runs(proxy) is False)
+    wait_until(lambda: not _proxy_runs(proxy))
 
 
 def test_a_proxy_reaches_what_is_routed_and_nothing_else(front: Front, proxy: Container) -> None:
@@ -121,19 +114,20 @@ def test_one_that_hangs_or_goes_is_passed_over_and_had_back(front: Front, proxy:
     disk = Path(front.call("inspect", proxy.name)["rootfs"], "etc/corpus/proxy")
     assert front.node.run(["ls", "-A", str(disk)]).out == ""
     proxy.run(["pkill", "-STOP", "haproxy"])
-    within(15, lambda: _away(front))
+    wait_until(lambda: _away(front))
     front.route("stand-in.front.example")
     assert front.status("stand-in.front.example", tls=True) == 200
-    within(60, lambda: not _away(front))
+    wait_until(lambda: not _away(front), 60)
     assert front.status("stand-in.front.example", tls=True) == 200
     proxy.run(["systemctl", "poweroff"], check=False)
     load = Load(front.lab.http_port, "a.front.example", rate=20).start()
     try:
-        within(60, lambda: front.call("inspect", proxy.name)["state"] != "running")
-        within(60, lambda: not _away(front) and _proxy_runs(proxy))
+        wait_until(lambda: front.call("inspect", proxy.name)["state"] != "running", 60)
+        wait_until(lambda: not _away(front) and _proxy_runs(proxy), 60)
         time.sleep(0.5)
     finally:
         load.finish()
+    print(f"{len(load.failures)} of {load.sent} requests failed")
     assert len(load.failures) < 20 * 6, load.failures
     said = front.node.run(["journalctl", "--no-pager", "-u", "corpus-front.service"]).out
     name = f"staging-{proxy.name[:8]}"
@@ -149,12 +143,6 @@ def test_a_front_that_was_away_takes_what_has_changed(front: Front, proxy: Conta
     front.call("start", proxy.name)
     assert front.status("away.front.example") == 200
     proxy.run(["systemctl", "reboot"], check=False)
-    deadline = time.monotonic() + 40
-    while True:
-        try:
-            assert front.status("away.front.example") == 200
-            break
-        except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+    status = wait_until(lambda: front.status("away.front.example"), 60, despite=OSError)
+    assert status == 200
     front.call("front_move", "node")

@@ -22,6 +22,7 @@ from corpus.images.settings import Settings
 from corpus.images.source import Checkout
 from corpus.model.errors import Conflict, InvalidInput
 from imagecache import image_cache, scratch
+from patience import quickest
 
 __all__ = ["image_cache"]
 
@@ -76,10 +77,10 @@ def test_made_twice_it_is_the_same(
 
 
 def test_nothing_to_do_takes_no_time(image_cache: Path, image: Image, own: Settings) -> None:
-    start = time.monotonic()
-    again = builder.build(ENVIRONMENT, own, image_cache, image.directory, report=quiet)
-    assert again == image
-    assert time.monotonic() - start < 0.5
+    def again() -> None:
+        assert builder.build(ENVIRONMENT, own, image_cache, image.directory, report=quiet) == image
+
+    assert quickest(again, 3) < 0.5
 
 
 def test_a_change_of_our_code_remakes_the_last_layer(
@@ -196,9 +197,11 @@ def test_an_import_shares_what_is_there(
     assert (second / "usr/bin/lxc-start").exists()
     assert not (first / "usr/bin/lxc-start").exists()
     assert store.root_of(image, pool, 2) == store.root_of(node, pool, 2)
-    start = time.monotonic()
-    assert store.import_image(image.directory, pool, subvolumes=True) == first
-    assert time.monotonic() - start < 0.1
+
+    def again() -> None:
+        assert store.import_image(image.directory, pool, subvolumes=True) == first
+
+    assert quickest(again, 3) < 0.1
     assert shared < 5
     assert not list(pool.glob(".*.partial"))
 

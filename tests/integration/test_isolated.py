@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from corpus.hosts import isolated
 from corpus.hosts.local import Local
 from corpus.model.errors import CorpusError, InvalidInput
+from patience import wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces: needs root")
 
@@ -56,7 +56,7 @@ def test_whoever_dies_takes_all_along(tmp_path: Path) -> None:
     if caller == 0:
         isolated.run(work)
         os._exit(0)
-    _wait_for(marker.exists)
+    wait_until(marker.exists)
     os.kill(caller, signal.SIGKILL)
     os.waitpid(caller, 0)
 
@@ -65,11 +65,4 @@ def test_whoever_dies_takes_all_along(tmp_path: Path) -> None:
         time.sleep(0.3)
         return not marker.exists()
 
-    _wait_for(is_quiet)
-
-
-def _wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(is_quiet)

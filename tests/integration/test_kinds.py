@@ -23,6 +23,7 @@ from corpus.lab.machine import Lab
 from corpus.lab.pool import Pool
 from corpus.model.errors import CommandFailed
 from labs import lab as lab
+from patience import wait_until
 from swapping import SWAP
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a lab is made by root alone")
@@ -99,8 +100,13 @@ class Second:
         return self.host.run(["sh", "-c", script], check=False).out
 
     def remove(self) -> None:
-        for record in self.call("listing.listed(node)"):
-            self.call(f"removal.destroy(node, {record['id']!r})")
+        try:
+            for record in self.call("listing.listed(node)"):
+                self.call(f"removal.destroy(node, {record['id']!r})")
+        finally:
+            self.clear()
+
+    def clear(self) -> None:
         tables = f"nft list tables | grep {self.kind}0 | sed 's/^table/delete table/' | nft -f -"
         script = (
             f"{tables}; ip link delete {self.kind}0; umount {self.prefix}/pool;"
@@ -137,17 +143,14 @@ def node(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Second]:
     try:
         made.start()
         if made.kind == "quota":
-            assert loops_of(lab) > before  # the leftovers of a lab are found by what this finds
+            assert loops_of(lab) - before  # the leftovers of a lab are found by what this finds
         yield made
     finally:
         made.remove()
         tenant.prepare(lab)  # the machine has one proxy: it is the lab's own node's again
     assert made.host.run(["ls", made.prefix], check=False).code != 0
     assert made.prefix not in made.host.run(["cat", "/proc/self/mountinfo"]).out
-    deadline = time.monotonic() + 10
-    while loops_of(lab) != before and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert loops_of(lab) == before
+    wait_until(lambda: loops_of(lab) <= before, told=lambda: loops_of(lab) - before)
 
 
 @pytest.fixture(scope="module")
@@ -195,9 +198,8 @@ def test_sizes_are_enforced_and_change_while_it_runs(node: Second, site: dict[st
     with pytest.raises(CommandFailed, match="are used already"):
         node.call(f"limiting.limit(node, {site['id']!r}, size='300M').record.id")
     node.inside(site).run(["sh", "-c", "rm /srv/more && sync"])
-    deadline = time.monotonic() + 30
-    while node.call(f"listing.inspect(node, {site['id']!r})")["used"] > 250 * MIB:
-        assert time.monotonic() < deadline
+    shown = f"listing.inspect(node, {site['id']!r})"
+    wait_until(lambda: node.call(shown)["used"] <= 250 * MIB)
     node.call(f"limiting.limit(node, {site['id']!r}, size='300M').record.id")
     assert node.write(site, 200, "more") != 0
     node.inside(site).run(["rm", "/srv/more"])
@@ -262,9 +264,7 @@ def test_a_killed_create_is_cleared_away(node: Second, after: float) -> None:
     script = node.script(f"making.create(node, id={id!r}, size='300M', wait=0)")
     node.host.run(["systemd-run", "--quiet", "--collect", f"--unit={unit}", *script])
     record = f"{node.prefix}/environments/{id}.json"
-    deadline = time.monotonic() + 10
-    while node.host.run(["test", "-e", record], check=False).code and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: node.host.run(["test", "-e", record], check=False).code == 0)
     time.sleep(after)
     node.host.run(["systemctl", "kill", f"--signal={signal.SIGKILL}", unit], check=False)
     if after != 2.0:  # else a boot does it

@@ -20,6 +20,7 @@ from guests import PYTHON, UNIT, Guest, put
 from guests import node as node
 from labs import lab as lab
 from load import Load
+from patience import wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a lab is made by root alone")
 
@@ -221,9 +222,8 @@ def test_a_killed_restore_ends_as_one_thing_or_the_other(site: Site, after: floa
     unit = f"killed-{site.id}-{int(after * 100)}"
     place = f"{POOL}/env/{site.id}/snapshots"
     site.node.run(["systemd-run", "--quiet", "--collect", f"--unit={unit}", PYTHON, "-c", script])
-    deadline = time.monotonic() + 10
-    while site.node.run(["sh", "-c", f"ls -A {place} | grep -q restore"], check=False).code:
-        assert time.monotonic() < deadline
+    begun = ["sh", "-c", f"ls -A {place} | grep -q restore"]
+    wait_until(lambda: site.node.run(begun, check=False).code == 0)
     time.sleep(after)
     site.node.run(["systemctl", "kill", "--signal=KILL", unit], check=False)
     assert site.call("start")["state"] == "running"
@@ -323,10 +323,13 @@ def test_a_damaged_file_is_refused_and_leaves_nothing(
 
 
 def test_a_console_has_a_terminal_and_a_line_in_the_journal(site: Site) -> None:
-    shell = f"{PYTHON} -m corpus.node console {site.id}"
-    typed = "(sleep 2; echo 'tty; hostname; exit 5'; sleep 1)"  # a shell drops what came before it
+    shell, told = f"{PYTHON} -m corpus.node console {site.id}", f"/run/told-{site.id}"
+    # A shell drops what came before it.
+    ask = f"for _ in $(seq 100); do grep -q /dev/pts {told} && break; echo tty; sleep 0.2; done"
+    typed = f"({ask}; echo 'hostname; exit 5'; sleep 1)"
     terminal = f"script --quiet --return --command '{shell}' /dev/null"
-    done = site.node.run(["sh", "-c", f"{typed} | {terminal}"], check=False, timeout=60)
+    script = f"{typed} | {terminal} > {told}; code=$?; cat {told}; rm {told}; exit $code"
+    done = site.node.run(["sh", "-c", script], check=False, timeout=90)
     assert done.code == 5
     assert "/dev/pts/" in done.out
     assert site.made["name"] in done.out

@@ -21,6 +21,7 @@ from guests import PYTHON, Guest, lent
 from guests import node as node
 from labs import lab as lab
 from load import Load
+from patience import wait_until
 from swapping import SWAP
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a lab is made by root alone")
@@ -112,13 +113,12 @@ def test_create_answers_ssh_on_the_node_and_from_outside(site: Guest, key: Path)
 def test_a_reboot_from_inside_leaves_files_to_their_owners(node: Host, other: Guest) -> None:
     other.inside.run(["touch", "/var/tmp/before", "/run/before"])
     other.inside.run(["systemctl", "reboot"], check=False)
-    deadline = time.monotonic() + 60
-    while True:
+
+    def is_anew() -> bool:
         found = other.inside.run(["ls", "/run"], check=False)
-        if found.code == 0 and "before" not in found.out.split():
-            break
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+        return found.code == 0 and "before" not in found.out.split()
+
+    wait_until(is_anew, 60)
     assert other.inside.run(["stat", "-c", "%u %g", "/", "/var/tmp/before"]).out == "0 0\n0 0\n"
     other.inside.run(["touch", "/etc/after"])
     assert other.facts()["state"] == "running"
@@ -173,11 +173,12 @@ finally:
     done = site.script(script)
     assert done.code == 0, done.err
     assert salt.call(site.node, "corpus_node.facts")["quota"] == "enforced"
-    deadline = time.monotonic() + 60  # the kernel frees deleted subvolumes in the background
-    while site.facts()["used"] > 200 << 20 and time.monotonic() < deadline:
+
+    def freed() -> bool:
         site.inside.run(["sync"])
-        time.sleep(0.2)
-    assert site.facts()["used"] < 200 << 20
+        return bool(site.facts()["used"] < 200 << 20)
+
+    wait_until(freed, 60)  # the kernel frees deleted subvolumes in the background
 
 
 def test_a_full_environment_can_be_destroyed(node: Host) -> None:
@@ -281,7 +282,7 @@ def test_past_the_hold_there_is_a_maintenance_page(lab: Lab, site: Guest) -> Non
     salt.call(site.node, "corpus_node.route", site.id, "short.example", 8001, 1)
     begun = time.monotonic()
     answer, text = get(lab, "short.example")
-    assert 0.8 < time.monotonic() - begun < 5
+    assert 0.8 < time.monotonic() - begun < 20  # of the 60 that are usual
     assert (answer.status, answer.getheader("Retry-After")) == (503, "30")
     assert "Back in a moment" in text
     salt.call(site.node, "corpus_node.unroute", "short.example")
@@ -310,10 +311,8 @@ def test_a_killed_create_is_cleared_away(node: Host, lab: Lab, after: float) -> 
     )
     unit = f"killed-{id}"
     node.run(["systemd-run", "--quiet", "--collect", f"--unit={unit}", PYTHON, "-c", script])
-    deadline = time.monotonic() + 10
-    record = Path(f"/var/lib/corpus/environments/{id}.json")
-    while node.run(["test", "-e", str(record)], check=False).code and time.monotonic() < deadline:
-        time.sleep(0.01)
+    begun = ["test", "-e", f"/var/lib/corpus/environments/{id}.json"]
+    wait_until(lambda: node.run(begun, check=False).code == 0)
     time.sleep(after)
     node.run(["systemctl", "kill", f"--signal={signal.SIGKILL}", unit], check=False)
     made = salt.call(node, "corpus_node.create", id=id, size="512M")

@@ -30,9 +30,9 @@ def test_past_the_time_nothing_runs_any_more() -> None:
     begun = time.monotonic()
     for _ in range(3):
         with pytest.raises(CommandFailed) as caught:
-            host.run(["sleep", "20"], check=False)
+            host.run(["sleep", "60"], check=False)
         assert caught.value.code is None
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
 
 
 def test_files_are_the_other_hosts(tmp_path: Path) -> None:

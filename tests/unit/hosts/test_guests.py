@@ -53,7 +53,7 @@ def monitor(tmp_path: Path) -> Iterator[Monitor]:
     line.shutdown(socket.SHUT_RDWR)
     line.close()
     for thread in threads:
-        thread.join(5)
+        thread.join(30)
         assert not thread.is_alive()
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from corpus.hosts.local import Local
 from corpus.model.errors import CommandFailed, NotFound
+from patience import wait_until
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="changes the account: needs root")
 
@@ -42,30 +43,32 @@ def test_a_command_that_is_not_there() -> None:
 def test_past_its_time_it_is_ended_and_says_what_it_had_printed() -> None:
     begun = time.monotonic()
     with pytest.raises(CommandFailed) as caught:
-        Local().run(["sh", "-c", "echo begun; exec sleep 20"], timeout=0.3, check=False)
-    assert time.monotonic() - begun < 5
+        Local().run(["sh", "-c", "echo begun; exec sleep 60"], timeout=2, check=False)
+    assert time.monotonic() - begun < 30
     assert caught.value.code is None
     assert "begun" in caught.value.output
 
 
 def test_past_its_time_what_it_started_is_ended_too() -> None:
     with pytest.raises(CommandFailed) as caught:
-        Local().run(["sh", "-c", "sleep 30 & echo $!; wait"], timeout=0.3)
+        Local().run(["sh", "-c", "sleep 60 & echo $!; wait"], timeout=2)
     child = int(caught.value.output)
-    deadline = time.monotonic() + 5
-    while Path(f"/proc/{child}/stat").exists() and time.monotonic() < deadline:
-        if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-            break
-        time.sleep(0.01)
-    else:
-        assert not Path(f"/proc/{child}").exists()
+
+    def is_over() -> bool:
+        try:
+            state = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        return state == "Z"
+
+    wait_until(is_over, 20)
 
 
 def test_past_its_time_what_has_left_it_and_holds_its_output_is_not_waited_for() -> None:
     begun = time.monotonic()
     with pytest.raises(CommandFailed) as caught:
-        Local().run(["sh", "-c", "(setsid sleep 8 &); echo begun; sleep 20"], timeout=0.3)
-    assert time.monotonic() - begun < 5
+        Local().run(["sh", "-c", "(setsid sleep 60 &); echo begun; sleep 60"], timeout=2)
+    assert time.monotonic() - begun < 30
     assert caught.value.code is None
     assert "begun" in caught.value.output
 
@@ -90,7 +93,7 @@ def test_what_prints_more_than_it_may_is_ended_and_says_so() -> None:
     begun = time.monotonic()
     with pytest.raises(CommandFailed, match="printed more than 100000 bytes") as caught:
         Local().run(["sh", "-c", "yes | head -c 60000; yes >&2"], check=False, most=100_000)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
     assert caught.value.code == -9
     assert len(caught.value.output) < 10_000
     with pytest.raises(CommandFailed, match="printed more"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -20,20 +19,23 @@ NAME = "CORPUS_TEST_MARK"
 def test_only_what_bears_the_mark_is_killed() -> None:
     value = str(uuid4())
     with processes.marked(NAME, value):
-        subprocess.Popen(["sh", "-c", "sleep 60 & wait"])
+        marked = subprocess.Popen(
+            ["sh", "-c", "sleep 60 & echo; wait"], stdout=subprocess.PIPE, text=True
+        )
     others = [
         subprocess.Popen(["sleep", "60"], env={**os.environ, NAME: value + other})
         for other in ("", "0")
     ]
     try:
-        time.sleep(0.1)
+        assert marked.stdout is not None
+        marked.stdout.readline()  # both of them are there
         assert processes.kill_marked(NAME, value) == 3
         assert others[1].poll() is None
         assert processes.kill_marked(NAME, value) == 0
     finally:
-        for other in others:
-            other.kill()
-            other.wait()
+        for each in (marked, *others):
+            each.kill()
+            each.communicate()
 
 
 def test_who_asks_and_whoever_started_him_are_spared() -> None:

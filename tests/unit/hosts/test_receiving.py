@@ -36,7 +36,7 @@ def test_one_that_is_silent_is_ended() -> None:
     with pytest.raises(CommandFailed) as caught:
         run("import time; print(1, flush=True); time.sleep(60)", patience=0.3)
     assert caught.value.code is None
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30
 
 
 def test_one_that_sends_for_ever_is_ended() -> None:

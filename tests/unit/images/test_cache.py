@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -66,21 +67,20 @@ def test_an_archive_made_anew_replaces_the_old_link(cache: Cache, tmp_path: Path
         assert image.archive(layer).read_text() == text
 
 
-def _hold(cache: Cache, ready: "multiprocessing.synchronize.Event") -> None:
+def _hold(cache: Cache, ready: Event, waits: Event) -> None:
     with cache.locked(lambda: None):
         ready.set()
-        multiprocessing.Event().wait(0.3)
+        assert waits.wait(30)
 
 
 def test_one_build_at_a_time(cache: Cache) -> None:
     context = multiprocessing.get_context("fork")
-    ready = context.Event()
-    holder = context.Process(target=_hold, args=(cache, ready))
+    ready, waits = context.Event(), context.Event()
+    holder = context.Process(target=_hold, args=(cache, ready, waits))
     holder.start()
-    assert ready.wait(5)
-    waited: list[bool] = []
-    with cache.locked(lambda: waited.append(True)):
-        assert waited == [True]
+    assert ready.wait(30)
+    with cache.locked(waits.set):
+        assert waits.is_set()
     holder.join()
 
 

@@ -15,6 +15,7 @@ from corpus.lab import leftovers, lock, network, pool, record, requirements
 from corpus.lab.paths import LabPaths
 from corpus.lab.settings import settings_for
 from corpus.model.errors import Conflict, Unsupported
+from patience import wait_until
 
 V1 = "\n".join(
     f"3{number} 1 0:3{number} / /sys/fs/cgroup/{name} rw - cgroup cgroup rw,{name}"
@@ -162,21 +163,22 @@ def test_control_groups_of_the_lab_alone_are_found(tmp_path: Path) -> None:
     assert [group.name for group in found] == ["lxc.monitor.corpus-a.1-2", "lxc.payload.corpus-a.1"]
 
 
-def _hold(path: Path, seconds: float) -> None:
+def _hold(path: Path) -> None:
     with lock.held(path):
         (path.parent / "held").touch()
-        time.sleep(seconds)
+        wait_until((path.parent / "go").exists)
+        time.sleep(0.3)
         path.unlink()
 
 
 def test_a_lock_waits_for_its_holder_even_when_he_removes_the_file(tmp_path: Path) -> None:
     path = tmp_path / "x.lock"
-    holder = multiprocessing.get_context("fork").Process(target=_hold, args=(path, 0.3))
+    holder = multiprocessing.get_context("fork").Process(target=_hold, args=(path,))
     holder.start()
-    while not (tmp_path / "held").exists():
-        time.sleep(0.01)
+    wait_until((tmp_path / "held").exists)
     with pytest.raises(Conflict), lock.held(path, patience=0.1):
         pass
-    with lock.held(path, patience=5):
+    (tmp_path / "go").touch()
+    with lock.held(path, patience=30):
         assert path.exists()
     holder.join()

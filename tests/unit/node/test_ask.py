@@ -83,8 +83,8 @@ def test_usage_and_enlarge(caller: Caller) -> None:
     assert caller.say(b'{"ask": "usage"}\n') == {"size": 5 * GIB, "used": GIB, "limit": 20 * GIB}
     asked = json.dumps({"ask": "enlarge", "bytes": 5 * GIB}).encode() + b"\n"
     assert caller.say(asked) == {"size": 10 * GIB}
-    caller.told.get(timeout=5)
-    assert caller.told.get(timeout=5) == f'{nodes.ID} was told {{"size": {10 * GIB}}}'
+    caller.told.get(timeout=30)
+    assert caller.told.get(timeout=30) == f'{nodes.ID} was told {{"size": {10 * GIB}}}'
     refused = caller.say(json.dumps({"ask": "enlarge", "bytes": 50 * GIB}).encode() + b"\n")
     assert "51G are needed" in refused["error"]
     assert "size_limit" in refused["mend"]
@@ -117,7 +117,7 @@ def test_a_question_without_end_is_bounded(caller: Caller, monkeypatch: pytest.M
     monkeypatch.setattr(ask, "_SECONDS", 0.3)
     begun = time.monotonic()
     assert caller.say(b'{"ask":', end=False)["error"] == "the question took too long"
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 20
 
 
 def test_who_goes_away_does_no_harm(caller: Caller) -> None:
@@ -143,7 +143,7 @@ def test_what_breaks_on_the_node_is_for_its_journal(
     told = caller.say(b'{"ask": "usage"}\n')
     assert told["error"] == "the node could not do it"
     assert "secret" not in json.dumps(told)
-    assert "/secret/place" in caller.told.get(timeout=5)
+    assert "/secret/place" in caller.told.get(timeout=30)
 
 
 def test_the_socket_comes_with_each_start_and_goes_with_the_environment(node: Node) -> None:

@@ -31,7 +31,7 @@ def test_frames_come_as_they_were_sent_and_signs_of_life_are_none() -> None:
     os.close(target)
     with pytest.raises(Lost):
         reader.next()
-    assert lost.wait(5)
+    assert lost.wait(30)
     os.close(source)
 
 

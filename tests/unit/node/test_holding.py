@@ -68,7 +68,7 @@ def receive(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
             assert b"error" not in answers.readline()
         assert state(node) == "RUNNING"
         os.close(there)
-        serving.join(10)
+        serving.join(30)
     os.close(come)
     os.close(go)
 
@@ -99,7 +99,7 @@ def test_when_the_source_is_lost_while_it_starts_nothing_is_asked_of_it(
 
     def start(node: Node, record: Record) -> None:
         os.close(there)
-        assert arrival._reader.lost.wait(5)
+        assert arrival._reader.lost.wait(30)
         bring_up(node, record)
 
     bring_up = lifecycle.bring_up
@@ -159,7 +159,7 @@ def test_what_another_receiver_is_at_is_left_to_that(
     with node.lock(nodes.ID):
         work = threading.Thread(target=killed, args=(node,), daemon=True)
         work.start()
-        work.join(5)
+        work.join(30)
         assert not work.is_alive()
         assert (state(node), state(node, nodes.OTHER)) == ("RUNNING", "FROZEN")
 

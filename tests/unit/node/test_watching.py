@@ -163,9 +163,9 @@ def test_one_that_is_stopped_or_frozen_or_worked_on_is_left(node: Node, clock: C
 
 
 def test_who_answers_speaks_http(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "_SECONDS", 0.2)
     for said, alive in ((b"HTTP/1.0 404 Not Found\r\n\r\n", True), (b"SSH-2.0-x\r\n", False),
                         (b"", False), (None, False)):  # fmt: skip
+        monkeypatch.setattr(watching, "_SECONDS", 0.2 if said is None else 20.0)
         with socket.create_server(("127.0.0.1", 0)) as server:
 
             def answer(server: socket.socket = server, said: bytes | None = said) -> None:

@@ -84,5 +84,5 @@ def send(tmp_path: Path) -> Sent:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> float:
     """Make the time for everything short, and return it."""
-    monkeypatch.setattr(sending, "LIMIT", 1.0)
-    return 1.0
+    monkeypatch.setattr(sending, "LIMIT", 2.0)
+    return 2.0

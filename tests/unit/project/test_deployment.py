@@ -9,7 +9,8 @@ from typing import Any
 
 from corpus.model.errors import CorpusError
 from corpus.project import lock, repository
-from projects import BRANCH, Phases, Scratch, copy_to_run, wait_until
+from patience import wait_until
+from projects import BRANCH, Phases, Scratch, copy_to_run
 from unit.project.endings import version
 
 

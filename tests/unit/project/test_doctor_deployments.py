@@ -11,7 +11,8 @@ from corpus.model.deployment import Outcome
 from corpus.project import lock
 from corpus.project.journal import Journal
 from corpus.project.ledger import Ledger
-from projects import BRANCH, entry, fork, ids, kill, wait_until
+from patience import wait_until
+from projects import BRANCH, entry, fork, ids, kill
 from unit.project.wells import Well, wrong
 from unit.project.wells import well as well
 from unit.project.wells import wells as wells

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from corpus.project import repository
-from projects import BRANCH, Scratch, git
+from projects import BRANCH, GIT, Scratch, git
 
 Script = Callable[[dict[str, Any], Callable[..., None]], None]
 
@@ -164,16 +164,19 @@ def test_a_service_that_restarts_is_asked_again(scratch: Scratch, service: FakeS
 def test_a_service_that_comes_late(scratch: Scratch, service: FakeService) -> None:
     scratch.commit({"a": "1"})
     service.close()
-
-    def later() -> None:
-        time.sleep(0.5)
-        service._open()
-
     service.scripts = [live]
-    threading.Thread(target=later).start()
-    done = push(scratch, "HEAD:master")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("waiting for it to come back") == 1
+    argv = ["git", "-C", str(scratch.work), "push", str(scratch.paths.project_git), "HEAD:master"]
+    said = ""
+    with subprocess.Popen(
+        argv, env={**os.environ, **GIT}, stderr=subprocess.PIPE, text=True
+    ) as pushing:
+        assert pushing.stderr is not None
+        for line in pushing.stderr:
+            said += line
+            if "waiting for it to come back" in line:
+                service._open()
+    assert pushing.returncode == 0, said
+    assert said.count("waiting for it to come back") == 1
 
 
 def test_a_service_that_never_comes(scratch: Scratch, service: FakeService) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from corpus.model.errors import Conflict
 from corpus.project import lock
-from projects import ended, fork, kill, wait_until
+from patience import wait_until
+from projects import ended, fork, kill
 
 
 def hold_forever(path: Path, text: str = "deployment A") -> int:

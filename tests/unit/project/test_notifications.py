@@ -19,7 +19,8 @@ from corpus.project.log import Log
 from corpus.project.notifications import sending
 from corpus.project.notifications.outbox import MOST_ATTEMPTS
 from corpus.project.notifications.status import Status
-from projects import Phases, Scratch, copy_to_run, fail, ids, kill, wait_until
+from patience import wait_until
+from projects import Phases, Scratch, copy_to_run, fail, ids, kill
 from serving import child_of, push, serving
 from sinks import SECRET, Relay, Web
 from sinks import web as web

@@ -36,7 +36,7 @@ def test_all_that_is_ill_takes_the_time_for_all_at_most(
 ) -> None:
     with sinks.listening(talk) as port:
         lines = send(f"127.0.0.1:{port}", f"http://127.0.0.1:{port}", web.url, mail=TO)
-    assert send.seconds < soon + 3
+    assert send.seconds < soon + 8
     assert len(lines) == 3, lines
     assert lines[0].startswith(" !     mail to ann@example.org, bob@example.org was not acc")
     assert lines[1].startswith(f" !     the web hook http://127.0.0.1:{port} did not take it: ")
@@ -68,8 +68,8 @@ def test_a_name_server_that_does_not_answer(send: Sent, soon: float, tmp_path: P
             return lines, send.seconds
 
     lines, seconds = isolated.run(work)
-    assert [line.rpartition(": ")[2] for line in lines] == ["no answer within 1 s"] * 2
-    assert soon <= seconds < soon + 3
+    assert [line.rpartition(": ")[2] for line in lines] == [f"no answer within {soon:g} s"] * 2
+    assert soon <= seconds < soon + 8
 
 
 def test_an_event(send: Sent) -> None:
@@ -91,7 +91,7 @@ def hangs(*_event: object) -> None:
 def test_a_bus_that_is_ill(
     send: Sent, web: Web, monkeypatch: pytest.MonkeyPatch, fire: Callable[..., None], said: str
 ) -> None:
-    monkeypatch.setattr(sending, "EVENT_LIMIT", 0.3)
+    monkeypatch.setattr(sending, "EVENT_LIMIT", 0.3 if fire is hangs else 10.0)
     lines = send("", web.url, fire=fire)
     assert lines == [f" !     no event on Salt's bus: {said}", f"       told {web.url}"]
     assert send.seconds < 8

@@ -30,7 +30,7 @@ def running(text: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    "script", ["sleep 31.7", "sleep 31.8 & sleep 31.8", "(setsid sleep 31.9 &) ; sleep 31.9"]
+    "script", ["sleep 61.7", "sleep 61.8 & sleep 61.8", "(setsid sleep 61.9 &) ; sleep 61.9"]
 )
 def test_a_phase_that_hangs_is_ended_with_what_it_started(script: str) -> None:
     def work() -> float:
@@ -42,7 +42,7 @@ def test_a_phase_that_hangs_is_ended_with_what_it_started(script: str) -> None:
             subprocess.run(["sh", "-c", script], check=False)
         return time.monotonic() - started
 
-    assert in_child(work) < 5
+    assert in_child(work) < 30
     assert not running(f"sleep {script.split()[-1]}")
 
 

@@ -25,6 +25,7 @@ from corpus.project.log import Log
 from corpus.project.request import Request
 from corpus.project.trees import Way
 from pairs import Pair
+from patience import wait_until as wait
 from projects import (
     BRANCH,
     Phases,
@@ -38,7 +39,6 @@ from projects import (
     share,
     unmounted,
 )
-from projects import wait_until as wait
 
 ROOT = {".salt/top.sls": "", "app": "1"}
 

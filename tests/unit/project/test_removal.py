@@ -17,7 +17,8 @@ from corpus.project.journal import Journal
 from corpus.project.ledger import Ledger
 from corpus.project.place import Project
 from corpus.project.removal import STEPS, remove
-from projects import Scratch, entry, fork, ids, kill, wait_until
+from patience import wait_until
+from projects import Scratch, entry, fork, ids, kill
 from unit.project.wells import KEY
 
 

@@ -16,19 +16,8 @@ from corpus.model.deployment import Outcome
 from corpus.project import lock, repository, trees
 from corpus.project.ledger import Ledger
 from corpus.project.service import LONGEST_REQUEST, MOST_OF_ONE, follow
-from projects import (
-    BRANCH,
-    Phases,
-    Scratch,
-    copy_to_run,
-    ended,
-    entry,
-    fail,
-    fork,
-    ids,
-    kill,
-    wait_until,
-)
+from patience import wait_until
+from projects import BRANCH, Phases, Scratch, copy_to_run, ended, entry, fail, fork, ids, kill
 from serving import Caller, child_of, push, serving
 
 ROOT = {".salt/top.sls": ""}

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from corpus.project import traffic
-from projects import Phase, Phases, Scratch, copy_to_run, fail, kill, wait_until
+from patience import wait_until
+from projects import Phase, Phases, Scratch, copy_to_run, fail, kill
 from unit.project.endings import armed, version
 
 
