@@ -1,14 +1,22 @@
-"""Files written so that a crash leaves the old one or the new one, never half of one."""
+"""Files written so that a crash leaves the old one or the new one, never half of one, and read
+so that one that is damaged all the same is told as that."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
+
+from corpus.model.errors import CorpusError, InvalidInput
 
 _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")  # as tempfile.mkstemp names it
+_T = TypeVar("_T")
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o644, *, durable: bool = True) -> None:
@@ -28,6 +36,38 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644, *, durable: bool = 
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def undamaged(what: str, where: str, mend: str | None = None) -> Iterator[None]:
+    """Raise CorpusError, that ``what`` is damaged, for whatever reading and parsing it raises.
+
+    A disk that fails, no text, no JSON or too deep, other values; not that the file is not there.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (
+        OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, InvalidInput,
+    ) as error:  # fmt: skip
+        said = error.what if isinstance(error, InvalidInput) else str(error)
+        why = f"{said or type(error).__name__:.200}"
+        raise CorpusError(f"{what} is damaged: {why}", where, mend) from None
+
+
+def read_json(
+    path: Path, make: Callable[[Any], _T], what: str, mend: str | None = None
+) -> _T | None:
+    """Return what ``make`` makes of the JSON in ``path``, or None where there is no such file.
+
+    Raises CorpusError, which says that ``what`` is damaged.
+    """
+    try:
+        with undamaged(what, str(path), mend):
+            return make(json.loads(path.read_text()))
+    except FileNotFoundError:  # it may also have gone since its name was listed
+        return None
 
 
 def sweep(folder: Path) -> None:

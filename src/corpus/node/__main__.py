@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m corpus.node", description=__doc__)
     parser.add_argument("--settings", type=Path, default=DEFAULT_FILE)
     commands = ["boot", "halt", "facts", "prepare", "answer", "restart", "renew", "console"]
-    commands += ["receive", "watch", "weigh"]
+    commands += ["receive", "watch", "weigh", "firewall"]
     parser.add_argument("command", choices=commands)
     parser.add_argument("id", nargs="?", default="", help="of the environment, or a peer")
     parser.add_argument("--user", default="root", help="whose shell a console is")
@@ -46,6 +46,7 @@ def _run(node: Node, command: str, id: str, user: str) -> int:
     from corpus.node import boot, watching
     from corpus.node.certificates import acme
     from corpus.node.environments import console, lifecycle
+    from corpus.node.network import firewall
     from corpus.node.storage import weights
 
     if command in ("boot", "renew"):
@@ -63,6 +64,8 @@ def _run(node: Node, command: str, id: str, user: str) -> int:
         watching.watch(node)
     elif command == "weigh":
         weights.weigh(node, id or None)
+    elif command == "firewall":
+        firewall.load(node)
     else:
         found = boot.prepare(node) if command == "prepare" else boot.facts(node)
         print(json.dumps(found, indent=2))

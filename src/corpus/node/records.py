@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.commands.ip import hardware_address
-from corpus.hosts.files import write_atomic
+from corpus.hosts.files import read_json, undamaged, write_atomic
 from corpus.model.errors import Conflict, CorpusError, InvalidInput, NotFound
 from corpus.model.mode import Platform
 from corpus.model.names import environment_id, host_pattern
@@ -19,6 +19,7 @@ from corpus.model.names import environment_id, host_pattern
 HTTPS = ("both", "redirect", "off")  # see ``Route``
 INTERFACES = "cenv"  # what the names of the environments' interfaces begin with
 PROXIES = "cpxy"  # those of environments of role proxy, which are no ports of the bridge
+_DAMAGED = ("the record of an environment", "restore it from a backup")
 
 
 class Role(StrEnum):
@@ -250,26 +251,27 @@ def dump(record: Record) -> bytes:
 
 def parse(text: str, where: str) -> Record:
     """Return the record written in ``text``."""
-    try:
-        given = json.loads(text)
-        given["platform"] = Platform(given["platform"])
-        given["stage"] = Stage(given["stage"])
-        given["role"] = Role(given.get("role", Role.PROJECTS))
-        given["limits"] = Limits(**given["limits"])
-        given["id"] = environment_id(given["id"])
-        given["address"] = str(IPv4Address(str(given["address"])))
-        given["routes"] = tuple(_route(Route(**route)) for route in given["routes"])
-        given["pairs"] = tuple(Pair(**pair) for pair in given["pairs"])
-        given["shares"] = tuple(Share(**share) for share in given["shares"])
-        for one in given["openings"]:
-            one |= {"sources": tuple(one["sources"]), "led_by": tuple(one.get("led_by", ()))}
-        given["openings"] = tuple(Opening(**one) for one in given["openings"])
-        given["projects"] = tuple(Allotment(**one) for one in given["projects"])
-        given["move"] = Move(**given["move"]) if given.get("move") else None
-        return Record(**given)
-    except (ValueError, KeyError, TypeError, InvalidInput) as error:
-        what = f"the record of an environment is damaged: {error}"
-        raise CorpusError(what, where, "restore it from a backup") from None
+    what, mend = _DAMAGED
+    with undamaged(what, where, mend):
+        return _record(json.loads(text))
+
+
+def _record(given: Any) -> Record:
+    given["platform"] = Platform(given["platform"])
+    given["stage"] = Stage(given["stage"])
+    given["role"] = Role(given.get("role", Role.PROJECTS))
+    given["limits"] = Limits(**given["limits"])
+    given["id"] = environment_id(given["id"])
+    given["address"] = str(IPv4Address(str(given["address"])))
+    given["routes"] = tuple(_route(Route(**route)) for route in given["routes"])
+    given["pairs"] = tuple(Pair(**pair) for pair in given["pairs"])
+    given["shares"] = tuple(Share(**share) for share in given["shares"])
+    for one in given["openings"]:
+        one |= {"sources": tuple(one["sources"]), "led_by": tuple(one.get("led_by", ()))}
+    given["openings"] = tuple(Opening(**one) for one in given["openings"])
+    given["projects"] = tuple(Allotment(**one) for one in given["projects"])
+    given["move"] = Move(**given["move"]) if given.get("move") else None
+    return Record(**given)
 
 
 def _route(given: Route) -> Route:
@@ -292,11 +294,7 @@ class Records:
 
     def find(self, id: str) -> Record | None:
         """Return the record of an environment, or None."""
-        path = self._path(id)
-        try:
-            return parse(path.read_text(), str(path))
-        except FileNotFoundError:
-            return None
+        return read_json(self._path(id), _record, *_DAMAGED)
 
     def get(self, id: str) -> Record:
         """Return the record of the environment ``id``, or whose id begins so; or NotFound."""
@@ -333,12 +331,14 @@ class Records:
         return self._read()[1]
 
     def _read(self) -> tuple[list[Record], dict[str, str]]:
-        found, damaged = [], {}
+        found, damaged = list[Record](), {}
         for path in self.directory.glob("[0-9a-f]*.json"):
             try:
-                found.append(parse(path.read_text(), str(path)))
+                record = read_json(path, _record, *_DAMAGED)
             except CorpusError as error:
                 damaged[path.stem] = str(error)
+            else:
+                found += [record] if record else []
         return sorted(found, key=lambda record: (record.made, record.id)), damaged
 
     def save(self, record: Record) -> None:

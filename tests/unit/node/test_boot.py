@@ -149,6 +149,18 @@ def test_the_command_line_gives_message_and_exit_code(
     assert "no such setting: colour" in capsys.readouterr().err
 
 
+def test_the_firewall_is_loaded_again_by_the_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, host = nodes.make(tmp_path)
+    making.create(node, id=nodes.ID, wait=0)
+    before, loads = nodes.rules(node), len(nodes.ran(host, "nft"))
+    monkeypatch.setattr("corpus.node.__main__.this_node", lambda _: node)
+    assert main(["firewall"]) == 0
+    assert len(nodes.ran(host, "nft")) == loads + 1
+    assert nodes.rules(node) == before
+
+
 def test_a_damaged_record_is_told_with_its_file(tmp_path: Path) -> None:
     node, _ = nodes.make(tmp_path)
     (node.settings.records / f"{nodes.ID}.json").write_text("{}")

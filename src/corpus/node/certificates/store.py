@@ -11,11 +11,13 @@ import shutil
 import socket
 import ssl
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from corpus.commands import openssl
-from corpus.hosts.files import write_atomic
-from corpus.model.errors import InvalidInput
+from corpus.hosts.files import read_json, write_atomic
+from corpus.model.errors import CorpusError
 from corpus.model.names import host_pattern
 from corpus.node.context import Node
 from corpus.node.settings import Settings
@@ -85,9 +87,11 @@ def _read(settings: Settings) -> dict[Path, Source | str]:
     found: dict[Path, Source | str] = {}
     for path in sorted(settings.certificates.glob(f"*/{_SOURCE}")):
         try:
-            found[path] = _parse(path)
-        except (OSError, ValueError, KeyError, TypeError, InvalidInput) as error:
-            found[path] = f"a certificate's record is damaged: {error!s:.200}"
+            source = read_json(path, partial(_source, path), "a certificate's record")
+        except CorpusError as error:
+            found[path] = error.what
+        else:
+            found |= {path: source} if source else {}
     return found
 
 
@@ -98,8 +102,7 @@ def strays(settings: Settings) -> list[Path]:
     return sorted(set(folders) - set(known))
 
 
-def _parse(path: Path) -> Source:
-    given = json.loads(path.read_text())
+def _source(path: Path, given: Any) -> Source:
     names = tuple(host_pattern(name) for name in given["names"])
     source = Source(host_pattern(given["host"]), names, given["challenge"])
     if source.name != path.parent.name:

@@ -60,13 +60,8 @@ def firewall(node: Node) -> Iterator[Finding]:
     for table, mine in wanted.items():
         if mine != (live := found[table]):
             what = "it differs from the records" if live else "it is not loaded: all is open"
-            repair = partial(_apply, node)
+            repair = partial(walls.load, node)
             yield Finding("firewall", State.BAD, what, " ".join(table), "it is loaded anew", repair)
-
-
-def _apply(node: Node) -> None:
-    with node.lock():
-        walls.apply(node)
 
 
 def _wanted(node: Node) -> dict[tuple[str, str], str]:

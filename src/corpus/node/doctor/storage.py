@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -22,7 +21,7 @@ from corpus.node.environments import guest, lost
 from corpus.node.environments.lifecycle import ready
 from corpus.node.records import Record, group_of
 from corpus.node.storage import claiming, ground, health, kinds, pool, weights
-from corpus.node.storage.images import Image
+from corpus.node.storage import images as stored
 
 _DISK = ".img"
 _WEIGHING = "see systemctl status corpus-weigh.timer; corpus_node.weigh does it now"
@@ -96,12 +95,11 @@ def images(node: Node) -> Iterator[Finding]:
     folder = node.settings.images
     for path in sorted(folder.glob("*.json")):
         try:
-            image = Image(**json.loads(path.read_text()))
-        except (ValueError, TypeError) as error:
-            mend = "remove it, and import the image again"
-            yield Finding("images", State.BAD, f"damaged: {error}", str(path), mend)
+            image = stored.read(path)
+        except CorpusError as error:
+            yield Finding("images", State.BAD, error.what, str(path), error.mend or "")
             continue
-        if not (folder / image.volume).is_dir():
+        if image and not (folder / image.volume).is_dir():
             mend = "import the image again"
             yield Finding("images", State.BAD, "its files are gone", image.id, mend)
     if busy(node, "images"):

@@ -73,8 +73,8 @@ def identify(node: Node, record: Record) -> None:
     Its root may have put links or anything else in the way, also just now, and may have filled
     its disk: none is followed, and what cannot be written stays as it was.
     """
-    text = json.dumps(identity(node, record), indent=2) + "\n"
     with suppress(OSError), beneath.opened(guest.rootfs(node.settings, record.id)) as root:
+        text = json.dumps(identity(node, record), indent=2) + "\n"
         beneath.write(root, IDENTITY, text, 0o644)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.hosts import kernel
-from corpus.hosts.files import write_atomic
+from corpus.hosts.files import read_json, write_atomic
 from corpus.model.errors import Conflict, CorpusError, InvalidInput, NotFound
 from corpus.node.context import Node
 from corpus.node.environments import guest, lifecycle, stillness, traffic
@@ -70,14 +70,12 @@ def listed(node: Node, id: str) -> list[dict[str, Any]]:
 def found(node: Node, id: str) -> list[Snapshot]:
     """Return the snapshots that are whole, the oldest first."""
     read = [_read(path) for path in folder(node.settings, id).glob(f"[!.]*/{_FACTS}")]
-    return sorted(read, key=lambda one: (one.made, one.name))
+    return sorted(filter(None, read), key=lambda one: (one.made, one.name))
 
 
-def _read(path: Path) -> Snapshot:
-    try:
-        return Snapshot(**{**json.loads(path.read_text()), "name": path.parent.name})
-    except (OSError, ValueError, TypeError) as error:
-        raise CorpusError(f"a snapshot is damaged: {error}", str(path)) from None
+def _read(path: Path) -> Snapshot | None:
+    name = path.parent.name
+    return read_json(path, lambda given: Snapshot(**{**given, "name": name}), "a snapshot")
 
 
 def find(node: Node, id: str, name: object) -> Snapshot:
@@ -250,9 +248,8 @@ def finish(node: Node, record: Record, timeout: int = 30) -> Record:
             copies.delete(node, place / AUTOMATIC)
         before.rename(place / AUTOMATIC)
     kernel.sync(home)
-    if (ready / _FACTS).exists():
-        image = _read(ready / _FACTS).image
-        record = node.change(record.id, lambda now: now.changed(image=image))
+    if facts := _read(ready / _FACTS):
+        record = node.change(record.id, lambda now: now.changed(image=facts.image))
     sweep(node, record)
     try:
         if record.wanted:

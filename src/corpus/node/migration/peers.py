@@ -19,7 +19,7 @@ from pathlib import Path
 
 from corpus.commands import ip, prlimit, ssh
 from corpus.hosts import files
-from corpus.hosts.files import write_atomic
+from corpus.hosts.files import read_json, write_atomic
 from corpus.model.errors import CorpusError, InvalidInput, NotFound
 from corpus.model.names import host_name
 from corpus.node import keypairs
@@ -164,24 +164,21 @@ def remove(node: Node, name: str) -> bool:
 
 def listed(node: Node) -> list[Peer]:
     """Return the nodes that are known. Raises CorpusError for a damaged file."""
-    found = []
-    for path in sorted(_folder(node).glob("*.json")):
-        try:
-            found.append(parse(path.read_text()))
-        except InvalidInput as error:
-            what = f"a peer is damaged: {error.what}"
-            raise CorpusError(what, str(path), "add it anew") from None
-    return found
+    return list(filter(None, map(_read, sorted(_folder(node).glob("*.json")))))
 
 
 def addresses(node: Node) -> dict[str, str]:
     """Return the address of each node that is known, by name; a damaged file is none of them."""
     found = {}
     for path in sorted(_folder(node).glob("*.json")):
-        with suppress(InvalidInput, OSError):
-            peer = parse(path.read_text())
-            found[peer.name] = peer.address
+        with suppress(CorpusError):
+            if peer := _read(path):
+                found[peer.name] = peer.address
     return found
+
+
+def _read(path: Path) -> Peer | None:
+    return read_json(path, parse, "a peer", "add it anew")
 
 
 def find(node: Node, name: str) -> Peer:

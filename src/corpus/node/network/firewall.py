@@ -34,6 +34,12 @@ def apply(node: Node) -> None:
         ) from None
 
 
+def load(node: Node) -> None:
+    """Replace it as ``apply`` does: somebody may have flushed it with his own rules."""
+    with node.lock():
+        apply(node)
+
+
 def ruleset(node: Node) -> str:
     """Return the tables by the records, without those that are on their way out."""
     settings, records = node.settings, node.records.lasting()

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from corpus.hosts import files
-from corpus.hosts.files import write_atomic
-from corpus.model.errors import Conflict, CorpusError, InvalidInput, NotFound
+from corpus.hosts.files import read_json, write_atomic
+from corpus.model.errors import Conflict, InvalidInput, NotFound
 from corpus.model.mode import Platform
 from corpus.model.names import environment_id
 from corpus.node import keypairs
@@ -60,11 +60,7 @@ class Machines:
 
     def find(self, id: str) -> Machine | None:
         """Return the record of a machine, or None. Raises InvalidInput, CorpusError."""
-        path = self._path(id)
-        try:
-            return _parse(path.read_text(), str(path))
-        except FileNotFoundError:
-            return None
+        return _read(self._path(id))
 
     def get(self, id: str) -> Machine:
         """Return the record whose id is ``id``, or begins so (8 digits or more).
@@ -80,8 +76,7 @@ class Machines:
 
     def all(self) -> list[Machine]:
         """Return all machines, the oldest first. Raises CorpusError for a damaged record."""
-        paths = self.directory.glob("[0-9a-f]*.json")
-        found = [_parse(path.read_text(), str(path)) for path in paths]
+        found = filter(None, map(_read, self.directory.glob("[0-9a-f]*.json")))
         return sorted(found, key=lambda machine: (machine.made, machine.id))
 
     def save(self, machine: Machine) -> None:
@@ -116,14 +111,12 @@ def check_no_machine(node: Node, id: str) -> None:
         )
 
 
-def _parse(text: str, where: str) -> Machine:
-    try:
-        given = json.loads(text)
-        given["platform"] = Platform(given["platform"])
-        given["stage"] = Stage(given["stage"])
-        given["keys"] = tuple(given["keys"])
-        return Machine(**given)
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorpusError(
-            f"the record of a machine is damaged: {error}", where, "restore it from a backup"
-        ) from None
+def _read(path: Path) -> Machine | None:
+    return read_json(path, _machine, "the record of a machine", "restore it from a backup")
+
+
+def _machine(given: Any) -> Machine:
+    given["platform"] = Platform(given["platform"])
+    given["stage"] = Stage(given["stage"])
+    given["keys"] = tuple(given["keys"])
+    return Machine(**given)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from corpus.hosts import subvolumes
-from corpus.hosts.files import write_atomic
+from corpus.hosts.files import read_json, write_atomic
 from corpus.images import manifest, store
-from corpus.model.errors import NotFound
+from corpus.model.errors import CorpusError, NotFound
 from corpus.node.context import Node
 from corpus.node.storage import kinds, pool
 
@@ -30,11 +32,26 @@ class Image:
 
 
 def listed(node: Node) -> list[Image]:
-    """Return the images of the pool, the oldest first."""
+    """Return the images of the pool, the oldest first; one whose file is damaged is none."""
     found = []
     for path in node.settings.images.glob("*.json"):
-        found.append(Image(**json.loads(path.read_text())))
+        with suppress(CorpusError):  # the doctor tells
+            found += [image] if (image := read(path)) else []
     return sorted(found, key=lambda image: image.imported)
+
+
+def read(path: Path) -> Image | None:
+    """Return the image that a file tells of; None where it is gone. Raises CorpusError."""
+    mend = "remove it, and import the image again"
+    return read_json(path, _image, "the record of an image", mend)
+
+
+def _image(given: Any) -> Image:
+    image = Image(**given)
+    texts = (image.name, image.digest, image.volume)
+    if type(image.imported) is not int or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"not an image: {given!r:.200}")
+    return image
 
 
 def find(node: Node, asked: str | None = None) -> Image:

@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from corpus.hosts.files import write_atomic
-from corpus.model.errors import Conflict, CorpusError
+from corpus.hosts.files import read_json, write_atomic
+from corpus.model.errors import Conflict
 from corpus.node.context import Node
 
 FEATURES = Path("/sys/fs/btrfs/features")
@@ -55,18 +55,9 @@ def _file(node: Node) -> Path:
 
 def remembered(node: Node) -> Choice | None:
     """Return of which kind the pool says that it is; None where it says nothing."""
-    path = _file(node)
-    try:
-        return Choice(**json.loads(path.read_text()))
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError) as error:
-        raise CorpusError(
-            f"what the pool remembers of its kind is damaged: {error}",
-            str(path),
-            'write {"kind": KIND, "why": "written anew"} into it; KIND is one of '
-            + ", ".join(KINDS),
-        ) from None
+    mend = 'write {"kind": KIND, "why": "written anew"} into it; KIND is one of ' + ", ".join(KINDS)
+    what = "what the pool remembers of its kind"
+    return read_json(_file(node), lambda given: Choice(**given), what, mend)
 
 
 def is_empty(node: Node) -> bool:

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from corpus.hosts import weighing
-from corpus.hosts.files import write_atomic
-from corpus.model.errors import NotFound
+from corpus.hosts.files import read_json, write_atomic
+from corpus.model.errors import CorpusError, NotFound
 from corpus.node.context import Node
 from corpus.node.environments import guest
 from corpus.node.records import Record, Stage
@@ -57,8 +57,8 @@ def kept(node: Node) -> bool:
 def last(node: Node, id: str) -> Weight | None:
     """Return what was found last of an environment; None before the first time."""
     try:
-        return Weight(**json.loads(_file(node, id).read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
+        return read_json(_file(node, id), lambda given: Weight(**given), "a weight")
+    except CorpusError:  # the next walk writes it anew
         return None
 
 
