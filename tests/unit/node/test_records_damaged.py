@@ -112,7 +112,7 @@ def test_other_state_that_cannot_be_read_keeps_nothing_down(
         path.write_bytes(data)
     outcome = boot.boot(node)
     assert {*outcome.values()} == {"started"}
-    assert peers.addresses(node) == []
+    assert peers.addresses(node) == {}
     assert weights.last(node, nodes.ID) is None
     for read in (peers.listed, lambda node: Machines(node).all()):
         with pytest.raises(CorpusError, match="damaged"):
