@@ -75,8 +75,4 @@ def revert(work: Work) -> None:
     """Put the data in place that the target left, its dumps included."""
     kept = work.project.paths.archive(targets.data_of(work.project, work.target))
     window.put_data(work, kept.data, f"reverted-{work.id}", "data.replaced")
-    if work.runner.has("restore"):
-        own = work.common["paths"]["dumps"]
-        work.common["paths"]["dumps"] = str(kept.dumps)
-        work.phase("restore")
-        work.common["paths"]["dumps"] = own
+    window.reload(work, kept)

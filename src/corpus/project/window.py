@@ -11,6 +11,7 @@ from pathlib import Path
 
 from corpus.hosts import kernel, processes
 from corpus.model.mode import Mode
+from corpus.model.paths import Archive
 from corpus.project import (
     binding,
     copies,
@@ -155,8 +156,19 @@ def dump(work: Work) -> None:
 def reload_dumps(work: Work) -> None:
     """Let the project reload its dumps, which were written to their end."""
     _know(work)
-    if work.runner.has("restore"):
+    reload(work, work.project.paths.archive(work.id))
+
+
+def reload(work: Work, archive: Archive) -> None:
+    """Let the project reload the dumps that an archive holds."""
+    if not work.runner.has("restore"):
+        return
+    paths = work.common["paths"]
+    paths["dumps"] = str(archive.dumps)
+    try:
         work.phase("restore")
+    finally:  # whatever comes next, a way back too, finds this deployment's own
+        paths["dumps"] = str(work.project.paths.archive(work.id).dumps)
 
 
 # 10 -- the swap

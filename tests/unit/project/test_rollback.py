@@ -85,6 +85,30 @@ def test_dumps_of_the_target_are_reloaded(three: Scratch) -> None:
     assert base.read_text() == "rows of 4"
 
 
+def test_a_restore_that_fails_once_gives_the_backup_back(three: Scratch) -> None:
+    """Not the dumps that the rollback went to: the way back is the same process."""
+    base = three.folder / "database"
+    asked: list[str] = []
+
+    def dump(common: dict[str, Any]) -> None:
+        Path(common["paths"]["dumps"], "dump").write_text(base.read_text())
+
+    def load(common: dict[str, Any]) -> None:
+        base.write_text(Path(common["paths"]["dumps"], "dump").read_text())
+        asked.append("once")
+        if len(asked) == 1:
+            fail(common)
+
+    phases = Phases(build=copy_to_run, backup=dump, restore=load)
+    for number in (4, 5):
+        base.write_text(f"rows of {number - 1}")
+        assert three.deploy(three.commit({"app": f"version {number}\n"}), phases).outcome == "live"
+    base.write_text("rows of 5")
+    done = three.rollback(phases, with_data=True)
+    assert done.outcome == "rolled_back", done.text
+    assert base.read_text() == "rows of 5"
+
+
 def test_a_failed_rollback_is_rolled_back(three: Scratch) -> None:
     before = three.digests(), branch(three)
     done = three.rollback(Phases(post_install=fail), with_data=True)
