@@ -133,10 +133,10 @@ def nothing_left(world: World) -> None:
 def only_what_is_kept(world: World) -> None:
     """Fail when more is kept than the retention says; a death puts that off to the next push."""
     paths = world.paths
-    entries = Ledger(paths.ledger).entries()
-    kept = retention.kept(entries, RETENTION["good"], RETENTION["failed"])
+    entries, left = Ledger(paths.ledger).entries(), Ledger(paths.ledger).bad()
+    kept = retention.kept(entries, left, RETENTION["good"], RETENTION["failed"])
     whole = [entry for entry in entries if paths.deployment(entry.deployment).is_dir()]
-    kept |= retention.kept(whole, RETENTION["good"], 0) | retention.protected(world.project)
+    kept |= retention.kept(whole, left, RETENTION["good"], 0) | retention.protected(world.project)
     kept |= {entry.release for entry in entries if entry.id in kept}
     past = {name for entry in entries for name in (entry.id, entry.release)} - kept - {""}
     for folder in (paths.deploy, paths.archives, paths.releases):

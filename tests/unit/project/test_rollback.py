@@ -130,26 +130,47 @@ def test_what_was_left_is_never_chosen_again(three: Scratch) -> None:
     three.assert_clean()
 
 
+def offered(scratch: Scratch) -> set[str]:
+    """Return the deployments whose releases paired environments may see."""
+    found = scratch.paths.releases.glob("*.manifest.json")
+    readable = [path for path in found if path.stat().st_mode & 0o040]
+    return {str(parse(path.read_bytes()).deployment) for path in readable}
+
+
+def test_after_two_bad_versions_the_same_one_is_left_behind(three: Scratch) -> None:
+    """A copy of a copy is the version that it was made of, and that is the one that is live."""
+    first, second, third = three.ledger
+    assert three.rollback(Phases()).outcome == "live"
+    commit = three.commit({"app": "version 4\n"})
+    assert three.deploy(commit, Phases(build=copy_to_run)).outcome == "live"
+    fourth = three.ledger[-1].id
+    assert three.rollback(Phases()).outcome == "live"
+    assert app(three) == "version 2\n"
+    assert offered(three) == {first.id, second.id}
+    done = three.rollback(Phases())
+    assert done.outcome == "live", done.text
+    assert app(three) == "version 1\n"
+    assert offered(three) == {first.id}
+    bad = Ledger(three.paths.ledger).bad_releases()
+    assert bad == {second.id, third.id, fourth}
+    three.assert_clean()
+
+
 def test_what_was_left_is_not_offered_to_production(three: Scratch) -> None:
     _first, second, third = three.ledger
 
-    def offered() -> set[str]:
-        found = three.paths.releases.glob("*.manifest.json")
-        readable = [path for path in found if path.stat().st_mode & 0o040]
-        return {str(parse(path.read_bytes()).deployment) for path in readable}
-
     def look(_common: dict[str, Any]) -> None:
-        (three.folder / "meanwhile").write_text(" ".join(sorted(offered())))
+        (three.folder / "meanwhile").write_text(" ".join(sorted(offered(three))))
 
-    assert offered() == {entry.id for entry in three.ledger}
+    assert offered(three) == {entry.id for entry in three.ledger}
     assert three.rollback(Phases(post_install=look)).outcome == "live"
     assert third.id in (three.folder / "meanwhile").read_text()
-    assert offered() == {three.ledger[0].id, second.id}
+    assert offered(three) == {three.ledger[0].id, second.id}
     commit = three.commit({"app": "version 4\n"})
     assert three.deploy(commit, Phases(build=copy_to_run, post_install=look)).outcome == "live"
     newest = three.ledger[-1].id
     assert newest not in (three.folder / "meanwhile").read_text()
-    assert newest in offered()
+    assert newest in offered(three)
 
 
 def test_a_failed_deployment_is_no_target(three: Scratch) -> None:
