@@ -10,7 +10,7 @@ from corpus.hosts import mounts
 from corpus.model.deployment import DeploymentId, Outcome
 from corpus.model.mode import Mode
 from corpus.project import binding, lock, repository, retention, trees
-from corpus.project.ledger import Ledger
+from corpus.project.ledger import Entry, Ledger, origins
 from machine import PORT, Version
 from played import RETENTION
 from projects import BRANCH
@@ -113,10 +113,18 @@ def as_recorded(world: World) -> None:
         del wanted[".salt/top.sls"]
     assert files_of(paths.run) == wanted
     assert files_of(paths.current) == wanted
-    if live.release:
-        release = DeploymentId.parse(live.release)
-        assert paths.release(release).exists()
-        assert paths.manifest(release).exists()
+    if not editable:
+        the_release_is_on_offer(world, live)
+
+
+def the_release_is_on_offer(world: World, live: Entry) -> None:
+    """Fail when paired environments may not have what is live, or it is not there."""
+    ledger = Ledger(world.paths.ledger)
+    made = ledger.find(origins(ledger.entries())[live.id])
+    assert made
+    release = DeploymentId.parse(made.release)
+    assert world.paths.release(release).exists()
+    assert world.paths.manifest(release).stat().st_mode & 0o777 == 0o640
 
 
 def nothing_left(world: World) -> None:

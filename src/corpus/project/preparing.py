@@ -190,6 +190,7 @@ def bundle(work: Work) -> None:
     }
     made = releases.make(project, work.id, unpacked, facts, work.common["parts"])
     work.release, work.size = str(work.id), made.size
+    work.note(release=work.release)
     work.log.line(f"release {made.parts[0].archive} ({format_size(made.archive_size)})")
     work.note_runtime()
 

@@ -349,6 +349,24 @@ def test_a_live_deployment_is_recorded_before_another_begins(live: Scratch) -> N
     live.assert_clean()
 
 
+def test_who_completes_a_live_deployment_offers_its_release(live: Scratch) -> None:
+    """Production would promote an older one."""
+
+    def arm() -> None:
+        def die(_self: Ledger, _entry: object) -> None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        Ledger.append = die  # type: ignore[method-assign]
+
+    assert armed(live, arm, Phases(build=copy_to_run)) == signal.SIGKILL
+    ending = live.recover(Phases())
+    assert ending is not None
+    assert ending.outcome == "live"
+    last = live.ledger[-1]
+    assert last.release == last.id
+    assert live.paths.manifest(last.deployment).stat().st_mode & 0o777 == 0o640
+
+
 def test_a_note_that_cannot_be_written_hinders_nothing(live: Scratch) -> None:
     def arm() -> None:
         def gone(*_args: object) -> None:
