@@ -67,8 +67,10 @@ def take(work: Work) -> None:
     way = trees.way_of(paths.root, project.host)
     trees.copy(source, paths.deployment(work.id), way, project.host, source)
     _new_run(work)
+    work.size = targets.size_of(project, work.target)
     if work.mode is Mode.FINAL:
         preparing.build_at(work, paths.new_run(work.id), ("configure",))
+    work.note_runtime()
 
 
 def revert(work: Work) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from corpus.model.manifest import parse
-from corpus.project import hotfixes, targets
+from corpus.project import hotfixes, targets, trees
 from corpus.project.ledger import Ledger
 from projects import Phases, Scratch, copy_to_run, fail, git
 
@@ -115,6 +116,18 @@ def test_a_failed_rollback_is_rolled_back(three: Scratch) -> None:
     assert done.outcome == "rolled_back", done.text
     assert (three.digests(), branch(three)) == before
     three.assert_clean()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_it_knows_how_large_run_is(three: Scratch, known: bool) -> None:
+    """The next deployment asks for as much room, and the doctor looks for it."""
+    if not known:  # as rollbacks were once recorded
+        text = three.paths.ledger.read_text()
+        three.paths.ledger.write_text(re.sub(r'"size": \d+', '"size": 0', text))
+    size = trees.size_of(three.paths.deployment(three.ledger[1].deployment))[0]
+    done = three.rollback(Phases())
+    assert done.outcome == "live", done.text
+    assert three.ledger[-1].runtime["size"] == size > 0
 
 
 def test_what_was_left_is_never_chosen_again(three: Scratch) -> None:
