@@ -65,7 +65,7 @@ class Ledger:
     def entries(self) -> list[Entry]:
         """Every entry, oldest first; a line that is damaged is left out."""
         try:
-            lines = self.path.read_text().splitlines()
+            lines = self.path.read_text(errors="replace").splitlines()
         except FileNotFoundError:
             return []
         found = []

@@ -113,6 +113,8 @@ def undo_check_out(work: Work) -> None:
 def preflight(work: Work) -> None:
     """Refuse what cannot end well: a phase that does not render, a disk without room."""
     claims.check(work.project, work.common["services"], work.common["ports"])
+    if work.mode is Mode.EDITABLE:  # what will be run/ is there already
+        claims.check_run(work.project, work.common, work.project.paths.project)
     rehearse(work)
     paths = work.project.paths
     if trees.hides_something(paths.data):
@@ -176,6 +178,7 @@ def bundle(work: Work) -> None:
     project, paths = work.project, work.project.paths
     new, unpacked = paths.new_run(work.id), paths.deployment(work.id)
     build_at(work, new, ("bundle",))
+    claims.check_run(project, work.common, new)
     trees.remove(unpacked)
     former = paths.deployment(work.previous.deployment) if work.previous else None
     reference = former if former and former.is_dir() else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from corpus.model.deployment import DeploymentId
 from corpus.model.mode import Mode
 from corpus.model.size import format_size
-from corpus.project import preparing, promotion, releases, targets, trees, window
+from corpus.project import claims, preparing, promotion, releases, targets, trees, window
 from corpus.project.work import Work
 
 # 3 -- the release
@@ -39,6 +39,7 @@ def unpack(work: Work) -> None:
     releases.unpack(project, manifest, paths.deployment(work.id))
     _new_run(work)
     preparing.build_at(work, paths.new_run(work.id), ("configure",))
+    claims.check_run(project, work.common, paths.new_run(work.id))
 
 
 def undo_unpack(work: Work) -> None:
@@ -71,6 +72,7 @@ def take(work: Work) -> None:
     if work.mode is Mode.FINAL:
         preparing.build_at(work, paths.new_run(work.id), ("configure",))
     work.note_runtime()
+    claims.check_run(project, work.common, paths.new_run(work.id))
 
 
 def revert(work: Work) -> None:

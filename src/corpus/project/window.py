@@ -14,6 +14,7 @@ from corpus.model.mode import Mode
 from corpus.model.paths import Archive
 from corpus.project import (
     binding,
+    claims,
     copies,
     health,
     journal,
@@ -48,10 +49,15 @@ def _stop(work: Work) -> None:
 
 
 def stop_units(work: Work) -> None:
-    """Stop whatever unit of either version is there."""
-    units = [*work.runtime.get("services", []), *work.former.get("services", [])]
-    units += services.names(work.project.paths.run)
-    services.stop(work.project, list(dict.fromkeys(units)))
+    """Stop whatever unit of either version is there, and no unit of anybody else's.
+
+    What a version declares was looked at before; a macro may have changed it since.
+    """
+    declared, live = (of.get("services", []) for of in (work.runtime, work.former))
+    new = [unit for unit in declared if unit not in live]
+    others = claims.owners(work.project, new, [])
+    units = [*declared, *live, *services.names(work.project)]
+    services.stop(work.project, [unit for unit in dict.fromkeys(units) if unit not in others])
 
 
 def _know(work: Work) -> None:
