@@ -65,6 +65,7 @@ def place_at(folder: Path, host: Host | None = None) -> Place:
         socket=folder / "sock",
         etc=folder / "etc",
         units=folder / "units",
+        unit_folders=(folder / "lib",),
         host_key=folder / "host_key.pub",
         node_socket=folder / "node/sock",
         accounts=False,

@@ -10,7 +10,7 @@ from corpus.hosts import mounts
 from corpus.model.deployment import DeploymentId, Outcome
 from corpus.model.mode import Mode
 from corpus.project import binding, lock, repository, retention, trees
-from corpus.project.ledger import Ledger
+from corpus.project.ledger import Entry, Ledger, origins
 from machine import PORT, Version
 from played import RETENTION
 from projects import BRANCH
@@ -113,10 +113,18 @@ def as_recorded(world: World) -> None:
         del wanted[".salt/top.sls"]
     assert files_of(paths.run) == wanted
     assert files_of(paths.current) == wanted
-    if live.release:
-        release = DeploymentId.parse(live.release)
-        assert paths.release(release).exists()
-        assert paths.manifest(release).exists()
+    if not editable:
+        the_release_is_on_offer(world, live)
+
+
+def the_release_is_on_offer(world: World, live: Entry) -> None:
+    """Fail when paired environments may not have what is live, or it is not there."""
+    ledger = Ledger(world.paths.ledger)
+    made = ledger.find(origins(ledger.entries())[live.id])
+    assert made
+    release = DeploymentId.parse(made.release)
+    assert world.paths.release(release).exists()
+    assert world.paths.manifest(release).stat().st_mode & 0o777 == 0o640
 
 
 def nothing_left(world: World) -> None:
@@ -133,10 +141,10 @@ def nothing_left(world: World) -> None:
 def only_what_is_kept(world: World) -> None:
     """Fail when more is kept than the retention says; a death puts that off to the next push."""
     paths = world.paths
-    entries = Ledger(paths.ledger).entries()
-    kept = retention.kept(entries, RETENTION["good"], RETENTION["failed"])
+    entries, left = Ledger(paths.ledger).entries(), Ledger(paths.ledger).bad()
+    kept = retention.kept(entries, left, RETENTION["good"], RETENTION["failed"])
     whole = [entry for entry in entries if paths.deployment(entry.deployment).is_dir()]
-    kept |= retention.kept(whole, RETENTION["good"], 0) | retention.protected(world.project)
+    kept |= retention.kept(whole, left, RETENTION["good"], 0) | retention.protected(world.project)
     kept |= {entry.release for entry in entries if entry.id in kept}
     past = {name for entry in entries for name in (entry.id, entry.release)} - kept - {""}
     for folder in (paths.deploy, paths.archives, paths.releases):

@@ -42,14 +42,13 @@ def leftovers(stand: Stand, patience: float = 20.0) -> list[str]:
     return list(left)
 
 
+_CODE = ("run", "checkout", "branch", "current", "unit", "bound")
 PUT_BACK = {
-    "editable": ("run", "checkout", "branch", "current", "unit", "bound", "releases"),
-    "cooking": (
-        "run", "data", "database", "checkout", "branch", "current", "unit", "bound", "releases"
-    ),
+    "editable": (*_CODE, "releases"),
+    "cooking": (*_CODE, "data", "database", "releases", "offered"),
     # A release that was fetched and verified stays: the next attempt need not fetch it.
-    "final": ("run", "data", "database", "checkout", "branch", "current", "unit", "bound"),
-}  # fmt: skip
+    "final": (*_CODE, "data", "database"),
+}
 """What a deployment that did not get live leaves as it was, in each mode."""
 
 
@@ -87,8 +86,8 @@ def as_pushed(stand: Stand, commit: str, before: State, after: State) -> list[st
         told.append(f"current leads to {after['current']}, live is {last}")
     if after["branch"] != commit:
         told.append(f"the branch is at {after['branch']}, live is {commit}")
-    if stand.mode == "cooking" and not any(last in name for name in after["releases"]):
-        told.append("there is no release of what is live")
+    if stand.mode == "cooking" and not any(last in name for name in after["offered"]):
+        told.append("the release of what is live is not on offer")
     if after["unit"] != "active":
         told.append(f"the service is {after['unit']}")
     return told

@@ -58,12 +58,12 @@ def _written(work: Work, size: int) -> int:
 
 def _of_run(work: Work, way: Way, shared: bool) -> list[Copy]:
     paths = work.project.paths
-    last = int(work.former.get("size", 0))
     if work.mode is Mode.EDITABLE:
         size = 0 if shared else trees.size_of(paths.run)[0]
         return [Copy("run/ put aside", way, size)]
     if work.kind is Kind.ROLLBACK:
-        return [Copy("the target's run/", way, 0 if shared else last)]
+        size = 0 if shared else targets.size_of(work.project, work.target)
+        return [Copy("the target's run/", way, size)]
     if work.mode is Mode.FINAL:
         fetched = [Copy("the release, fetched", "write", work.download)] if work.download else []
         return [
@@ -71,6 +71,7 @@ def _of_run(work: Work, way: Way, shared: bool) -> list[Copy]:
             Copy("the release, unpacked", "write", work.size),
             Copy("run/ from deploy/", way, 0 if shared else work.size),
         ]
+    last = int(work.former.get("size", 0))
     return [
         Copy("the new run/", "write", last),
         Copy("run/ to deploy/", way, 0 if shared else last),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from corpus.model.deployment import DeploymentId
-from corpus.project import binding, inplace, phases, preparing, trees
+from corpus.project import binding, claims, inplace, phases, preparing, trees
 from corpus.project.journal import Journal
 from corpus.project.place import Project
 from corpus.project.work import Work
@@ -41,6 +41,7 @@ def bind_and_build(work: Work) -> None:
     binding.bind(work.project)
     for name in phases.BUILD:
         work.phase(name)
+    claims.check_run(work.project, work.common, work.project.paths.run)
 
 
 def undo_bind(work: Work) -> None:

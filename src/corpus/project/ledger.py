@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,18 @@ class Entry:
         return DeploymentId.parse(self.id)
 
 
+def origins(entries: Iterable[Entry]) -> dict[str, str]:
+    """Return for each deployment the one that it is a copy of: itself, unless it is a rollback.
+
+    A rollback may go back to what another one made. ``entries`` are oldest first: what comes
+    later changes nothing of what is known, so nothing leads in a circle.
+    """
+    found: dict[str, str] = {}
+    for entry in entries:
+        found[entry.id] = found.get(entry.target, entry.target) or entry.id
+    return found
+
+
 class Ledger:
     """Read and append entries."""
 
@@ -52,7 +65,7 @@ class Ledger:
     def entries(self) -> list[Entry]:
         """Every entry, oldest first; a line that is damaged is left out."""
         try:
-            lines = self.path.read_text().splitlines()
+            lines = self.path.read_text(errors="replace").splitlines()
         except FileNotFoundError:
             return []
         found = []
@@ -71,10 +84,12 @@ class Ledger:
         return next((entry for entry in reversed(good) if entry.id != besides), None)
 
     def bad(self) -> set[str]:
-        """The deployments that were rolled back from, by hand, and what they are copies of."""
+        """The deployments that were rolled back from, by hand, and all copies of the same."""
         entries = self.entries()
-        bad = {entry.replaces for entry in entries if entry.outcome is Outcome.LIVE} - {""}
-        return bad | {entry.target for entry in entries if entry.id in bad} - {""}
+        copied = origins(entries)
+        left = {entry.replaces for entry in entries if entry.outcome is Outcome.LIVE} - {""}
+        bad = {copied.get(name, name) for name in left}
+        return {name for name, origin in copied.items() if origin in bad}
 
     def bad_releases(self) -> set[str]:
         """The releases whose last deployment that went live was rolled back from."""
@@ -87,17 +102,17 @@ class Ledger:
     def targets(self) -> list[Entry]:
         """The deployments that a rollback may go back to, newest first.
 
-        Those that went live, without the one that is live now, what it is a copy of, and
+        Those that went live, without the one that is live now, every copy of the same, and
         every one that was rolled back from.
         """
-        entries = self.entries()
-        now = self.live()
-        bad = self.bad()
-        left = {now.id, now.target} if now else set()
+        entries, now, bad = self.entries(), self.live(), self.bad()
+        copied = origins(entries)
         return [
             entry
             for entry in reversed(entries)
-            if entry.outcome is Outcome.LIVE and entry.id not in bad | left
+            if entry.outcome is Outcome.LIVE
+            and entry.id not in bad
+            and not (now and copied[entry.id] == copied.get(now.id))
         ]
 
     def find(self, deployment: str) -> Entry | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from corpus.model.deployment import DeploymentId
 from corpus.project import releases
-from corpus.project.ledger import Ledger
+from corpus.project.ledger import Ledger, origins
 from corpus.project.place import Project
 
 
@@ -15,9 +15,11 @@ def follow(project: Project) -> None:
     """
     ledger = Ledger(project.paths.ledger)
     live = ledger.live()
-    good = {entry.release for entry in ledger.targets()}
-    if live:  # after a rollback, a copy of its target
-        copied = ledger.find(live.target)
-        good |= {live.release, copied.release if copied else ""}
-    for release in {entry.release for entry in ledger.entries()} - {""}:
-        releases.offer(project, DeploymentId.parse(release), offered=release in good)
+    seen = [*ledger.targets(), *([live] if live else [])]
+    entries = ledger.entries()
+    copied = origins(entries)
+    # After a rollback what is live is a copy, and the release is that of what it was made of.
+    good = {copied[entry.id] for entry in seen}
+    offered = {entry.release for entry in entries if entry.id in good}
+    for release in {entry.release for entry in entries} - {""}:
+        releases.offer(project, DeploymentId.parse(release), offered=release in offered)

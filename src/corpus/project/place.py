@@ -18,10 +18,29 @@ RELEASES = "corpus-releases"
 """The account, and its group, that paired environments read releases and commits as."""
 
 
+UNIT_FOLDERS = tuple(
+    Path(folder)
+    for folder in (
+        "/etc/systemd/system.attached",
+        "/run/systemd/transient",
+        "/run/systemd/generator.early",
+        "/run/systemd/system",
+        "/run/systemd/system.attached",
+        "/run/systemd/generator",
+        "/run/systemd/generator.late",
+        "/usr/local/lib/systemd/system",
+        "/usr/lib/systemd/system",
+        "/lib/systemd/system",
+    )
+)
+"""Where systemd finds units beside ``/etc/systemd/system`` (systemd.unit(5))."""
+
+
 @dataclass(frozen=True)
 class Place:
     """The settings of one environment; every path can be moved, so that tests use scratch ones.
 
+    ``units``: where the projects' units are linked; ``unit_folders``: where all others lie.
     ``accounts``: each project has a Unix account of its own; without, all runs as the caller.
     ``node_socket``: where the node answers; no such directory means that there is no node.
     ``firewall``: traffic is held by nftables; without, only the services are stopped.
@@ -32,6 +51,7 @@ class Place:
     socket: Path = Path("/run/corpus/deploy.sock")
     etc: Path = Path("/etc/corpus")
     units: Path = Path("/etc/systemd/system")
+    unit_folders: tuple[Path, ...] = UNIT_FOLDERS
     node_socket: Path = Path("/dev/corpus/sock")
     host_key: Path = Path("/etc/ssh/ssh_host_ed25519_key.pub")
     accounts: bool = True

@@ -17,6 +17,7 @@ from corpus.model.mode import Mode
 from corpus.model.size import format_size
 from corpus.project import (
     binding,
+    claims,
     copies,
     hotfixes,
     notifications,
@@ -97,6 +98,8 @@ def undo_check_out(work: Work) -> None:
 def preflight(work: Work) -> None:
     """Refuse what cannot end well: a phase that does not render, a disk without room."""
     refusing.by_surroundings(work, work.project)
+    if work.mode is Mode.EDITABLE:  # what will be run/ is there already
+        claims.check_run(work.project, work.common, work.project.paths.project)
     rehearse(work)
     hotfixes.tell(work)
     room.ensure(work.project, sum(copy.size for copy in copies.of(work)), work.log.line)
@@ -158,6 +161,7 @@ def bundle(work: Work) -> None:
     project, paths = work.project, work.project.paths
     new, unpacked = paths.new_run(work.id), paths.deployment(work.id)
     build_at(work, new, ("bundle",))
+    claims.check_run(project, work.common, new)
     trees.remove(unpacked)
     former = paths.deployment(work.previous.deployment) if work.previous else None
     reference = former if former and former.is_dir() else None
@@ -172,6 +176,7 @@ def bundle(work: Work) -> None:
     }
     made = releases.make(project, work.id, unpacked, facts, work.common["parts"])
     work.release, work.size = str(work.id), made.size
+    work.note(release=work.release)
     work.log.line(f"release {made.parts[0].archive} ({format_size(made.archive_size)})")
     work.note_runtime()
 

@@ -76,7 +76,7 @@ def _stopped(project: Project) -> Iterator[str]:
     runtimes = [history.facts.get("runtime", {})] if history else []
     runtimes += [live.runtime] if live else []
     units = [unit for runtime in runtimes for unit in runtime.get("services", [])]
-    units += services.names(project.paths.run)
+    units += services.names(project)
     if history:
         processes.kill_marked(deployment.MARK, history.header["id"])
     services.stop(project, list(dict.fromkeys(units)))

@@ -15,7 +15,7 @@ from corpus.model.deployment import DeploymentId, Outcome
 from corpus.model.errors import DeploymentRefused, InvalidInput
 from corpus.model.size import parse_size
 from corpus.project import fetching, releases, scratches, targets, trees, usage
-from corpus.project.ledger import Entry, Ledger
+from corpus.project.ledger import Entry, Ledger, origins
 from corpus.project.place import Project
 
 _DAY = 86400
@@ -35,16 +35,19 @@ def protected(project: Project) -> set[str]:
         with contextlib.suppress(DeploymentRefused):
             stay.add(str(targets.data_of(project, target.id)))
     entries = ledger.entries()
-    copied = {entry.target for entry in entries if entry.id in stay}
+    copied = {origin for name, origin in origins(entries).items() if name in stay}
     return stay | {entry.release for entry in entries if entry.id in stay | copied} - {""}
 
 
-def kept(entries: list[Entry], good: int, failed: int) -> set[str]:
-    """Return the ids that stay by number: the last ``good`` live ones, ``failed`` others."""
-    live = [entry.id for entry in entries if entry.outcome is Outcome.LIVE]
+def kept(entries: list[Entry], left: set[str], good: int, failed: int) -> set[str]:
+    """Return the ids that stay by number: the last ``good`` live ones, ``failed`` others.
+
+    Those that were rolled back from, ``left``, count with the failed: they push out no good one.
+    """
     # One whose way back failed at first has two entries, the last is how it ended.
-    ended = {entry.id: entry.outcome for entry in entries}
-    bad = [name for name, outcome in ended.items() if outcome is not Outcome.LIVE]
+    ended = {entry.id: entry.outcome is Outcome.LIVE for entry in entries}
+    live = [name for name, lives in ended.items() if lives and name not in left]
+    bad = [name for name, lives in ended.items() if not lives or name in left]
     return set(live[-max(1, good) :]) | set(bad[-failed:] if failed else [])
 
 
@@ -57,12 +60,13 @@ def prune(project: Project, retention: Mapping[str, Any], under_way: str = "") -
     fetching.forget_stale(project)
     for left in scratches.abandoned(project):
         trees.remove(left)
-    entries = Ledger(project.paths.ledger).entries()
+    ledger = Ledger(project.paths.ledger)
+    entries, bad = ledger.entries(), ledger.bad()
     never = protected(project) | {under_way}
     good, failed = int(retention.get("good", 5)), int(retention.get("failed", 2))
     # Those of editable mode leave nothing to go back to: they push out none that does.
     whole = [entry for entry in entries if project.paths.deployment(entry.deployment).is_dir()]
-    stay = never | kept(entries, good, failed) | kept(whole, good, 0)
+    stay = never | kept(entries, bad, good, failed) | kept(whole, bad, good, 0)
     stay |= {entry.release for entry in entries if entry.id in stay}
     past = {name for entry in entries for name in (entry.id, entry.release)} - stay
     removed = [found for found in _on_disk(project) if str(found) in past]

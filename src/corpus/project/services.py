@@ -26,9 +26,43 @@ def contents(run: Path) -> dict[str, bytes]:
     return {unit.name: unit.read_bytes() for unit in shipped(run)}
 
 
-def names(run: Path) -> list[str]:
-    """Return the units that ``run`` brings and that can be stopped: no templates."""
-    return [unit.name for unit in shipped(run) if not unit.stem.endswith("@")]
+def names(project: Project) -> list[str]:
+    """Return the units that ``run/`` brings and that may be stopped.
+
+    No templates, which cannot be, and no unit of somebody else's that has the same name.
+    """
+    found = [unit.name for unit in shipped(project.paths.run) if not unit.stem.endswith("@")]
+    return [name for name in found if foreign(project, name) is None]
+
+
+def foreign(project: Project, unit: str) -> Path | None:
+    """Return where a unit of this name lies that is not the project's, or None.
+
+    An instance (``a@b.service``) is its template's where it has no file of its own. What a
+    unit of the project's covers already is nobody else's.
+    """
+    place = project.place
+    for name in _files_of(unit):
+        if _is_ours(place.units / name, project.paths.run):
+            return None
+        for folder in (place.units, place.units / WANTS, *place.unit_folders):
+            found = folder / name
+            if found.exists() or found.is_symlink():
+                return found
+    return None
+
+
+def is_linked(project: Project, unit: str) -> bool:
+    """Tell whether systemd has a unit of this name from the project."""
+    places = [project.place.units / name for name in _files_of(unit)]
+    return any(_is_ours(place, project.paths.run) for place in places)
+
+
+def _files_of(unit: str) -> list[str]:
+    """Return the names of the files that may be a unit's, its template's last."""
+    stem, kind = Path(unit).stem, Path(unit).suffix
+    template = f"{stem.partition('@')[0]}@{kind}" if "@" in stem else unit
+    return list(dict.fromkeys([unit, template]))
 
 
 def link(project: Project, services: Sequence[str], before: dict[str, bytes]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from corpus.model.deployment import DeploymentId
 from corpus.model.mode import Mode
 from corpus.model.size import format_size
-from corpus.project import preparing, promotion, releases, targets, trees, window
+from corpus.project import claims, preparing, promotion, releases, targets, trees, window
 from corpus.project.work import Work
 
 # 3 -- the release
@@ -39,6 +39,7 @@ def unpack(work: Work) -> None:
     releases.unpack(project, manifest, paths.deployment(work.id))
     _new_run(work)
     preparing.build_at(work, paths.new_run(work.id), ("configure",))
+    claims.check_run(project, work.common, paths.new_run(work.id))
 
 
 def undo_unpack(work: Work) -> None:
@@ -67,16 +68,15 @@ def take(work: Work) -> None:
     way = trees.way_of(paths.root, project.host)
     trees.copy(source, paths.deployment(work.id), way, project.host, source)
     _new_run(work)
+    work.size = targets.size_of(project, work.target)
     if work.mode is Mode.FINAL:
         preparing.build_at(work, paths.new_run(work.id), ("configure",))
+    work.note_runtime()
+    claims.check_run(project, work.common, paths.new_run(work.id))
 
 
 def revert(work: Work) -> None:
     """Put the data in place that the target left, its dumps included."""
     kept = work.project.paths.archive(targets.data_of(work.project, work.target))
     window.put_data(work, kept.data, f"reverted-{work.id}", "data.replaced")
-    if work.runner.has("restore"):
-        own = work.common["paths"]["dumps"]
-        work.common["paths"]["dumps"] = str(kept.dumps)
-        work.phase("restore")
-        work.common["paths"]["dumps"] = own
+    window.reload(work, kept)

@@ -10,6 +10,7 @@ from typing import Any
 
 from corpus.model.deployment import DeploymentId, Outcome
 from corpus.model.errors import DeploymentRefused
+from corpus.project import trees
 from corpus.project.ledger import Entry, Ledger
 from corpus.project.place import Project
 
@@ -55,6 +56,13 @@ def data_of(project: Project, target: str) -> DeploymentId:
             mend="roll back with code_only=True, or choose a newer target",
         )
     return after[0].deployment
+
+
+def size_of(project: Project, target: str) -> int:
+    """Return the bytes of the ``run/`` that ``target`` left: as recorded, else as weighed."""
+    entry = Ledger(project.paths.ledger).find(target)
+    recorded = int(entry.runtime.get("size", 0)) if entry else 0
+    return recorded or trees.size_of(project.paths.deployment(DeploymentId.parse(target)))[0]
 
 
 @dataclass

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from corpus.hosts import kernel, processes
 from corpus.model.mode import Mode
+from corpus.model.paths import Archive
 from corpus.project import (
     binding,
+    claims,
     copies,
     health,
     journal,
@@ -48,10 +50,15 @@ def _stop(work: Work) -> None:
 
 
 def stop_units(work: Work) -> None:
-    """Stop whatever unit of either version is there."""
-    units = [*work.runtime.get("services", []), *work.former.get("services", [])]
-    units += services.names(work.project.paths.run)
-    services.stop(work.project, list(dict.fromkeys(units)))
+    """Stop whatever unit of either version is there, and no unit of anybody else's.
+
+    What a version declares was looked at before; a macro may have changed it since.
+    """
+    declared, live = (of.get("services", []) for of in (work.runtime, work.former))
+    new = [unit for unit in declared if unit not in live]
+    others = claims.owners(work.project, new, [])
+    units = [*declared, *live, *services.names(work.project)]
+    services.stop(work.project, [unit for unit in dict.fromkeys(units) if unit not in others])
 
 
 def _know(work: Work) -> None:
@@ -157,8 +164,19 @@ def dump(work: Work) -> None:
 def reload_dumps(work: Work) -> None:
     """Let the project reload its dumps, which were written to their end."""
     _know(work)
-    if work.runner.has("restore"):
+    reload(work, work.project.paths.archive(work.id))
+
+
+def reload(work: Work, archive: Archive) -> None:
+    """Let the project reload the dumps that an archive holds."""
+    if not work.runner.has("restore"):
+        return
+    paths = work.common["paths"]
+    paths["dumps"] = str(archive.dumps)
+    try:
         work.phase("restore")
+    finally:  # whatever comes next, a way back too, finds this deployment's own
+        paths["dumps"] = str(work.project.paths.archive(work.id).dumps)
 
 
 # 10 -- the swap

@@ -232,6 +232,12 @@ def checkout() -> str:
     return run([*there, "rev-parse", "HEAD"]) + run([*there, "status", "--porcelain"])
 
 
+def offered() -> list[str]:
+    """Return the manifests that paired environments may read."""
+    found = (ROOT / "releases").glob("*.manifest.json")
+    return sorted(path.name for path in found if path.stat().st_mode & 0o777 == 0o640)
+
+
 def probe() -> dict[str, Any]:
     """Return all that an invariant is about."""
     current = ROOT / "deploy/current"
@@ -247,6 +253,7 @@ def probe() -> dict[str, Any]:
         "bound": bound(),
         "ledger": ledger(),
         "releases": sorted(path.name for path in (ROOT / "releases").iterdir()),
+        "offered": offered(),
         "leftovers": leftovers(),
     }  # fmt: skip
 

@@ -119,8 +119,8 @@ def test_what_a_copy_left_frozen_goes_on_unless_somebody_wants_it_frozen(node: N
         lifecycle.hold_still(node, record)  # here it was killed
         if wish:
             wish(node, nodes.ID)
-        with stillness.still(node, record, wanted=False):
-            assert listing.inspect(node, nodes.ID)["state"] == state
+        stillness.wake(node, record)
+        assert listing.inspect(node, nodes.ID)["state"] == state
         assert not guest.halted(node.settings, nodes.ID).exists()
 
 

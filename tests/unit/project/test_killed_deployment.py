@@ -158,3 +158,18 @@ def test_the_next_deployment_finishes_a_dead_one_first(live: Scratch) -> None:
     assert "it was cut off in start" in done.text
     assert [e.outcome for e in live.ledger[entries:]] == ["rolled_back", "live"]
     assert (live.paths.run / "app").read_text() == "version 3\n"
+
+
+def test_who_completes_a_live_deployment_offers_its_release(live: Scratch) -> None:
+    """Production would promote an older one."""
+
+    def arm() -> None:
+        Ledger.append = die  # type: ignore[method-assign]
+
+    assert armed(live, arm, Phases(build=copy_to_run)) == signal.SIGKILL
+    ending = live.recover(Phases())
+    assert ending is not None
+    assert ending.outcome == "live"
+    last = live.ledger[-1]
+    assert last.release == last.id
+    assert live.paths.manifest(last.deployment).stat().st_mode & 0o777 == 0o640

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from corpus.model.deployment import Kind, Outcome
-from corpus.project.ledger import Ledger
+from corpus.project.ledger import Ledger, origins
 from projects import entry, ids
 
 A, B, C = ids(3)
@@ -82,3 +82,40 @@ def test_a_copy_that_is_left_makes_what_it_copied_bad(tmp_path: Path) -> None:
     ledger.append(entry(back, Outcome.LIVE, kind=Kind.ROLLBACK, target=first, replaces=second))
     ledger.append(entry(further, Outcome.LIVE, kind=Kind.ROLLBACK, target=oldest, replaces=back))
     assert ledger.bad_releases() == {"r1", "r2"}
+
+
+def rolled_back_twice(ledger: Ledger) -> tuple[str, ...]:
+    """Write: two good ones, a bad one, back to the second; another bad one, back again."""
+    oldest, good, bad, copy, worse, again = map(str, ids(6))
+    back = {"kind": Kind.ROLLBACK}
+    for identity in (oldest, good, bad):
+        ledger.append(entry(identity, Outcome.LIVE, release=f"of {identity}"))
+    ledger.append(entry(copy, Outcome.LIVE, **back, target=good, replaces=bad))
+    ledger.append(entry(worse, Outcome.LIVE, release=f"of {worse}"))
+    ledger.append(entry(again, Outcome.LIVE, **back, target=copy, replaces=worse))
+    return oldest, good, bad, copy, worse, again
+
+
+def test_a_copy_of_a_copy_is_what_the_first_is_a_copy_of(ledger: Ledger) -> None:
+    oldest, good, bad, copy, worse, again = rolled_back_twice(ledger)
+    copied = origins(ledger.entries())
+    assert [name for name in copied if copied[name] == good] == [good, copy, again]
+    assert ledger.bad() == {bad, worse}
+    assert [e.id for e in ledger.targets()] == [oldest]
+    further = str(ids(7)[6])  # type: ignore[index]
+    back = {"kind": Kind.ROLLBACK, "target": oldest, "replaces": again}
+    ledger.append(entry(further, Outcome.LIVE, **back))
+    assert ledger.bad() == {bad, worse, good, copy, again}
+    assert ledger.bad_releases() == {f"of {name}" for name in (good, bad, worse)}
+    assert ledger.targets() == []
+
+
+def test_copies_in_a_circle_end_nowhere_but_end(ledger: Ledger) -> None:
+    """A damaged ledger hangs nobody."""
+    one, two, own = map(str, ids(3))
+    for identity, target in ((one, two), (two, one), (own, own)):
+        back = {"kind": Kind.ROLLBACK, "target": target, "replaces": "unknown"}
+        ledger.append(entry(identity, Outcome.LIVE, **back))
+    assert origins(ledger.entries()).keys() == {one, two, own}
+    assert ledger.bad() == set()
+    assert own not in [e.id for e in ledger.targets()]

@@ -215,7 +215,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.mark.parametrize("mode", ["cooking", "editable"])
-@pytest.mark.parametrize("point", ["hold", "data", "dump", "swap", "bind", "start", "health"])
+@pytest.mark.parametrize("point", "hold data dump swap bind start health live".split())
 def test_a_reboot_in_the_middle(world: World, point: str, mode: str) -> None:
     """systemd starts the services of whatever lies in run/ then, before anything is put back."""
     fault = Fault("death", point, 3)

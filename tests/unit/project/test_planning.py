@@ -82,6 +82,18 @@ def test_the_way_back_of_data_is_a_full_copy(
     assert found["data/ on the way back"] >= 1_001_000
 
 
+def test_a_rollback_copies_what_its_target_left(
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However large what is live is."""
+    monkeypatch.setattr(trees, "way_of", lambda _path, _host: Way.HARDLINK)
+    for app in ("x" * 1_000_000, "2"):
+        commit = scratch.commit(ROOT | {"app": app})
+        assert scratch.deploy(commit, Phases(build=copy_to_run)).outcome == "live"
+    found = plan(scratch, Request(BRANCH, by="ann", kind=Kind.ROLLBACK))
+    assert {c["what"]: c["size"] for c in found["copies"]}["the target's run/"] >= 1_000_000
+
+
 def test_a_plan_of_a_promotion_fetches_nothing_into_the_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,7 +26,7 @@ DAYS = 3 * 86400
 @given(OUTCOMES, st.integers(0, 6), st.integers(0, 6))
 def test_the_last_ones_stay(outcomes: list[Outcome], good: int, failed: int) -> None:
     entries = [entry(i, o) for i, o in zip(ids(len(outcomes)), outcomes, strict=True)]
-    stay = retention.kept(entries, good, failed)
+    stay = retention.kept(entries, set(), good, failed)
     live = [e.id for e in entries if e.outcome is Outcome.LIVE]
     bad = [e.id for e in entries if e.outcome is not Outcome.LIVE]
     assert {i for i in live if i in stay} == set(live[-max(1, good) :])
@@ -107,6 +107,27 @@ def test_what_a_rollback_needs_stays(scratch: Scratch) -> None:
     assert retention.protected(scratch.project) == {oldest, good, back}
 
 
+def test_bad_ones_push_out_no_good_one(scratch: Scratch) -> None:
+    """Those that somebody went back from count with the failed."""
+    known = oldest, good, bad, copy, worse, again = tuple(map(str, ids(6)))
+    ledger = Ledger(scratch.paths.ledger)
+    back = {"kind": Kind.ROLLBACK}
+    for identity in (oldest, good, bad):
+        ledger.append(entry(identity, Outcome.LIVE, release=identity))
+    ledger.append(entry(copy, Outcome.LIVE, **back, target=good, replaces=bad))
+    ledger.append(entry(worse, Outcome.LIVE, release=worse))
+    ledger.append(entry(again, Outcome.LIVE, **back, target=copy, replaces=worse))
+    stay = retention.kept(ledger.entries(), ledger.bad(), 4, 1)
+    assert stay == {oldest, good, copy, worse, again}
+    for identity in known:
+        (scratch.paths.deploy / identity).mkdir()
+        (scratch.paths.archives / identity / "data").mkdir(parents=True)
+    # What is live is a copy of a copy of ``good``, whose release is the one on offer.
+    assert retention.protected(scratch.project) == {oldest, good, again}
+    assert retention.prune(scratch.project, {"good": 4, "failed": 1}) == [bad]
+    assert retention.prune(scratch.project, {"good": 1, "failed": 0}) == [copy, worse]
+
+
 def test_what_leaves_nothing_to_go_back_to_pushes_nothing_out(scratch: Scratch) -> None:
     """A cooked deployment, then many of editable mode, then a cooked one."""
     cooked, *edited, last = ids(9)
@@ -130,7 +151,7 @@ def test_one_whose_way_back_failed_at_first_counts_once(scratch: Scratch) -> Non
         entry(second, Outcome.ROLLBACK_FAILED),
         entry(second, Outcome.ROLLED_BACK),
     ]
-    assert retention.kept(entries, 1, 2) == {str(first), str(second)}
+    assert retention.kept(entries, set(), 1, 2) == {str(first), str(second)}
 
 
 def test_a_prune_that_is_killed_leaves_no_half_of_a_deployment(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from corpus.model.manifest import parse
-from corpus.project import hotfixes, targets
+from corpus.project import hotfixes, targets, trees
 from corpus.project.ledger import Ledger
 from projects import Phases, Scratch, copy_to_run, fail, git
 from unit.project.endings import app
@@ -82,12 +83,48 @@ def test_dumps_of_the_target_are_reloaded(three: Scratch) -> None:
     assert base.read_text() == "rows of 4"
 
 
+def test_a_restore_that_fails_once_gives_the_backup_back(three: Scratch) -> None:
+    """Not the dumps that the rollback went to: the way back is the same process."""
+    base = three.folder / "database"
+    asked: list[str] = []
+
+    def dump(common: dict[str, Any]) -> None:
+        Path(common["paths"]["dumps"], "dump").write_text(base.read_text())
+
+    def load(common: dict[str, Any]) -> None:
+        base.write_text(Path(common["paths"]["dumps"], "dump").read_text())
+        asked.append("once")
+        if len(asked) == 1:
+            fail(common)
+
+    phases = Phases(build=copy_to_run, backup=dump, restore=load)
+    for number in (4, 5):
+        base.write_text(f"rows of {number - 1}")
+        assert three.deploy(three.commit({"app": f"version {number}\n"}), phases).outcome == "live"
+    base.write_text("rows of 5")
+    done = three.rollback(phases, with_data=True)
+    assert done.outcome == "rolled_back", done.text
+    assert base.read_text() == "rows of 5"
+
+
 def test_a_failed_rollback_is_rolled_back(three: Scratch) -> None:
     before = three.digests(), branch(three)
     done = three.rollback(Phases(post_install=fail), with_data=True)
     assert done.outcome == "rolled_back", done.text
     assert (three.digests(), branch(three)) == before
     three.assert_clean()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_it_knows_how_large_run_is(three: Scratch, known: bool) -> None:
+    """The next deployment asks for as much room, and the doctor looks for it."""
+    if not known:  # as rollbacks were once recorded
+        text = three.paths.ledger.read_text()
+        three.paths.ledger.write_text(re.sub(r'"size": \d+', '"size": 0', text))
+    size = trees.size_of(three.paths.deployment(three.ledger[1].deployment))[0]
+    done = three.rollback(Phases())
+    assert done.outcome == "live", done.text
+    assert three.ledger[-1].runtime["size"] == size > 0
 
 
 def test_what_was_left_is_never_chosen_again(three: Scratch) -> None:
@@ -103,26 +140,47 @@ def test_what_was_left_is_never_chosen_again(three: Scratch) -> None:
     three.assert_clean()
 
 
+def offered(scratch: Scratch) -> set[str]:
+    """Return the deployments whose releases paired environments may see."""
+    found = scratch.paths.releases.glob("*.manifest.json")
+    readable = [path for path in found if path.stat().st_mode & 0o040]
+    return {str(parse(path.read_bytes()).deployment) for path in readable}
+
+
+def test_after_two_bad_versions_the_same_one_is_left_behind(three: Scratch) -> None:
+    """A copy of a copy is the version that it was made of, and that is the one that is live."""
+    first, second, third = three.ledger
+    assert three.rollback(Phases()).outcome == "live"
+    commit = three.commit({"app": "version 4\n"})
+    assert three.deploy(commit, Phases(build=copy_to_run)).outcome == "live"
+    fourth = three.ledger[-1].id
+    assert three.rollback(Phases()).outcome == "live"
+    assert app(three) == "version 2\n"
+    assert offered(three) == {first.id, second.id}
+    done = three.rollback(Phases())
+    assert done.outcome == "live", done.text
+    assert app(three) == "version 1\n"
+    assert offered(three) == {first.id}
+    bad = Ledger(three.paths.ledger).bad_releases()
+    assert bad == {second.id, third.id, fourth}
+    three.assert_clean()
+
+
 def test_what_was_left_is_not_offered_to_production(three: Scratch) -> None:
     _first, second, third = three.ledger
 
-    def offered() -> set[str]:
-        found = three.paths.releases.glob("*.manifest.json")
-        readable = [path for path in found if path.stat().st_mode & 0o040]
-        return {str(parse(path.read_bytes()).deployment) for path in readable}
-
     def look(_common: dict[str, Any]) -> None:
-        (three.folder / "meanwhile").write_text(" ".join(sorted(offered())))
+        (three.folder / "meanwhile").write_text(" ".join(sorted(offered(three))))
 
-    assert offered() == {entry.id for entry in three.ledger}
+    assert offered(three) == {entry.id for entry in three.ledger}
     assert three.rollback(Phases(post_install=look)).outcome == "live"
     assert third.id in (three.folder / "meanwhile").read_text()
-    assert offered() == {three.ledger[0].id, second.id}
+    assert offered(three) == {three.ledger[0].id, second.id}
     commit = three.commit({"app": "version 4\n"})
     assert three.deploy(commit, Phases(build=copy_to_run, post_install=look)).outcome == "live"
     newest = three.ledger[-1].id
     assert newest not in (three.folder / "meanwhile").read_text()
-    assert newest in offered()
+    assert newest in offered(three)
 
 
 def test_a_failed_deployment_is_no_target(three: Scratch) -> None:

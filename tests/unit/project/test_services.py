@@ -88,6 +88,21 @@ def test_a_unit_of_somebody_elses_is_refused(project: Project, kind: str, tmp_pa
     assert (place.readlink() if place.is_symlink() else place.read_text()) == before
 
 
+def test_those_that_may_be_stopped_are_its_own(project: Project, tmp_path: Path) -> None:
+    """A link that was refused is another one's, whatever run/ brings."""
+    others = {"worker@": "1", "worker@1": "1", "worker@2": "1", "getty@tty5": "1"}
+    ship(project, linked="1", free="1", theirs="1", cron="1", **others)
+    units, elsewhere = project.place.units, project.place.unit_folders[0]
+    for folder in (units, elsewhere):
+        folder.mkdir()
+    for name in ("linked.service", "worker@.service"):
+        (units / name).symlink_to(project.paths.run / "systemd" / name)
+    (units / "theirs.service").symlink_to(tmp_path / "other/run/systemd/theirs.service")
+    for name in ("cron.service", "getty@.service", "linked.service", "worker@1.service"):
+        (elsewhere / name).touch()
+    assert services.names(project) == ["free.service", "linked.service", "worker@2.service"]
+
+
 def test_unlink_takes_only_the_projects(project: Project) -> None:
     ship(project, demo="1")
     services.link(project, ["demo.service"], {})
