@@ -45,9 +45,10 @@ def test_all_that_is_ill_takes_the_time_for_all_at_most(
 
 
 def test_nobody_listens(send: Sent) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    lines = send(f"127.0.0.1:{port}", f"http://127.0.0.1:{port}", mail=TO)
+    with socket.socket() as taken:  # nobody else's server gets that port meanwhile
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        lines = send(f"127.0.0.1:{port}", f"http://127.0.0.1:{port}", mail=TO)
     assert len(lines) == 2
     assert all("Connection refused" in line for line in lines)
     assert 1.4 < send.seconds < 8  # the pauses before the second and the third attempt

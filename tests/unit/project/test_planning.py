@@ -159,7 +159,7 @@ def test_what_a_macro_adds_is_looked_at_too(scratch: Scratch) -> None:
 
     asked = Request(BRANCH, scratch.commit(ROOT), "ann")
     said = refused(scratch, asked, Adding(gather_variables=add, start=add))
-    assert said == "ports: 22 belongs to the system"
+    assert said == "22 belongs to the system"
 
 
 def test_no_plan_of_a_promotion_where_things_are_built(
