@@ -11,7 +11,7 @@ from corpus.commands.network import list_tables, parse_tables, show_table, stead
 from corpus.hosts.base import Host
 from guests import node as node
 from labs import lab as lab
-from projects import wait_until
+from patience import wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a lab is made by root alone")
 
