@@ -35,10 +35,13 @@ def lab() -> Iterator[Lab]:
     if os.geteuid() != 0:
         pytest.skip("a lab is made by root alone")
     made = Lab(NAME, settings_of_tests(NAME, storage=STORAGE), image=node_image)
+    keep = os.environ.get("CORPUS_TEST_LAB") == "keep"
+    if not keep:
+        made.down()  # what a run that was killed left: environments in it would be in the way
     made.up()
     made.mend()  # what a test that was killed had cut off, in a lab that was kept
     yield made
-    if os.environ.get("CORPUS_TEST_LAB") != "keep":
+    if not keep:
         made.down()
         assert_clean(NAME, made.settings)
     shutil.rmtree(made.settings.images / OWN, ignore_errors=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from corpus.hosts.base import Command, Result
 from corpus.hosts.fake import Fake
 from corpus.hosts.local import Local
 from corpus.node.context import Node
-from corpus.node.environments import guest, making
+from corpus.node.environments import guest, making, removal
 from corpus.node.migration import channel, health, leaving, peers, recovery, sending
 from corpus.node.migration.arriving import Arrival
 from corpus.node.migration.peers import Peer
@@ -92,11 +93,11 @@ def begin(folder: Path, kind: str, whole: bytes, stack: ExitStack) -> Node:
     node, _ = nodes.make(folder, host, storage=kind, pool_size="2G")
     host.real = True
     settings = node.settings
+    shutil.rmtree(settings.pool)  # no pool is mounted over what there is
     pool.prepare(node)
     stack.callback(unmount, settings.pool)
     image = settings.images / ("ab" * 6)
-    if not image.exists():  # it is what the pool was mounted on
-        subvolumes.create(image)
+    (image.mkdir if kind != "quota" else lambda: subvolumes.create(image))()
     (image / "etc").mkdir()
     (image / "etc/of-image").write_bytes(whole)
     os.utime(image / "etc/of-image", (1, 1))
@@ -250,6 +251,8 @@ def test_what_is_written_is_there_whatever_times_and_sizes_say(
     moving: dict[str, Node], source: str, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, there = moving[source], moving[target]
+    if there.records.find(ID):  # it has moved from there to another node than this one
+        removal.destroy(there, ID)
     writer = Writer(guest.home(here.settings, ID))
     content = changed(here)
     wanted: dict[str, str] = {}
