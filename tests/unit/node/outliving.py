@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,17 @@ from corpus.node.storage.plain import PlainVolumes
 from instants import pass_through
 from unit.node import nodes
 from unit.node.test_pairing import Guests
+
+
+def replace(node: Path, path: Path, data: bytes) -> None:
+    """Have a file of the node in this folder hold this, in one step.
+
+    Another thread may die at any moment of it: what was begun lies beside the node's folder,
+    where nobody counts it.
+    """
+    begun = node.parent / f"begun-{threading.get_native_id()}"
+    begun.write_bytes(data)
+    begun.rename(path)
 
 
 class Disk(MutableMapping[str, bytes]):
@@ -36,9 +48,7 @@ class Disk(MutableMapping[str, bytes]):
             raise KeyError(name) from None
 
     def __setitem__(self, name: str, data: bytes) -> None:
-        beside = self.folder.parent / f"new-{os.getpid()}"  # two may write at a time
-        beside.write_bytes(data)
-        beside.rename(self._path(name))
+        replace(self.folder.parents[1], self._path(name), data)
 
     def __delitem__(self, name: str) -> None:
         self._path(name).unlink()
@@ -69,12 +79,12 @@ class Machine(Fake):
         done = super().execute(command)
         for word, state in nodes.STATES.items():
             if word in argv:
-                self._state(argv).write_text(state)
+                replace(self.folder.parent, self._state(argv), state.encode())
         if argv[0] == "rm":
             self.remove(argv[argv.index("--") + 1 :])
         if "nft" in argv and command.stdin:
             rules = self.folder / ("aside" if "netns" in argv else "nft")
-            rules.write_bytes(command.stdin)
+            replace(self.folder.parent, rules, command.stdin)
         return done
 
     def remove(self, names: Iterable[str]) -> None:
@@ -144,12 +154,7 @@ class Held(PlainVolumes):
     def _set(self, group: str, text: str) -> None:
         """Change a group in one step, as the kernel does."""
         pass_through("limit")
-        path = self._file(group)
-        folder = os.open(path.parent, os.O_RDONLY)
-        handle = os.open(path.name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, dir_fd=folder)
-        os.write(handle, text.encode())
-        os.close(handle)
-        os.close(folder)
+        replace(self._settings.prefix.parent, self._file(group), text.encode())
 
     def make(self, home: Path, group: str, size: int, image: Path) -> None:
         self.limit(group, size)
