@@ -16,7 +16,6 @@ from corpus.lab import salt
 from guests import lent, put
 from guests import node as node
 from labs import lab as lab
-from patience import wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a lab is made by root alone")
 
@@ -402,28 +401,3 @@ os.chmod("/srv/id", 0o6755)
     assert "ermission denied" in ran.err
     assert "uid=" not in ran.out
     attacker.inside.run(["rm", "/srv/id"])
-
-
-def test_what_the_kernel_counts_for_all_is_not_used_up_by_one(
-    node: Host, attacker: Guest, victim: Guest
-) -> None:
-    """inotify: instances are counted for the owner of all user namespaces together."""
-    exhaust = """
-import time
-resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
-many = 0
-while many < 4000 and libc.inotify_init() >= 0:
-    many += 1
-open("/run/exhausted", "w").write(str(many))
-time.sleep(60)
-"""
-    unit = "exhaust"
-    argv = ["systemd-run", "--quiet", "--collect", f"--unit={unit}", "python3", "-c", TRY + exhaust]
-    attacker.inside.run(argv)
-    try:
-        said = ["test", "-s", "/run/exhausted"]
-        wait_until(lambda: attacker.inside.run(said, check=False).code == 0)
-        assert int(attacker.inside.run(["cat", "/run/exhausted"]).out) > 500
-        assert victim.attempts('attempt("watch", call, "inotify_init")') == {"watch": "DONE"}
-    finally:
-        attacker.inside.run(["systemctl", "stop", unit], check=False)

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from corpus.commands.ip import hardware_address
-from corpus.hosts.files import read_json, undamaged, write_atomic
+from corpus.hosts.files import read_json, write_atomic
 from corpus.model.errors import Conflict, CorpusError, InvalidInput, NotFound
 from corpus.model.mode import Platform
 from corpus.model.names import environment_id, host_pattern
+from corpus.model.typed import well_typed
 
 HTTPS = ("both", "redirect", "off")  # see ``Route``
 INTERFACES = "cenv"  # what the names of the environments' interfaces begin with
@@ -249,14 +250,8 @@ def dump(record: Record) -> bytes:
     return json.dumps(asdict(record), indent=2, sort_keys=True).encode() + b"\n"
 
 
-def parse(text: str, where: str) -> Record:
-    """Return the record written in ``text``."""
-    what, mend = _DAMAGED
-    with undamaged(what, where, mend):
-        return _record(json.loads(text))
-
-
-def _record(given: Any) -> Record:
+def of(given: Any) -> Record:
+    """Return the record that was JSON; of what is none it raises as ``undamaged`` catches it."""
     given["platform"] = Platform(given["platform"])
     given["stage"] = Stage(given["stage"])
     given["role"] = Role(given.get("role", Role.PROJECTS))
@@ -271,7 +266,7 @@ def _record(given: Any) -> Record:
     given["openings"] = tuple(Opening(**one) for one in given["openings"])
     given["projects"] = tuple(Allotment(**one) for one in given["projects"])
     given["move"] = Move(**given["move"]) if given.get("move") else None
-    return Record(**given)
+    return well_typed(Record(**given))
 
 
 def _route(given: Route) -> Route:
@@ -294,7 +289,7 @@ class Records:
 
     def find(self, id: str) -> Record | None:
         """Return the record of an environment, or None."""
-        return read_json(self._path(id), _record, *_DAMAGED)
+        return read_json(self._path(id), of, *_DAMAGED)
 
     def get(self, id: str) -> Record:
         """Return the record of the environment ``id``, or whose id begins so; or NotFound."""
@@ -334,7 +329,7 @@ class Records:
         found, damaged = list[Record](), {}
         for path in self.directory.glob("[0-9a-f]*.json"):
             try:
-                record = read_json(path, _record, *_DAMAGED)
+                record = read_json(path, of, *_DAMAGED)
             except CorpusError as error:
                 damaged[path.stem] = str(error)
             else:

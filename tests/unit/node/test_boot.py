@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from corpus.model.errors import CommandFailed, Conflict, Unsupported
-from corpus.node import boot
+from corpus.node import boot, kernel_limits
 from corpus.node.__main__ import main
 from corpus.node.context import Node
 from corpus.node.environments import lifecycle, making, removal
@@ -206,9 +206,13 @@ def test_what_the_kernel_has_once_for_all_is_raised_and_never_lowered(tmp_path: 
     node, host = nodes.make(tmp_path)
     host.files["/proc/sys/fs/inotify/max_user_instances"] = b"128\n"
     host.files["/proc/sys/fs/inotify/max_user_watches"] = b"2000000000\n"
+    host.files["/proc/sys/user/max_net_namespaces"] = b"96365\n"
+    host.files["/proc/sys/kernel/pid_max"] = b"4194304\n"
     boot.prepare(node)
-    raised = [c[-1] for c in nodes.ran(host, "sysctl") if "inotify" in c[-1]]
-    assert raised == ["fs/inotify/max_user_instances=16777216"]
+    raised = {c[-1] for c in nodes.ran(host, "sysctl")} & {
+        f"{key}={enough}" for key, enough in kernel_limits.ENOUGH.items()
+    }
+    assert raised == {"fs/inotify/max_user_instances=16777216", "user/max_net_namespaces=16777216"}
 
 
 def test_boot_removes_what_was_left_of_a_record_that_was_being_written(tmp_path: Path) -> None:

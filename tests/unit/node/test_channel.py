@@ -33,8 +33,9 @@ def test_what_is_answered_late_is_no_answer_to_what_is_asked_next() -> None:
     line.close()
 
 
-def test_who_answers_nonsense_is_not_asked_again() -> None:
-    line = talks("print('nonsense', flush=True); print('{}', flush=True); input()")
+@pytest.mark.parametrize("said", ["'nonsense'", "'[' * 50_000"])
+def test_who_answers_nonsense_is_not_asked_again(said: str) -> None:
+    line = talks(f"print({said}, flush=True); print('{{}}', flush=True); input()")
     with pytest.raises(CorpusError, match="nonsense"):
         line.ask("hello")
     with pytest.raises(Lost):

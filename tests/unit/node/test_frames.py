@@ -44,7 +44,15 @@ def test_who_is_silent_for_too_long_is_lost() -> None:
         os.close(handle)
 
 
-@pytest.mark.parametrize("part", [frames.frame(frames.JSON, b"[]"), frames.frame(frames.DATA, b"")])
+@pytest.mark.parametrize(
+    "part",
+    [
+        frames.frame(frames.JSON, b"[]"),
+        frames.frame(frames.JSON, b"[" * 50_000),
+        frames.frame(frames.DATA, b""),
+    ],
+    ids=["no object", "too deep", "no JSON"],
+)
 def test_nonsense_is_no_request(part: bytes) -> None:
     source, target = os.pipe()
     reader = Reader(source, lambda: None)

@@ -55,6 +55,10 @@ def test_its_cable_is_routed_and_the_others_are_ports_of_the_bridge(node: Node) 
     assert "lxc.net.0.ipv4.address = 10.88.0.11/32\n" in proxy
     assert "lxc.net.0.veth.pair = cpxy99999999222\n" in proxy
     assert "isolate" not in proxy
+    assert "/lxc/routed 02:c0:0a:58:00:0b 10.88.0.11\n" in proxy
+    assert "/lxc/known 10.88.0.1 cpxy99999999222\n" in proxy
+    assert "/lxc/isolate 02:c0:0a:58:00:0a 10.88.0.10\n" in other
+    assert "/lxc/known 10.88.0.1 corpus0\n" in other
     assert "veth.mode" not in other
     assert "lxc.net.0.veth.pair = cenv11111111222\n" in other
 

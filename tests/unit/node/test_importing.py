@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -147,8 +148,11 @@ def test_projects_are_accounted_as_they_were(
 
 
 def test_what_a_record_leaves_unsaid_is_as_in_a_new_one(node: Node, file: Path) -> None:
-    bad = rewritten(file, lambda told: told["record"].update(order=None, autostart=None))
-    made = importing.import_(node, bad, id=nodes.OTHER, wait=0)
+    def leave_out(told: dict[str, Any]) -> None:
+        for name in ("order", "autostart"):
+            del told["record"][name]
+
+    made = importing.import_(node, rewritten(file, leave_out), id=nodes.OTHER, wait=0)
     assert (made["order"], made["autostart"]) == (0, True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from corpus.model.errors import Conflict, CorpusError, InvalidInput, NotFound
 from corpus.node.context import Node
 from corpus.node.environments import listing, making, removal
 from corpus.node.network import addresses, ports
-from corpus.node.records import Stage, dump, parse
+from corpus.node.records import Stage, dump, of
 from unit.node import nodes
 from unit.node.nodes import host_of, rules
 
@@ -151,7 +152,7 @@ def test_rules_that_do_not_load_leave_everything_as_it_was(node: Node) -> None:
 def test_what_goes_takes_its_ports_along(node: Node) -> None:
     ports.open_(node, nodes.ID, 5432)
     record = node.records.get(nodes.ID)
-    assert parse(dump(record).decode(), "here") == record
+    assert of(json.loads(dump(record))) == record
     node.records.save(record.changed(stage=Stage.DESTROYING))
     with pytest.raises(NotFound):
         ports.open_(node, nodes.ID, 5433)

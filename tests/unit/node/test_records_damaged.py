@@ -61,6 +61,20 @@ def test_a_record_that_cannot_be_read_keeps_no_other_down(
         node.records.find(nodes.OTHER)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"made": 5}, {"order": "first"}, {"wanted": 1}, {"slot": None}, {"limits": {"memory": "1G"}}],
+    ids=str,
+)
+def test_a_record_that_holds_other_things_than_it_should_keeps_no_other_down(
+    made: tuple[Node, Fake], wrong: dict[str, object]
+) -> None:
+    node, host = made
+    path = record_of(node, nodes.OTHER)
+    path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
+    assert goes_on(node, host).startswith("failed: the record of an environment is damaged: ")
+
+
 def test_a_disk_that_fails_below_a_record_keeps_no_other_down(
     made: tuple[Node, Fake], monkeypatch: pytest.MonkeyPatch
 ) -> None:

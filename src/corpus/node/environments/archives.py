@@ -184,7 +184,7 @@ def _parse(path: Path, text: bytes, lengths: Mapping[str, tuple[int, int]]) -> A
         made=str(given["made"])[:40],
         image=_matching(_IMAGE, given["image"]),
         frozen=given["frozen"] is True,
-        record=records.parse(json.dumps(given["record"]), str(path)),
+        record=records.of(given["record"]),
         parts=tuple(_part(part, *lengths[part["name"]]) for part in given["parts"]),
     )
 

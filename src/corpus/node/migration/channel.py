@@ -84,7 +84,7 @@ class Line:
             found = json.loads(line)
             if "error" not in found:
                 return dict(found)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             self.close()
             raise CorpusError(f"the node {self.peer.name} answers nonsense") from None
         raise _refused(self.peer.name, found)

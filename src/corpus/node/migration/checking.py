@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from corpus.hosts.files import undamaged
 from corpus.model.errors import Conflict, InvalidInput
 from corpus.model.names import environment_id
 from corpus.model.size import format_size
@@ -13,7 +15,7 @@ from corpus.node.environments import limits as bounds
 from corpus.node.environments.making import Wanted
 from corpus.node.network import addresses, ports
 from corpus.node.proxy import routes
-from corpus.node.records import Opening, Record, Role, Stage, parse
+from corpus.node.records import Opening, Record, Role, Stage, of
 from corpus.node.storage import images, pool
 
 _MORE = 1 << 30  # bytes for what is received twice, at the least
@@ -21,7 +23,8 @@ _MORE = 1 << 30  # bytes for what is received twice, at the least
 
 def record_of(asked: dict[str, Any]) -> Record:
     """Return the record that the other node sent, of which nothing is checked yet."""
-    return parse(str(asked.get("record")), "what the other node sent")
+    with undamaged("the record of the environment", "what the other node sent"):
+        return of(json.loads(str(asked.get("record"))))
 
 
 def room(size: int) -> int:
@@ -36,13 +39,13 @@ def wanted(node: Node, asked: dict[str, Any], peer: str) -> tuple[str, Wanted]:
     given = bounds.parse(limits.size, limits.memory, limits.cpu, limits.pids, limits.size_limit)
     led = tuple(routes.parse_route(**vars(route)) for route in old.routes)
     lifecycle.check_autostart(old.autostart, old.order)
-    if old.shares or old.pairs or old.role is not Role.PROJECTS or not isinstance(old.wanted, bool):
+    if old.shares or old.pairs or old.role is not Role.PROJECTS:
         raise InvalidInput("an environment with shares or pairs does not move, and no proxy")
     image = str(asked.get("image"))[:12]
     accounted = projects.checked(old) if pool.volumes(node).apart else ()
     return environment_id(old.id), Wanted(
         old.platform, image, given, routes=led, origin=peer, projects=accounted,
-        maintenance=old.maintenance is True, openings=_openings(old),
+        maintenance=old.maintenance, openings=_openings(old),
     )  # fmt: skip
 
 

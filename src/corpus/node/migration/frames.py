@@ -89,7 +89,7 @@ class Reader:
         kind, content = self.next()
         try:
             found = json.loads(content) if kind == JSON else None
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict) or not isinstance(found.get("do"), str):
             raise CorpusError("not a request of another node")

@@ -104,7 +104,7 @@ def parse(given: object) -> Peer:
     if isinstance(given, str):
         try:
             given = json.loads(given)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise InvalidInput("the peer is no JSON", mend=mend) from None
     names = ("name", "address", "port", "host_key", "key")
     if not isinstance(given, Mapping) or set(given) != set(names):

@@ -7,15 +7,16 @@ from corpus.commands.network import parse_links, set_mtu
 from corpus.hosts.files import write_atomic
 from corpus.node.context import Node
 
-# LXC calls it with: the guest's hardware address, container, "net", "up", type, bridge, interface.
+# LXC calls it with: the guest's two addresses, container, "net", "up", type, bridge, interface.
 # The bridge learns nothing from a guest: frames to the addresses of 802.1D pass it by its rules,
 # and would teach it that a neighbour is here. For such frames the node's own end is deaf, too.
 _ISOLATE = b"""#!/bin/sh
 set -e
-bridge link set dev "$7" isolated on learning off flood off mcast_flood off
-bridge fdb replace "$1" dev "$7" master static
-ip link set dev "$7" arp off
-ipv6=/proc/sys/net/ipv6/conf/$7/disable_ipv6
+bridge link set dev "$8" isolated on learning off flood off mcast_flood off
+bridge fdb replace "$1" dev "$8" master static
+ip link set dev "$8" arp off
+ip neighbour replace "$2" lladdr "$1" dev "$7" nud permanent
+ipv6=/proc/sys/net/ipv6/conf/$8/disable_ipv6
 [ ! -e "$ipv6" ] || echo 1 >"$ipv6"
 """
 # A router that is asked no other way than by its address, and tells no other way.
@@ -24,7 +25,16 @@ _OFF = ("accept_source_route", "accept_redirects", "send_redirects")
 
 # The cable of an environment of role proxy ends in the node itself, which passes packets on.
 _ROUTED = b"""#!/bin/sh
-echo 1 > "/proc/sys/net/ipv4/conf/$6/forwarding"
+set -e
+ip neighbour replace "$2" lladdr "$1" dev "$8" nud permanent
+echo 1 > "/proc/sys/net/ipv4/conf/$8/forwarding"
+"""
+# Called once the guest's network is there, with the gateway and the node's interface that it is
+# reached at. The kernel has one table of neighbours for all guests, which one of them can fill:
+# entries that are permanent are not counted and stay.
+_KNOWN = b"""#!/bin/sh
+exec nsenter --net="/proc/$LXC_PID/ns/net" ip neighbour replace "$1" \\
+    lladdr "$(cat "/sys/class/net/$2/address")" dev eth0 nud permanent
 """
 
 
@@ -47,6 +57,7 @@ def prepare(node: Node) -> None:
     host.run(ip.sysctl(f"net/ipv6/conf/{bridge}/disable_ipv6", 1), check=False)
     write_atomic(settings.lxcpath / "isolate", _ISOLATE, 0o755)
     write_atomic(settings.lxcpath / "routed", _ROUTED, 0o755)
+    write_atomic(settings.lxcpath / "known", _KNOWN, 0o755)
 
 
 def switches(node: Node) -> list[str]:

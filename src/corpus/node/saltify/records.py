@@ -12,6 +12,7 @@ from corpus.hosts.files import read_json, write_atomic
 from corpus.model.errors import Conflict, InvalidInput, NotFound
 from corpus.model.mode import Platform
 from corpus.model.names import environment_id
+from corpus.model.typed import well_typed
 from corpus.node import keypairs
 from corpus.node.context import Node
 from corpus.node.records import Stage
@@ -119,4 +120,4 @@ def _machine(given: Any) -> Machine:
     given["platform"] = Platform(given["platform"])
     given["stage"] = Stage(given["stage"])
     given["keys"] = tuple(given["keys"])
-    return Machine(**given)
+    return well_typed(Machine(**given))
