@@ -107,18 +107,20 @@ NEIGHBOURS = """
 import subprocess
 def ip(words):
     subprocess.run(["ip", *words.split()], check=True)
-ip("link add many type dummy")
+ip("link add many type veth peer name few")
 ip("address add 10.99.0.1/16 dev many")
-ip("link set many arp on up")
+ip("link set few up")
+ip("link set many up")
 """
 SEEK = """
 import itertools, socket, time
-line = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-line.setblocking(False)
+lines = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(200)]
+for line in lines:
+    line.setblocking(False)
 end = time.monotonic() + 40
 for number in itertools.count():
     try:
-        line.sendto(b"x", (f"10.99.{number // 250 % 250}.{number % 250 + 2}", 9))
+        lines[number % 200].sendto(b"x", (f"10.99.{number // 250 % 250}.{number % 250 + 2}", 9))
     except OSError:
         pass
     if time.monotonic() > end:
@@ -132,7 +134,9 @@ def test_neighbours_that_are_known_are_found_when_the_table_of_all_is_full(
     attacker.python(NEIGHBOURS)
     seek = ["systemd-run", "--quiet", "--collect", "--unit=seek", "python3", "-c", SEEK]
     attacker.inside.run(seek)
+    sought = ["ip", "neighbour", "show", "dev", "many"]
     try:
+        wait_until(lambda: len(attacker.inside.run(sought).out.splitlines()) > 900)
         for host in (node, victim.inside):
             host.run(["ip", "neighbour", "flush", "all"])
         assert victim.reaches((GATEWAY, 80))

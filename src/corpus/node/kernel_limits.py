@@ -17,8 +17,8 @@ _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 ENOUGH = {
     "fs/inotify/max_user_instances": _PLENTY,
     "fs/inotify/max_user_watches": _PLENTY,
-    "user/max_fanotify_groups": _PLENTY,
-    "user/max_fanotify_marks": _PLENTY,
+    "fs/fanotify/max_user_groups": _PLENTY,
+    "fs/fanotify/max_user_marks": _PLENTY,
     **{f"user/max_{kind}_namespaces": _PLENTY for kind in _NAMESPACES},
     "fs/aio-max-nr": _PLENTY,
     "fs/file-max": 1 << 30,
