@@ -122,7 +122,8 @@ _ENDS = {
 }
 NO_PHASE = "the step runs no phase, so there is no state of the project's in it"
 _REASONS = {
-    **{(FAILS, step): NO_PHASE for step in ("data", "swap", "fetch", "take")},
+    **{(FAILS, step): NO_PHASE for step in ("data", "swap", "fetch")},
+    (FAILS, "take"): "the step runs a phase in final mode alone; this is played in cooking mode",
     **{(FAILS, step): "a state that fails is what has led to the way back" for step in WAY_BACK},
     **{
         (RESTORE, step): "an injected failure is how every cell of this column begins"

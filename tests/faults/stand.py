@@ -132,22 +132,14 @@ class Push(Asker):
 
 
 class Rollback(Asker):
-    """One ``mc_project.rollback`` with data, in a unit that can be killed with all that it runs."""
+    """One ``mc_project.rollback`` with data, by lxc-attach: what that runs dies with it."""
 
-    UNIT = "corpus-faults-rollback.service"
-
-    def __init__(self, lab: NodePaths, environment: Environment, project: str) -> None:
-        self._host = environment.host
-        words = ["systemd-run", "--quiet", "--collect", "--wait", "--pipe", f"--unit={self.UNIT}"]
-        words += ["salt-call", "--local", "--retcode-passthrough", "--log-level=quiet"]
+    def __init__(self, environment: Environment, project: str) -> None:
+        paths = environment.member.paths
+        words = ["salt-call", "--local", "--retcode-passthrough", "--log-level=quiet"]
         words += ["mc_project.rollback", project, "with_data=True"]
         inner = lxc.attach(LXCPATH, environment.id, words)
-        super().__init__(lxc.attach(lab.lxc, lab.container, inner))
-
-    def drop(self) -> None:
-        """Kill it where it runs; in an environment that was stopped meanwhile it is no more."""
-        self._host.run(["systemctl", "kill", "--signal=KILL", self.UNIT], check=False)
-        super().drop()
+        super().__init__(lxc.attach(paths.lxc, paths.container, inner))
 
 
 @dataclass
@@ -241,8 +233,7 @@ class Stand:
 
     def roll_back(self) -> Rollback:
         """Begin to go back to the version that was live before, and to its data."""
-        paths = self.environment.member.paths
-        rollback = Rollback(paths, self.environment, self.subject.name)
+        rollback = Rollback(self.environment, self.subject.name)
         self.said.append(rollback.lines)
         return rollback
 
