@@ -84,9 +84,8 @@ def turn(stand: Stand, visitors: Visitors, what: Throw) -> tuple[str, list[str]]
         visitors.leave()
     told = visitors.complaints(False, broke)
     told += [f"left: {left}" for left in _unexpected(invariants.leftovers(stand, 3.0))]
-    new = after["ledger"][len(begun.before["ledger"]) :]
-    outcome = str(new[-1]["outcome"]) if new else "never begun"
-    told += _judged(stand, what, begun, after, outcome)
+    told += _judged(stand, what, begun, after)
+    outcome = (_outcomes(begun, after) or ["never begun"])[-1]
     return outcome, told + visitors.lost(stand.probe()["entries"])
 
 
@@ -96,12 +95,18 @@ def _unexpected(left: list[str]) -> list[str]:
     return [path for path in left if path not in downloads[:1]]
 
 
-def _judged(
-    stand: Stand, what: Throw, begun: Wanted, after: dict[str, Any], outcome: str
-) -> list[str]:
-    told = []
-    if outcome != "never begun":
-        told += invariants.ledger(begun, after, [outcome])
+def _outcomes(begun: Wanted, after: dict[str, Any]) -> list[str]:
+    return [str(entry["outcome"]) for entry in after["ledger"][len(begun.before["ledger"]) :]]
+
+
+def _judged(stand: Stand, what: Throw, begun: Wanted, after: dict[str, Any]) -> list[str]:
+    told, outcomes = [], _outcomes(begun, after)
+    outcome = outcomes[-1] if outcomes else ""
+    # The environment's systemd is killed first: a way back that needs it just then says so, and
+    # dies. It is gone on with after the start.
+    cut_off = what.fault == STOP and outcomes == ["rollback_failed", "rolled_back"]
+    if outcomes:
+        told += invariants.ledger(begun, after, outcomes if cut_off else [outcome])
     if outcome == "live":
         told += invariants.as_wanted(stand, begun, after)
         told += [f"a version whose {what.fails} fails got live"] if what.fails else []
