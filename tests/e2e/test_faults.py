@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from corpus.lab.machine import Lab
-from faults.cells import DROP, FULL, KILL, RESTORE, SLAY, STOP, Cell
+from faults.cells import DROP, FAILS, FULL, KILL, RESTORE, SLAY, STOP, Cell
 from faults.play import play
 from faults.stand import Stand
 from faults.visitors import Visitors
@@ -28,6 +28,9 @@ CELLS = [
     Cell("cooking", "start", RESTORE),
     Cell("cooking", "rollback", KILL, "end"),
     Cell("cooking", "resume", SLAY),
+    Cell("rollback", "revert", FAILS),
+    Cell("rollback", "revert", KILL, "end"),
+    Cell("rollback", "take", DROP),
 ]
 
 

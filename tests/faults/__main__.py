@@ -20,7 +20,7 @@ from corpus.lab.machine import Lab, assert_clean
 from corpus.lab.settings import settings_for
 from corpus.model.errors import CorpusError
 from faults import matrix, report, soak
-from faults.cells import FAULTS, STEPS, WAY_BACK, cells
+from faults.cells import FAULTS, MODES, STEPS, WAY_BACK, cells
 
 NAME = "faults"
 _ALL_STEPS = list(dict.fromkeys(step for steps in [*STEPS.values(), WAY_BACK] for step in steps))
@@ -29,7 +29,9 @@ _ALL_STEPS = list(dict.fromkeys(step for steps in [*STEPS.values(), WAY_BACK] fo
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     made = argparse.ArgumentParser(prog="make faults", description=__doc__)
-    made.add_argument("--mode", nargs="+", choices=STEPS, default=list(STEPS))
+    made.add_argument(
+        "--way", nargs="+", choices=STEPS, default=list(STEPS), help="a push in a mode; a rollback"
+    )
     made.add_argument("--step", nargs="+", choices=_ALL_STEPS, default=_ALL_STEPS)
     made.add_argument("--fault", nargs="+", choices=FAULTS, default=list(FAULTS))
     made.add_argument(
@@ -54,7 +56,8 @@ def main(argv: list[str] | None = None) -> int:
         tenant.prepare(lab)
         if asked.soak:
             seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(10**6)
-            broken = soak.run(lab, folder, asked.mode, seed, *soak.length(asked.soak))
+            modes = list(dict.fromkeys(MODES[way] for way in asked.way))
+            broken = soak.run(lab, folder, modes, seed, *soak.length(asked.soak))
         else:
             broken = _matrix(lab, folder, asked)
     except CorpusError as error:
@@ -70,9 +73,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _matrix(lab: Lab, folder: Path, asked: argparse.Namespace) -> int:
-    chosen = list(cells(asked.mode, asked.step, asked.fault))
+    chosen = list(cells(asked.way, asked.step, asked.fault))
     rows = matrix.run(lab, folder, chosen, report.read_json() if asked.again else {})
-    whole = (asked.mode, asked.step, asked.fault) == (list(STEPS), _ALL_STEPS, list(FAULTS))
+    whole = (asked.way, asked.step, asked.fault) == (list(STEPS), _ALL_STEPS, list(FAULTS))
     if whole:
         report.write_reference(rows)
     print(f"\n{report.tables(rows)}\n\n{report.counts(rows)}, in {report.JSON}")

@@ -1,4 +1,4 @@
-"""The matrix as a table: steps of each mode, faults, and why some cells are none."""
+"""The matrix as a table: steps of each way to deploy, faults, and why some cells are none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ STEPS = {
     "editable": "checkout preflight hold bind start health live".split(),
     "cooking": "checkout preflight build bundle hold data dump swap start health live".split(),
     "final": "checkout fetch preflight unpack hold data dump swap start health live".split(),
+    "rollback": "checkout preflight take hold data dump swap revert start health live".split(),
 }
+"""A push in each mode, and a rollback by hand with its data."""
+MODES = {way: way for way in STEPS} | {"rollback": "cooking"}
+"""The mode of the environment that each way is played in."""
 WAY_BACK = ["rollback", "resume"]
 """What the journal says on the way back of a deployment whose migration failed."""
 
@@ -53,7 +57,7 @@ HEALED = {"truncated, the copy here"}
 class Cell:
     """One step, one fault; ``moment`` tells the two ends of a step apart."""
 
-    mode: str
+    way: str
     step: str
     fault: str
     moment: str = "begin"
@@ -63,14 +67,19 @@ class Cell:
     def name(self) -> str:
         """The cell as people write it."""
         ends = f" ({self.moment})" if self.fault in MOMENTS else ""
-        return f"{self.mode}: {self.step}: {self.fault}{ends}" + (
+        return f"{self.way}: {self.step}: {self.fault}{ends}" + (
             f": {self.variant}" if self.variant else ""
         )
 
     @property
+    def mode(self) -> str:
+        """The mode of the environment that it is played in."""
+        return MODES[self.way]
+
+    @property
     def held(self) -> bool:
         """Whether the step comes after traffic was held: its failure is rolled back."""
-        steps = STEPS[self.mode]
+        steps = STEPS[self.way]
         return self.step in WAY_BACK or steps.index(self.step) >= steps.index("hold")
 
     @property
@@ -114,6 +123,7 @@ _ENDS = {
 NO_PHASE = "the step runs no phase, so there is no state of the project's in it"
 _REASONS = {
     **{(FAILS, step): NO_PHASE for step in ("data", "swap", "fetch")},
+    (FAILS, "take"): "the step runs a phase in final mode alone; this is played in cooking mode",
     **{(FAILS, step): "a state that fails is what has led to the way back" for step in WAY_BACK},
     **{
         (RESTORE, step): "an injected failure is how every cell of this column begins"
@@ -124,8 +134,10 @@ _REASONS = {
 
 
 def _general(cell: Cell) -> str:
-    if cell.fault == CORRUPT and cell.mode != "final":
-        return f"{cell.mode} mode reads no release"
+    if cell.fault == CORRUPT and cell.way == "rollback":
+        return "a rollback reads no release: it copies what the target's deployment left"
+    if cell.fault == CORRUPT and cell.way != "final":
+        return f"{cell.way} mode reads no release"
     if cell.fault == CORRUPT and cell.step not in VARIANTS:
         return "the release was verified and unpacked before, or is not looked at yet"
     if cell.fault == RESTORE and not cell.held:
@@ -133,19 +145,19 @@ def _general(cell: Cell) -> str:
     return ""
 
 
-def cells(modes: list[str], steps: list[str], faults: list[str]) -> Iterator[Cell]:
-    """Yield the cells of the chosen modes, steps and faults, those that are none too."""
-    for mode in modes:
-        for step in [*STEPS[mode], *WAY_BACK]:
+def cells(ways: list[str], steps: list[str], faults: list[str]) -> Iterator[Cell]:
+    """Yield the cells of the chosen ways, steps and faults, those that are none too."""
+    for way in ways:
+        for step in [*STEPS[way], *WAY_BACK]:
             for fault in FAULTS:
                 if step in steps and fault in faults:
-                    yield from _of(mode, step, fault)
+                    yield from _of(way, step, fault)
 
 
-def _of(mode: str, step: str, fault: str) -> Iterator[Cell]:
-    if fault == CORRUPT and mode == "final" and step in VARIANTS:
+def _of(way: str, step: str, fault: str) -> Iterator[Cell]:
+    if fault == CORRUPT and way == "final" and step in VARIANTS:
         for variant in VARIANTS[step]:
-            yield Cell(mode, step, fault, variant=variant)
+            yield Cell(way, step, fault, variant=variant)
         return
     for moment in MOMENTS.get(fault, ("begin",)):
-        yield Cell(mode, step, fault, moment)
+        yield Cell(way, step, fault, moment)

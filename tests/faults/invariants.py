@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
 
 from faults.stand import Stand
-
-State = Mapping[str, Any]
-LIVE = "live"
+from faults.subject import migrated
+from faults.wanted import State, Wanted
 
 
 def files(tree: Mapping[str, list[str]]) -> dict[str, str]:
@@ -52,16 +50,30 @@ PUT_BACK = {
 """What a deployment that did not get live leaves as it was, in each mode."""
 
 
-def as_before(stand: Stand, before: State, after: State) -> list[str]:
+def as_before(stand: Stand, wanted: Wanted, after: State) -> list[str]:
     """Return what differs after a deployment that did not get live."""
-    told = []
+    told, before = _answers(stand, wanted.served), wanted.before
     for key in PUT_BACK[stand.mode]:
         was, is_ = before[key], after[key]
         if key == "data":
             was, is_ = without_entries(was), without_entries(is_)
+        if key == "releases":
+            was = _unpruned(before, is_)
         if was != is_:
             told.append(f"{key} is not as before: {_difference(was, is_)}")
     return told
+
+
+def _unpruned(before: State, is_: Collection[str]) -> list[str]:
+    """Return the releases of before, without those that went and may have been pruned.
+
+    Those are of what was rolled back from: it counts with what failed, which pushes it out. All
+    others stay.
+    """
+    left = {entry["replaces"] for entry in before["ledger"]} - {""}
+    return [
+        name for name in before["releases"] if name in is_ or not any(bad in name for bad in left)
+    ]
 
 
 def without_entries(data: Mapping[str, list[str]]) -> dict[str, list[str]]:
@@ -69,39 +81,65 @@ def without_entries(data: Mapping[str, list[str]]) -> dict[str, list[str]]:
     return {path: found[:2] if path == "entries" else found for path, found in data.items()}
 
 
-def as_pushed(stand: Stand, commit: str, before: State, after: State) -> list[str]:
-    """Return what is not as the version that was pushed wants it."""
-    told = []
-    version = stand.subject.version
+def as_wanted(stand: Stand, wanted: Wanted, after: State) -> list[str]:
+    """Return what is not as the version that got live wants it."""
+    told = _answers(stand, wanted.version)
+    base, version, last = wanted.base, wanted.version, after["ledger"][-1]["id"]
     run = files(after["run"])
-    if run != stand.expected_run():
-        told.append(f"run is not what was pushed: {_difference(stand.expected_run(), run)}")
+    if run != wanted.run:
+        told.append(f"run is not that of the version: {_difference(wanted.run, run)}")
     if after["database"].strip() != version:
         told.append(f"the database was not migrated to {version}: {after['database']!r}")
-    history = files(before["data"]).get("fixed/deep/history", "")
-    if files(after["data"]).get("fixed/deep/history", "") == history:
-        told.append("data was not migrated")
-    last = after["ledger"][-1]["id"]
+    data = without_entries(migrated(base["data"], base["history"], version))
+    if without_entries(after["data"]) != data:
+        wrong = _difference(data, without_entries(after["data"]))
+        told.append(f"data is not what the version makes of it: {wrong}")
     if after["current"] != ("../run" if stand.mode == "editable" else last):
         told.append(f"current leads to {after['current']}, live is {last}")
-    if after["branch"] != commit:
-        told.append(f"the branch is at {after['branch']}, live is {commit}")
-    if stand.mode == "cooking" and not any(last in name for name in after["offered"]):
+    if after["branch"] != wanted.commit:
+        told.append(f"the branch is at {after['branch']}, live is {wanted.commit}")
+    if after["checkout"].split() != [wanted.commit]:
+        told.append(f"checked out is {after['checkout']!r}, live is {wanted.commit}")
+    if stand.mode == "cooking" and not _offers(after, wanted.target or last):
         told.append("the release of what is live is not on offer")
     if after["unit"] != "active":
         told.append(f"the service is {after['unit']}")
+    return told + (_not_gone_back(wanted, after) if wanted.target else [])
+
+
+def _not_gone_back(wanted: Wanted, after: State) -> list[str]:
+    """Return what is still there of the version that was gone back from."""
+    told = []
+    written = set(after["aside"]) - set(wanted.base["entries"])
+    if not written:
+        told.append("nothing that was written since is put aside")
+    if back := sorted(written & set(after["entries"])):
+        told.append(f"written since, and still there: {', '.join(back[:5])}")
+    if _offers(after, wanted.before["ledger"][-1]["id"]):
+        told.append("the release of what was gone back from is on offer")
     return told
 
 
-def ledger(before: State, after: State, commit: str, outcomes: list[str]) -> list[str]:
+def _answers(stand: Stand, version: str) -> list[str]:
+    answer = stand.serves()
+    return [] if answer == version else [f"version {answer} serves instead of {version}"]
+
+
+def _offers(state: State, deployment: str) -> bool:
+    return any(deployment in name for name in state["offered"])
+
+
+def ledger(wanted: Wanted, after: State, outcomes: list[str]) -> list[str]:
     """Return what the ledger does not tell right."""
-    new = after["ledger"][len(before["ledger"]) :]
+    past = wanted.before["ledger"]
+    new = after["ledger"][len(past) :]
     told = []
-    if after["ledger"][: len(before["ledger"])] != before["ledger"]:
+    if after["ledger"][: len(past)] != past:
         told.append("the past of the ledger was changed")
     if [entry["outcome"] for entry in new] != outcomes:
         told.append(f"the ledger says {[e['outcome'] for e in new]} instead of {outcomes}")
-    if {entry["commit"] for entry in new} != {commit} or len({entry["id"] for entry in new}) != 1:
+    one = len({entry["id"] for entry in new}) == 1
+    if not one or {(e["commit"], e["target"]) for e in new} != {(wanted.commit, wanted.target)}:
         told.append("the ledger tells of another deployment")
     return told
 

@@ -1,4 +1,4 @@
-"""Play the table: each mode on an environment of its own, some at the same time."""
+"""Play the table: on an environment of each mode, some at the same time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AT_ONCE = 2  # stands that play at a time: as many as small machines have cores
 
 
 class Player(threading.Thread):
-    """Plays the cells of one mode, one after the other, on one stand."""
+    """Plays cells one after the other, those of one mode on one stand."""
 
     def __init__(
         self,

@@ -1,14 +1,12 @@
-"""Play one cell: a push, the fault in its middle, what is there afterwards, a good push."""
+"""Play one cell: a push or a rollback, the fault in its middle, what is there, a good push."""
 
 from __future__ import annotations
 
-import json
-import urllib.request
 from dataclasses import dataclass, field
 from typing import Any
 
 from corpus.lab import salt
-from faults import invariants
+from faults import invariants, wanted
 from faults.cells import (
     CORRUPT,
     DROP,
@@ -22,9 +20,10 @@ from faults.cells import (
     WAY_BACK,
     Cell,
 )
-from faults.stand import Broken, Push, Stand, wait_for
-from faults.subject import STUCK, UNWELL
+from faults.stand import Asker, Broken, Stand, wait_for
+from faults.subject import AGAIN, STUCK, UNWELL
 from faults.visitors import Visitors, now
+from faults.wanted import Wanted
 
 WHAT = {KILL: "kill", SLAY: "slay", ERROR: "raise", RESTORE: "raise"}
 """What is ordered of the deploy service for a fault."""
@@ -37,10 +36,9 @@ class Played:
 
     stand: Stand
     cell: Cell
-    before: dict[str, Any] = field(default_factory=dict)
-    commit: str = ""
+    wanted: Wanted
     told: list[str] = field(default_factory=list)
-    push: Push | None = None
+    asker: Asker | None = None
     broke: tuple[float, float] | None = None
 
     @property
@@ -52,59 +50,73 @@ class Played:
     def pauses(self) -> bool:
         """Whether the deployment pauses, for what cannot be ordered of it."""
         late = self.cell.step == "unpack" and self.cell.variant.endswith(HERE)
-        return self.cell.fault in (STOP, FULL, DROP) or late or self.unwell_late
+        return self.cell.fault in (STOP, FULL, DROP) or late or self.breaks_late
 
     @property
-    def unwell_late(self) -> bool:
-        """Whether no version may start any more once this step has started the new one."""
-        cell = self.cell
-        ran = cell.mode == "editable" and cell.step in ("start", "health")
-        return cell.fault == RESTORE and ran
+    def reloads(self) -> bool:
+        """Whether the way back from this step calls the ``restore`` macro."""
+        return self.cell.mode != "editable" and self.cell.step in ("revert", "start", "health")
+
+    @property
+    def breaks_late(self) -> bool:
+        """Whether the way back may be broken only once the step is done, which needs the same.
+
+        In editable mode that is the start; a rollback has called the ``restore`` macro too.
+        """
+        started = self.cell.step in ("start", "health")
+        needs = {"editable": started, "rollback": self.reloads}
+        return self.cell.fault == RESTORE and needs.get(self.cell.way, False)
 
 
 def play(stand: Stand, visitors: Visitors, cell: Cell) -> list[str]:
     """Play a cell and return what does not hold; nothing when all is well."""
-    played = Played(stand, cell)
-    played.before = stand.probe()
-    served = stand.subject.version
+    played = Played(stand, cell, _wanted(stand, cell))
     told: list[str] = []
     visitors.come()
     try:
         _prepare(played)
-        played.push = stand.push()
+        played.asker = played.wanted.begin()
         _strike(played)
         outcomes = _end(played)
         told += [f"never came about: {order}" for order in stand.control("pending")]
         after = stand.probe()
-        told += _check(played, after, outcomes, served)
+        told += _check(played, after, outcomes)
         stand.control("order", [])
-        stand.deploy()
+        good = wanted.push(stand)
+        stand.get_live(good.begin())
     finally:
         stand.control("order", [])
         stand.control("go")
+        stand.control("run", ["rm", "-f", AGAIN.format(name=played.name)])
         visitors.leave()
     told += visitors.complaints(cell.fault == FULL, played.broke)
     left = invariants.leftovers(stand)
     told += [f"left: {what}" for what in left]
     end = stand.probe()
-    told += invariants.as_pushed(stand, end["branch"], after, end)
-    told += visitors.lost(end["entries"])
+    told += invariants.as_wanted(stand, good, end)
+    gone_back = played.wanted.target and outcomes[-1] == "live"
+    told += visitors.lost(end["entries"], after["aside"] if gone_back else ())
     return told
 
 
-def _prepare(played: Played) -> None:
-    """Commit the version that the cell needs, and order what is to happen to it."""
-    cell, stand = played.cell, played.stand
+def _wanted(stand: Stand, cell: Cell) -> Wanted:
+    """Have the version that the cell needs, to be pushed or to be gone back to."""
     fails = "start" if cell.step in WAY_BACK else cell.step if cell.fault == FAILS else ""
     wrecks = cell.outcome not in ("live", "")
-    played.commit = stand.write(fails=fails, wrecks=wrecks)
+    begun = wanted.rollback if cell.way == "rollback" else wanted.push
+    return begun(stand, fails=fails, wrecks=wrecks)
+
+
+def _prepare(played: Played) -> None:
+    """Order what is to happen to the deployment."""
+    cell, stand = played.cell, played.stand
     here = cell.variant.endswith(HERE)
     if cell.fault == CORRUPT and not here:
         stand.tamper(cell.variant)
     elif cell.fault == CORRUPT and cell.step == "fetch":
         salt.call(stand.environment.host, "mc_project.fetch_release", played.name)
         stand.tamper(cell.variant.removesuffix(HERE), here=True)
-    if cell.fault == RESTORE and not played.unwell_late:
+    if cell.fault == RESTORE and not played.breaks_late:
         _break_way_back(played)
     moment = "end" if cell.fault == RESTORE else cell.moment
     what = ["pause"] if played.pauses else []
@@ -115,21 +127,19 @@ def _prepare(played: Played) -> None:
 
 def _break_way_back(played: Played) -> None:
     """Have the ``restore`` macro fail where it is called, else the previous version's start."""
-    cell = played.cell
-    reloads = cell.mode != "editable" and cell.step in ("start", "health")
-    flag = (STUCK if reloads else UNWELL).format(name=played.name)
+    flag = (STUCK if played.reloads else UNWELL).format(name=played.name)
     played.stand.control("run", ["touch", flag])
 
 
 def _strike(played: Played) -> None:
     """Do from outside what cannot be ordered, while the deployment pauses."""
-    cell, stand, push = played.cell, played.stand, played.push
-    assert push is not None
+    cell, stand, asker = played.cell, played.stand, played.asker
+    assert asker is not None
     if not played.pauses:
         return
-    wait_for(lambda: push.ended or stand.control("reached"), f"a pause at {cell.step}")
-    if push.ended:
-        raise Broken("git ended before the pause:\n" + "\n".join(push.lines))
+    wait_for(lambda: asker.ended or stand.control("reached"), f"a pause at {cell.step}")
+    if asker.ended:
+        raise Broken("it ended before the pause:\n" + "\n".join(asker.lines))
     if cell.fault == STOP:
         began = now()
         stand.kill_container()
@@ -142,25 +152,25 @@ def _strike(played: Played) -> None:
     elif cell.fault == RESTORE:
         _break_way_back(played)
     else:
-        push.drop()
+        asker.drop()
     stand.control("go")
 
 
 def _end(played: Played) -> list[str]:
     """Wait until it has ended and return the outcomes that the ledger must tell."""
-    cell, stand, push = played.cell, played.stand, played.push
-    assert push is not None
+    cell, stand, asker = played.cell, played.stand, played.asker
+    assert asker is not None
     if cell.outcome == "rollback_failed":
         wait_for(lambda: invariants.stuck(stand), "the way back fails")
-        push.wait()
+        asker.wait()
         _mend(played)
     elif cell.keeps_journal:
-        push.wait()
+        asker.wait()
         _restart(stand)
-    wait_for(lambda: invariants.settled(stand, played.before), "the deployment ends")
-    if cell.fault == STOP and not push.ended:
-        push.drop()
-    code = push.wait()
+    wait_for(lambda: invariants.settled(stand, played.wanted.before), "the deployment ends")
+    if cell.fault == STOP and not asker.ended:
+        asker.drop()
+    code = asker.wait()
     ends = [str(outcome) for outcome in stand.control("busy")["entries"]]
     if cell.fault == FULL:
         stand.control("free")
@@ -168,7 +178,7 @@ def _end(played: Played) -> list[str]:
     if cell.outcome and cell.outcome != "rollback_failed" and outcome != cell.outcome:
         played.told.append(f"it ended {outcome} instead of {cell.outcome}")
     if cell.fault not in (STOP, DROP) and (code == 0) != (outcome == "live"):
-        played.told.append(f"git push ended with {code} and the deployment {outcome}")
+        played.told.append(f"who asked was told {code} and the deployment ended {outcome}")
     if outcome == "rollback_failed" and cell.fault != RESTORE:
         played.told.append("the way back failed")
     return ["rollback_failed", "rolled_back"] if cell.outcome == "rollback_failed" else [outcome]
@@ -180,8 +190,8 @@ def _mend(played: Played) -> None:
     An error that was ordered acts once: there is nothing to mend and nothing that stays.
     """
     stand = played.stand
-    assert played.push is not None
-    if "THE ROLLBACK FAILED" not in "\n".join(played.push.lines):
+    assert played.asker is not None
+    if "THE ROLLBACK FAILED" not in "\n".join(played.asker.lines):
         played.told.append("a failed rollback was not told loudly")
     if played.cell.fault == RESTORE:
         stand.write()
@@ -197,28 +207,8 @@ def _restart(stand: Stand) -> None:
     stand.control("run", ["systemctl", "restart", "corpus-deploy.service"])
 
 
-def _check(played: Played, after: dict[str, Any], outcomes: list[str], served: str) -> list[str]:
+def _check(played: Played, after: dict[str, Any], outcomes: list[str]) -> list[str]:
     """Return what is wrong once the deployment has ended, before anything else is pushed."""
-    stand, before = played.stand, played.before
-    told = list(played.told)
-    told += invariants.ledger(before, after, played.commit, outcomes)
-    live = outcomes[-1] == "live"
-    if live:
-        served = stand.subject.version
-        told += invariants.as_pushed(stand, played.commit, before, after)
-    else:
-        told += invariants.as_before(stand, before, after)
-    answer = version(stand)
-    if answer != served:
-        told.append(f"version {answer} serves instead of {served}")
-    return told
-
-
-def version(stand: Stand) -> str:
-    """Return the version that answers a visitor."""
-    port, host_name = stand.http
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/version", headers={"Host": host_name}
-    )
-    with urllib.request.urlopen(request, timeout=70) as answer:
-        return str(json.load(answer)["version"])
+    told = [*played.told, *invariants.ledger(played.wanted, after, outcomes)]
+    judge = invariants.as_wanted if outcomes[-1] == "live" else invariants.as_before
+    return told + judge(played.stand, played.wanted, after)

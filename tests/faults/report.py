@@ -61,17 +61,17 @@ def counts(rows: Sequence[Row]) -> str:
 
 
 def tables(rows: Sequence[Row]) -> str:
-    """Return a table of step and fault for each mode."""
-    modes = list(dict.fromkeys(row.cell.mode for row in rows))
-    return "\n\n".join(_table(mode, [r for r in rows if r.cell.mode == mode]) for mode in modes)
+    """Return a table of step and fault for each way to deploy."""
+    ways = list(dict.fromkeys(row.cell.way for row in rows))
+    return "\n\n".join(_table(way, [r for r in rows if r.cell.way == way]) for way in ways)
 
 
-def _table(mode: str, rows: list[Row]) -> str:
-    steps = [step for step in [*STEPS[mode], *WAY_BACK] if any(r.cell.step == step for r in rows)]
+def _table(way: str, rows: list[Row]) -> str:
+    steps = [step for step in [*STEPS[way], *WAY_BACK] if any(r.cell.step == step for r in rows)]
     faults = [fault for fault in FAULTS if any(r.cell.fault == fault for r in rows)]
     notes = _notes(rows)
     lines = [
-        f"### {mode.capitalize()}",
+        f"### {way.capitalize()}",
         "",
         "| step | " + " | ".join(faults) + " |",
         "| --- |" + " --- |" * len(faults),

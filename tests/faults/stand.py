@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,16 +76,15 @@ class Control:
         self._process = None
 
 
-class Push:
-    """One ``git push`` under way, whose connection can be dropped."""
+class Asker:
+    """Who asks for a deployment and waits until it ends; may be cut off from it before."""
 
-    def __init__(self, code: Checkout, environment: Environment, project: str) -> None:
+    def __init__(self, argv: list[str], **how: Any) -> None:
         self.lines: list[str] = []
-        ssh = " ".join(code.owner.ssh(environment))
         self._process = subprocess.Popen(
-            ["git", "push", address(environment, project, "project.git"), "HEAD:refs/heads/master"],
-            cwd=code.tree,
-            env={**os.environ, "GIT_SSH_COMMAND": ssh},
+            argv,
+            **how,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -101,24 +101,45 @@ class Push:
 
     @property
     def ended(self) -> bool:
-        """Whether git has ended."""
+        """Whether it has."""
         return self._process.poll() is not None
 
     def drop(self) -> None:
-        """Kill git and its ssh."""
+        """Kill it."""
         os.killpg(self._process.pid, signal.SIGKILL)
         self.wait()
 
     def wait(self) -> int:
-        """Return git's exit code."""
+        """Return its exit code."""
         try:
             code = self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
-            raise Broken("git push does not end") from None
+            raise Broken(f"{self._process.args[0]} does not end") from None
         finally:
             self._reader.join(5)
         return code
+
+
+class Push(Asker):
+    """One ``git push``, whose connection can be dropped."""
+
+    def __init__(self, code: Checkout, environment: Environment, project: str) -> None:
+        to = address(environment, project, "project.git")
+        ssh = " ".join(code.owner.ssh(environment))
+        how = {"cwd": code.tree, "env": {**os.environ, "GIT_SSH_COMMAND": ssh}}
+        super().__init__(["git", "push", to, "HEAD:refs/heads/master"], **how)
+
+
+class Rollback(Asker):
+    """One ``mc_project.rollback`` with data, by lxc-attach: what that runs dies with it."""
+
+    def __init__(self, environment: Environment, project: str) -> None:
+        paths = environment.member.paths
+        words = ["salt-call", "--local", "--retcode-passthrough", "--log-level=quiet"]
+        words += ["mc_project.rollback", project, "with_data=True"]
+        inner = lxc.attach(LXCPATH, environment.id, words)
+        super().__init__(lxc.attach(paths.lxc, paths.container, inner))
 
 
 @dataclass
@@ -186,7 +207,7 @@ class Stand:
         """Commit the next version; ``values`` are what it has of bad. Return the commit."""
         self.versions += 1
         self.subject.version = str(self.versions)
-        self.subject.fails, self.subject.wrecks = "", False
+        self.subject.fails, self.subject.wrecks, self.subject.again = "", False, False
         for key, value in values.items():
             setattr(self.subject, key, value)
         self.subject.write(self.code.tree)
@@ -210,13 +231,34 @@ class Stand:
         self.said.append(push.lines)
         return push
 
-    def deploy(self) -> Push:
-        """Commit a good version and push it. Raises Broken when it does not get live."""
-        self.write()
-        push = self.push()
-        if push.wait() != 0:
-            raise Broken("a good version did not get live:\n" + "\n".join(push.lines))
-        return push
+    def roll_back(self) -> Rollback:
+        """Begin to go back to the version that was live before, and to its data."""
+        rollback = Rollback(self.environment, self.subject.name)
+        self.said.append(rollback.lines)
+        return rollback
+
+    def deploy(self, **values: Any) -> str:
+        """Commit a version that is good by now and push it; return the commit.
+
+        Raises Broken when it does not get live.
+        """
+        commit = self.write(**values)
+        self.get_live(self.push())
+        return commit
+
+    def get_live(self, asker: Asker) -> None:
+        """Wait until a good version is live. Raises Broken when it does not get there."""
+        if asker.wait() != 0:
+            raise Broken("a good version did not get live:\n" + "\n".join(asker.lines))
+
+    def serves(self) -> str:
+        """Return the version that answers a visitor."""
+        port, host_name = self.http
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/version", headers={"Host": host_name}
+        )
+        with urllib.request.urlopen(request, timeout=70) as answer:
+            return str(json.load(answer)["version"])
 
     def expected_run(self) -> dict[str, str]:
         """Return the digests of run/ once the version in the work tree is live."""
@@ -228,9 +270,9 @@ class Stand:
         return found
 
     def told(self) -> list[str]:
-        """Return what pushes said since it was last forgotten, and the service's journal."""
-        pushes = [line for lines in self.said for line in lines]
-        return [*pushes, "", *self.control("journal").splitlines()]
+        """Return what askers said since it was last forgotten, and the service's journal."""
+        said = [line for lines in self.said for line in lines]
+        return [*said, "", *self.control("journal").splitlines()]
 
     def kill_container(self) -> None:
         """Stop the environment as a power cut does, and start it again."""

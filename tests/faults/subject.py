@@ -8,6 +8,7 @@ them, and one that is bound to fail wrecks them.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ PHASE_OF = {
     "start": "post_install",
     "health": "health",
     "live": "notify",
+    "revert": "restore",
 }
 """The phase whose failing state makes a step fail; the steps that are absent run none."""
 
@@ -33,6 +35,8 @@ UNWELL = "/run/{name}-unwell"
 """While this file is there, no version of the service starts."""
 STUCK = "/run/{name}-stuck"
 """While this file is there, the ``restore`` macro fails."""
+AGAIN = "/run/{name}-again"
+"""While this file is there, a version that is bad when it comes again is bad."""
 
 _MIGRATE = """\
 set -e; cd {data}; mkdir -p fixed/deep; echo {version} > schema; echo {version} > {database};
@@ -52,12 +56,14 @@ class Subject(Tiny):
     """A version of the project, good unless it is told otherwise.
 
     ``fails`` is the step whose phase has a failing state; ``wrecks`` whether its migration
-    destroys what it can reach. Both in ``mode`` alone: in staging the same version is good.
+    destroys what it can reach. Both in ``mode`` alone: in staging the same version is good; and
+    with ``again`` good at first, bad only when it is gone back to.
     """
 
     mode: str = "cooking"
     fails: str = ""
     wrecks: bool = False
+    again: bool = False
 
     @property
     def database(self) -> str:
@@ -101,13 +107,17 @@ class Subject(Tiny):
         return phases
 
     def _here(self, text: str) -> str:
-        """Return ``text`` for the mode of this subject alone."""
-        return f'{{% if common.mode == "{self.mode}" %}}\n{text}\n{{% endif %}}\n'
+        """Return ``text`` for the mode of this subject alone, and the time that is meant."""
+        flag = AGAIN.format(name=self.name)
+        now = f' and salt["file.file_exists"]("{flag}")' if self.again else ""
+        return f'{{% if common.mode == "{self.mode}"{now} %}}\n{text}\n{{% endif %}}\n'
 
     def _failing(self, step: str) -> str:
         if step != self.fails:
             return ""
-        return self._here(command("fail", "echo told to fail; exit 7"))
+        # Once: the way back calls the same macro where it is ``restore``.
+        once = f"rm -f {AGAIN.format(name=self.name)}; " if self.again else ""
+        return self._here(command("fail", f"{once}echo told to fail; exit 7"))
 
     def _wreck(self) -> str:
         if not self.wrecks:
@@ -133,6 +143,18 @@ class Subject(Tiny):
         return {str(path.relative_to(tree)): digest(path) for path in files} | unit
 
 
+def migrated(base: Mapping[str, list[str]], history: str, version: str) -> dict[str, list[str]]:
+    """Return the tree of data/ once ``version`` has migrated ``base``, whose history is given."""
+    texts = {"schema": f"{version}\n", "fixed/deep/history": f"{history}{version}\n"}
+    new = {path: digest_of(text) for path, text in texts.items()}
+    return {path: [*found[:2], new.get(path, found[-1])] for path, found in base.items()}
+
+
 def digest(path: Path) -> str:
     """Return the digest that the control within an environment makes of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def digest_of(text: str) -> str:
+    """Return the same of a file that holds ``text``."""
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -53,9 +54,13 @@ class Visitors:
                 found.append(f"a visitor: {failure.text} after {after:.2f} s")
         return found
 
-    def lost(self, entries: list[str]) -> list[str]:
-        """Return what is not right about the entries that are kept."""
+    def lost(self, entries: list[str], aside: Collection[str] = ()) -> list[str]:
+        """Return what is not right about the entries that are kept.
+
+        Those that were put ``aside`` for data of before are not looked for in them any more.
+        """
         kept = Counter(entries)
+        self.accepted = [entry for entry in self.accepted if entry in kept or entry not in aside]
         wrong = {
             "executed twice": sorted(entry for entry, times in kept.items() if times > 1),
             "accepted and lost": sorted(set(self.accepted) - set(kept)),

@@ -238,6 +238,14 @@ def offered() -> list[str]:
     return sorted(path.name for path in found if path.stat().st_mode & 0o777 == 0o640)
 
 
+def entries_aside() -> list[str]:
+    """Return the visitors' entries that the last deployment put aside."""
+    last = [entry["id"] for entry in ledger()[-1:]]
+    return [
+        entry for name in last for entry in text(ROOT / f"archives/{name}/data/entries").split()
+    ]
+
+
 def probe() -> dict[str, Any]:
     """Return all that an invariant is about."""
     current = ROOT / "deploy/current"
@@ -245,6 +253,8 @@ def probe() -> dict[str, Any]:
         "run": tree(ROOT / "run"),
         "data": tree(ROOT / "data"),
         "entries": text(ROOT / "data/entries").split(),
+        "aside": entries_aside(),
+        "history": text(ROOT / "data/fixed/deep/history"),
         "database": text(Path(f"/var/lib/{NAME}.db")),
         "branch": git("rev-parse", "--quiet", "--verify", "refs/heads/master").strip(),
         "checkout": checkout(),

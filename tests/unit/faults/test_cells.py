@@ -7,11 +7,11 @@ from collections import Counter
 
 import pytest
 
-from corpus.model.deployment import Outcome
+from corpus.model.deployment import Kind, Outcome
 from corpus.model.mode import Mode
 from corpus.project import journal, steps
 from corpus.project.phases import EXTRA, PHASES
-from faults.cells import CORRUPT, FAILS, FAULTS, STEPS, WAY_BACK, cells
+from faults.cells import CORRUPT, FAILS, FAULTS, MODES, STEPS, WAY_BACK, cells
 from faults.soak import length, throw
 from faults.subject import PHASE_OF
 
@@ -20,9 +20,10 @@ EVERY = list(
 )
 
 
-@pytest.mark.parametrize("mode", STEPS)
-def test_the_steps_are_those_of_the_transaction(mode: str) -> None:
-    assert STEPS[mode] == [*(step.name for step in steps.OF_MODE[Mode(mode)]), "live"]
+@pytest.mark.parametrize("way", STEPS)
+def test_the_steps_are_those_of_the_transaction(way: str) -> None:
+    begun = steps.ROLLBACK if way == Kind.ROLLBACK else steps.OF_MODE[Mode(way)]
+    assert STEPS[way] == [*(step.name for step in begun), "live"]
 
 
 def test_the_marks_of_the_way_back_are_the_journals() -> None:
@@ -49,12 +50,12 @@ def test_a_state_fails_where_a_phase_runs() -> None:
 
 
 def test_only_final_mode_reads_releases() -> None:
-    played = {(c.mode, c.step) for c in EVERY if c.fault == CORRUPT and not c.why_not}
+    played = {(c.way, c.step) for c in EVERY if c.fault == CORRUPT and not c.why_not}
     assert played == {("final", "fetch"), ("final", "unpack")}
 
 
 def test_the_seed_of_a_soak_repeats_its_choices() -> None:
-    first, second = ([throw(random.Random(7), mode) for mode in STEPS] for _ in range(2))
+    first, second = ([throw(random.Random(7), mode) for mode in MODES.values()] for _ in range(2))
     assert first == second
     assert length("200") == (200, float("inf"))
     assert length("60s")[1] == 60
