@@ -123,7 +123,20 @@ class Existing:
             with socket.create_connection((self.address, 22), 1) as line:
                 return line.recv(4) == b"SSH-"
 
-        wait_until(answers, PATIENCE, despite=OSError)
+        try:
+            wait_until(answers, PATIENCE, despite=OSError)
+        except (AssertionError, OSError) as error:
+            error.add_note(self._told())
+            raise
+
+    def _told(self) -> str:
+        """Return what there is to see of a machine that does not answer."""
+        address = ["ip", "-brief", "address"]
+        neighbours = ["ip", "neighbour", "show", "dev", self.cable]
+        inside = (address, ["systemctl", "list-jobs"], ["journalctl", "--no-pager", "--lines=40"])
+        seen = [self._host.run(neighbours, check=False)]
+        seen += [self.inside.run(argv, check=False, timeout=20) for argv in inside]
+        return "\n".join(f"{one.out}{one.err}" for one in seen)
 
     def reboot(self) -> None:
         """Shut it down and boot it."""
