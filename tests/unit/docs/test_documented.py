@@ -15,6 +15,7 @@ from corpus.lab.__main__ import parser as lab_parser
 from corpus.lab.settings import Settings as LabSettings
 from corpus.model.deployment import Outcome
 from corpus.model.errors import CorpusError, InvalidInput
+from corpus.node import kernel_limits
 from corpus.node.settings import Settings as NodeSettings
 from corpus.project import configuration
 from corpus.project.notifications.settings import KEYS
@@ -135,6 +136,13 @@ def test_states() -> None:
 
 def test_settings_of_a_node() -> None:
     assert named(page("node-settings")) == {field.name for field in fields(NodeSettings)}
+
+
+def test_limits_of_the_kernel() -> None:
+    section = (DOCS / "how-to/limits.md").read_text().partition("counts for all\n")[2]
+    told = dict(row for row in rows(section)[2:])
+    raised = {key.replace("/", "."): enough for key, enough in kernel_limits.ENOUGH.items()}
+    assert told == {f"`{key}`": str(enough) for key, enough in raised.items()}
 
 
 def test_settings_of_a_lab() -> None:
