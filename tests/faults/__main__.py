@@ -29,9 +29,8 @@ _ALL_STEPS = list(dict.fromkeys(step for steps in [*STEPS.values(), WAY_BACK] fo
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     made = argparse.ArgumentParser(prog="make faults", description=__doc__)
-    made.add_argument(
-        "--way", nargs="+", choices=STEPS, default=list(STEPS), help="a push in a mode; a rollback"
-    )
+    ways = "a push in a mode; a rollback, which a soak has none of"
+    made.add_argument("--way", nargs="+", choices=STEPS, default=list(STEPS), help=ways)
     made.add_argument("--step", nargs="+", choices=_ALL_STEPS, default=_ALL_STEPS)
     made.add_argument("--fault", nargs="+", choices=FAULTS, default=list(FAULTS))
     made.add_argument(
@@ -47,6 +46,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Play the cells, or a soak; 0 when nothing is broken."""
     asked = parser().parse_args(argv)
+    modes = [way for way in asked.way if MODES[way] == way]
+    if asked.soak and not modes:
+        parser().error("a soak is of pushes: name a mode of theirs")
     began = time.monotonic()
     lab = Lab(asked.lab, settings_for(asked.lab), say=print)
     folder = Path(tempfile.mkdtemp(prefix="corpus-faults-"))
@@ -56,7 +58,6 @@ def main(argv: list[str] | None = None) -> int:
         tenant.prepare(lab)
         if asked.soak:
             seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(10**6)
-            modes = list(dict.fromkeys(MODES[way] for way in asked.way))
             broken = soak.run(lab, folder, modes, seed, *soak.length(asked.soak))
         else:
             broken = _matrix(lab, folder, asked)

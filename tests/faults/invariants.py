@@ -65,15 +65,16 @@ def as_before(stand: Stand, wanted: Wanted, after: State) -> list[str]:
 
 
 def _unpruned(before: State, is_: Collection[str]) -> list[str]:
-    """Return the releases of before, without those that went and may have been pruned.
+    """Return the releases of before, without that of one that may have been pruned.
 
-    Those are of what was rolled back from: it counts with what failed, which pushes it out. All
-    others stay.
+    What was rolled back from counts with what failed, and one more that fails pushes the oldest
+    of them out. All others stay.
     """
-    left = {entry["replaces"] for entry in before["ledger"]} - {""}
-    return [
-        name for name in before["releases"] if name in is_ or not any(bad in name for bad in left)
-    ]
+    ledger = before["ledger"]
+    left = [one["replaces"] for one in ledger if one["outcome"] == "live" and one["replaces"]]
+    gone = [bad for bad in left if not any(bad in name for name in is_)]
+    there = [bad for bad in gone if any(bad in name for name in before["releases"])]
+    return [name for name in before["releases"] if not any(bad in name for bad in there[:1])]
 
 
 def without_entries(data: Mapping[str, list[str]]) -> dict[str, list[str]]:
@@ -113,6 +114,8 @@ def _not_gone_back(wanted: Wanted, after: State) -> list[str]:
     written = set(after["aside"]) - set(wanted.base["entries"])
     if not written:
         told.append("nothing that was written since is put aside")
+    if lost := sorted(set(wanted.base["entries"]) - set(after["entries"])):
+        told.append(f"written before, and not there: {', '.join(lost[:5])}")
     if back := sorted(written & set(after["entries"])):
         told.append(f"written since, and still there: {', '.join(back[:5])}")
     if _offers(after, wanted.before["ledger"][-1]["id"]):

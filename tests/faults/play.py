@@ -95,7 +95,8 @@ def play(stand: Stand, visitors: Visitors, cell: Cell) -> list[str]:
     end = stand.probe()
     told += invariants.as_wanted(stand, good, end)
     gone_back = played.wanted.target and outcomes[-1] == "live"
-    told += visitors.lost(end["entries"], after["aside"] if gone_back else ())
+    since = set(after["aside"]) - set(played.wanted.base["entries"])
+    told += visitors.lost(end["entries"], since if gone_back else ())
     return told
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from attackers import TRY, Guest
 from corpus.hosts.base import Host
+from corpus.lab import salt
 from guests import lent
 from guests import node as node
 from labs import lab as lab
@@ -139,6 +140,7 @@ def test_neighbours_that_are_known_are_found_when_the_table_of_all_is_full(
         wait_until(lambda: len(attacker.inside.run(sought).out.splitlines()) > 900)
         for host in (node, victim.inside):
             host.run(["ip", "neighbour", "flush", "all"])
+        salt.call(node, "corpus_node.prepare")  # it may be called again, and forgets nobody
         assert victim.reaches((GATEWAY, 80))
         connect = f"import socket; socket.create_connection(({victim.address!r}, 22), 3)"
         node.run(["python3", "-c", connect])
@@ -149,6 +151,16 @@ def test_neighbours_that_are_known_are_found_when_the_table_of_all_is_full(
     assert f"{victim.address} dev corpus0 lladdr {victim.mac} PERMANENT" in shown
     shown = victim.inside.run(["ip", "neighbour", "show", "nud", "permanent"]).out
     assert f"{GATEWAY} dev eth0 lladdr " in shown
+
+
+def test_who_is_stopped_is_known_no_more(node: Host) -> None:
+    with lent(node, size="256M") as made:
+        guest = Guest(node, made)
+        guest.call("stop")
+        shown = ["ip", "neighbour", "show", guest.address]
+        assert "PERMANENT" not in node.run(shown).out
+        guest.call("start")
+        assert "PERMANENT" in node.run(shown).out
 
 
 def test_the_neighbours_of_a_front_are_known(node: Host) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 from corpus.hosts.base import Host
 from corpus.hosts.local import Local
 from corpus.model.errors import Conflict
-from corpus.node.records import Record, Records
+from corpus.node.recorded import Records
+from corpus.node.records import Record
 from corpus.node.settings import DEFAULT_FILE, Settings, load
 
 

@@ -9,6 +9,7 @@ from corpus.model.errors import CorpusError
 from corpus.node.context import Node
 
 _PLENTY = 1 << 24
+_FAMILIES = ("ipv4", "ipv6")
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 # Counted for all environments together, since root makes their user namespaces
 # (user_namespaces(7)) or since there is one count: Debian's 128 instances of inotify are those of
@@ -28,8 +29,8 @@ ENOUGH = {
     "net/ipv4/tcp_max_orphans": 1 << 20,
     # Of neighbours that nobody has ever seen, too; those that are known have entries for good
     # (bridge.py), since this table is the kernel's own memory and cannot be as long as any.
-    "net/ipv4/neigh/default/gc_thresh2": 1 << 14,
-    "net/ipv4/neigh/default/gc_thresh3": 1 << 16,
+    **{f"net/{family}/neigh/default/gc_thresh2": 1 << 14 for family in _FAMILIES},
+    **{f"net/{family}/neigh/default/gc_thresh3": 1 << 16 for family in _FAMILIES},
 }
 
 

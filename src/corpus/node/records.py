@@ -1,4 +1,4 @@
-"""The records of environments: the node's only memory, one JSON file each."""
+"""The record of an environment: all that the node remembers of it, and how that is written."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ import json
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv4Address
-from pathlib import Path
 from typing import Any
 
 from corpus.commands.ip import hardware_address
-from corpus.hosts.files import read_json, write_atomic
-from corpus.model.errors import Conflict, CorpusError, InvalidInput, NotFound
+from corpus.commands.nft import PROTOCOLS
+from corpus.model.errors import Conflict
 from corpus.model.mode import Platform
 from corpus.model.names import environment_id, host_pattern
+from corpus.model.networks import parse_network
 from corpus.model.typed import well_typed
 
 HTTPS = ("both", "redirect", "off")  # see ``Route``
 INTERFACES = "cenv"  # what the names of the environments' interfaces begin with
 PROXIES = "cpxy"  # those of environments of role proxy, which are no ports of the bridge
-_DAMAGED = ("the record of an environment", "restore it from a backup")
 
 
 class Role(StrEnum):
@@ -261,12 +260,30 @@ def of(given: Any) -> Record:
     given["routes"] = tuple(_route(Route(**route)) for route in given["routes"])
     given["pairs"] = tuple(Pair(**pair) for pair in given["pairs"])
     given["shares"] = tuple(Share(**share) for share in given["shares"])
-    for one in given["openings"]:
-        one |= {"sources": tuple(one["sources"]), "led_by": tuple(one.get("led_by", ()))}
-    given["openings"] = tuple(Opening(**one) for one in given["openings"])
+    given["openings"] = tuple(_opening(one) for one in given["openings"])
     given["projects"] = tuple(Allotment(**one) for one in given["projects"])
     given["move"] = Move(**given["move"]) if given.get("move") else None
-    return well_typed(Record(**given))
+    record = well_typed(Record(**given))
+    _check_ports(record.ssh_port)
+    if there := record.move:
+        _check_ports(there.http_port, there.ssh_port)
+        IPv4Address(there.address)
+    return record
+
+
+def _opening(given: Any) -> Opening:
+    """Return an open port that the firewall can have; else no environment would have one."""
+    given |= {"sources": tuple(given["sources"]), "led_by": tuple(given.get("led_by", ()))}
+    one = well_typed(Opening(**given))
+    _check_ports(one.port, one.node_port)
+    if one.protocol not in PROTOCOLS or not all(map(parse_network, one.sources)):
+        raise ValueError(f"not a protocol: {one.protocol!r:.20}")
+    return one
+
+
+def _check_ports(*numbers: int) -> None:
+    if not all(0 < number < 65536 for number in numbers):
+        raise ValueError(f"not a port among {numbers}")
 
 
 def _route(given: Route) -> Route:
@@ -276,70 +293,3 @@ def _route(given: Route) -> Route:
     if not whole or given.https not in HTTPS or host_pattern(given.host) != given.host:
         raise ValueError(f"not a route: {given!r:.200}")
     return given
-
-
-class Records:
-    """The records in one directory."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-
-    def _path(self, id: str) -> Path:
-        return self.directory / f"{environment_id(id)}.json"
-
-    def find(self, id: str) -> Record | None:
-        """Return the record of an environment, or None."""
-        return read_json(self._path(id), of, *_DAMAGED)
-
-    def get(self, id: str) -> Record:
-        """Return the record of the environment ``id``, or whose id begins so; or NotFound."""
-        record = self.find(self.resolve(id))
-        if record is None:
-            raise NotFound(f"no environment {id} on this node", mend="list the environments")
-        return record
-
-    def resolve(self, id: str) -> str:
-        """Return the full id for its first eight digits or more.
-
-        Of decimal ones Salt's command line makes a number.
-        """
-        id = str(id)
-        if len(id) < 36 and len(id) >= 8:
-            found = [r.id for r in self.all() if r.id.startswith(id) or r.name == id]
-            if len(found) > 1:
-                raise InvalidInput(f"{id} names {len(found)} environments", mend="give more digits")
-            if not found:
-                raise NotFound(f"no environment {id} on this node", mend="list the environments")
-            return found[0]
-        return environment_id(id)
-
-    def all(self) -> list[Record]:
-        """Return all records that can be read, the oldest first."""
-        return self._read()[0]
-
-    def lasting(self) -> list[Record]:
-        """Return those of them that are not being destroyed: what others are derived from."""
-        return [record for record in self.all() if record.stage is not Stage.DESTROYING]
-
-    def damaged(self) -> dict[str, str]:
-        """Return what is wrong with each record that cannot be read, by its id."""
-        return self._read()[1]
-
-    def _read(self) -> tuple[list[Record], dict[str, str]]:
-        found, damaged = list[Record](), {}
-        for path in self.directory.glob("[0-9a-f]*.json"):
-            try:
-                record = read_json(path, of, *_DAMAGED)
-            except CorpusError as error:
-                damaged[path.stem] = str(error)
-            else:
-                found += [record] if record else []
-        return sorted(found, key=lambda record: (record.made, record.id)), damaged
-
-    def save(self, record: Record) -> None:
-        """Write a record so that a crash leaves the old or the new one."""
-        write_atomic(self._path(record.id), dump(record), 0o600)
-
-    def remove(self, id: str) -> None:
-        """Forget an environment."""
-        self._path(id).unlink(missing_ok=True)

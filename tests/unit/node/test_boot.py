@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from corpus.commands import ip
 from corpus.model.errors import CommandFailed, Conflict, Unsupported
 from corpus.node import boot, kernel_limits
 from corpus.node.__main__ import main
@@ -200,6 +201,18 @@ def test_a_name_server_that_is_away_keeps_nothing_from_starting(tmp_path: Path) 
     host.answer("getent", late)
     firewall.apply(node)
     assert b"tcp dport 25" not in (host.calls[-1].stdin or b"")
+
+
+def test_a_bridge_that_has_its_hardware_address_forgets_no_neighbour(tmp_path: Path) -> None:
+    node, host = nodes.make(tmp_path)
+
+    def settings_of_it() -> list[list[str]]:
+        boot.prepare(node)
+        return [list(c) for c in nodes.ran(host, "ip") if "address" in c and "set" in c]
+
+    assert settings_of_it() == [ip.set_hardware_address("corpus0", "02:c0:0a:58:00:01")]
+    host.answer("ip -json link show dev corpus0", '[{"address": "02:c0:0a:58:00:01"}]')
+    assert len(settings_of_it()) == 1
 
 
 def test_what_the_kernel_has_once_for_all_is_raised_and_never_lowered(tmp_path: Path) -> None:

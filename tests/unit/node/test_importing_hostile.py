@@ -33,6 +33,8 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners and devices ar
         (lambda m: m["record"].update(pairs=[{"project": "/", "staging": "x"}]), "project name"),
         (lambda m: m["record"]["limits"].update(size=1), "too small"),
         (lambda m: m["record"]["limits"].update(cpu=[]), "damaged"),
+        (lambda m: m["record"]["limits"].update(cpu=10**400), "not a number of CPUs"),
+        (lambda m: m["record"].update(ssh_port=-7), "damaged"),
         (lambda m: m["record"].update(order="first"), "damaged"),
         (lambda m: m["record"].update(order=1 << 40), "not an order"),
         (lambda m: m["record"].update(role="king"), "damaged"),

@@ -13,11 +13,11 @@ import pytest
 
 from corpus.hosts import kernel
 from corpus.model.errors import CorpusError, Lost
-from corpus.node import records
 from corpus.node.context import Node
 from corpus.node.environments import guest, removal
 from corpus.node.migration import channel, decisions, health, leaving, peers, recovery
 from corpus.node.migration.arriving import Arrival
+from corpus.node.recorded import Records
 from corpus.node.records import Record, Stage
 from linked import BARRIER
 from unit.node import between
@@ -93,9 +93,9 @@ def test_what_failed_once_it_was_written_down_to_have_moved_runs_here(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = both(folder)
-    save, said = records.Records.save, []
+    save, said = Records.save, []
 
-    def failing(self: records.Records, record: Record) -> None:
+    def failing(self: Records, record: Record) -> None:
         save(self, record)
         if record.stage is Stage.MOVED:
             between.Link.cut = True
@@ -104,7 +104,7 @@ def test_what_failed_once_it_was_written_down_to_have_moved_runs_here(
     def sleep(_: float) -> None:
         said.append(decisions.whose(one, peers.find(one, "node2"), {"id": ID})["lives"])
 
-    monkeypatch.setattr(records.Records, "save", failing)
+    monkeypatch.setattr(Records, "save", failing)
     monkeypatch.setattr(channel.Line, "ask", until_cut(channel.Line.ask))
     monkeypatch.setattr(recovery, "time", SimpleNamespace(sleep=sleep))
     monkeypatch.setattr(between.Link, "cut", False)

@@ -50,6 +50,10 @@ def goes_on(node: Node, host: Fake) -> str:
     return outcome.get(nodes.OTHER, "")
 
 
+OPENING = {"protocol": "tcp", "port": 5432, "node_port": 23000, "sources": ["0.0.0.0/0"]}
+MOVE = {"node": "n2", "address": "192.0.2.7", "http_port": 80, "ssh_port": 22}
+
+
 @bytes_of
 def test_a_record_that_cannot_be_read_keeps_no_other_down(
     made: tuple[Node, Fake], data: bytes
@@ -63,7 +67,20 @@ def test_a_record_that_cannot_be_read_keeps_no_other_down(
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"made": 5}, {"order": "first"}, {"wanted": 1}, {"slot": None}, {"limits": {"memory": "1G"}}],
+    [
+        {"made": 5},
+        {"order": "first"},
+        {"wanted": 1},
+        {"slot": None},
+        {"limits": {"memory": "1G"}},
+        {"ssh_port": -7},
+        {"ssh_port": 70000},
+        {"openings": [OPENING | {"sources": ["nonsense"]}]},
+        {"openings": [OPENING | {"protocol": "{"}]},
+        {"openings": [OPENING | {"node_port": 0}]},
+        {"move": MOVE | {"http_port": 0}},
+        {"move": MOVE | {"address": "there"}},
+    ],
     ids=str,
 )
 def test_a_record_that_holds_other_things_than_it_should_keeps_no_other_down(

@@ -133,18 +133,20 @@ def _attached(settings: Settings, record: Record) -> list[str]:
 
     Routed, the node answers for its address on the bridge (proxy ARP): so neighbours find it.
     """
+    names = f"{record.mac} {record.address}"
     known = f"{settings.lxcpath / 'known'} {settings.gateway}"
     if record.role is Role.PROXY:
         return [
             "lxc.net.0.veth.mode = router",
             "lxc.net.0.l2proxy = 1",
             f"lxc.net.0.ipv4.address = {record.address}/32",
-            f"lxc.net.0.script.up = {settings.lxcpath / 'routed'} {record.mac} {record.address}",
+            f"lxc.net.0.script.up = {settings.lxcpath / 'routed'} {names}",
             f"lxc.hook.start-host = {known} {record.interface}",
         ]
     return [
         f"lxc.net.0.ipv4.address = {record.address}/{settings.network.prefixlen}",
-        f"lxc.net.0.script.up = {settings.lxcpath / 'isolate'} {record.mac} {record.address}",
+        f"lxc.net.0.script.up = {settings.lxcpath / 'isolate'} {names}",
+        f"lxc.net.0.script.down = {settings.lxcpath / 'isolate'} {names}",
         f"lxc.hook.start-host = {known} {settings.bridge}",
     ]
 

@@ -102,7 +102,7 @@ def _cpus(cpu: float | str | None) -> float | None:
         return None
     try:
         count = float(cpu)
-    except ValueError:
+    except (ValueError, OverflowError):
         count = 0.0
     if not 0.05 <= count <= 1024:
         raise InvalidInput(f"not a number of CPUs: {cpu!r:.40}", mend="give 0.05 to 1024")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from corpus.commands import ip
-from corpus.commands.network import parse_links, set_mtu
+from corpus.commands import ip, network
 from corpus.hosts.files import write_atomic
 from corpus.node.context import Node
 
-# LXC calls it with: the guest's two addresses, container, "net", "up", type, bridge, interface.
+# LXC calls it with: the guest's two addresses, container, "net", "up" or "down", type, bridge,
+# interface. Who is down is known no more: else his address would swallow what is sent there.
 # The bridge learns nothing from a guest: frames to the addresses of 802.1D pass it by its rules,
 # and would teach it that a neighbour is here. For such frames the node's own end is deaf, too.
 _ISOLATE = b"""#!/bin/sh
+[ "$5" = up ] || exec ip neighbour delete "$2" dev "$7"
 set -e
 bridge link set dev "$8" isolated on learning off flood off mcast_flood off
 bridge fdb replace "$1" dev "$8" master static
@@ -44,10 +45,13 @@ def prepare(node: Node) -> None:
     bridge = settings.bridge
     if host.run(ip.show_link(bridge), check=False).code != 0:
         host.run(ip.add_bridge(bridge))
-    host.run(ip.set_hardware_address(bridge, ip.hardware_address(str(settings.gateway))))
+    mac = ip.hardware_address(str(settings.gateway))
+    # Setting it, even to what it is, makes the kernel forget the bridge's neighbours.
+    if network.parse_hardware_address(host.run(network.link(bridge)).out) != mac:
+        host.run(ip.set_hardware_address(bridge, mac))
     prefix = settings.network.prefixlen
     host.run(ip.set_address(bridge, f"{settings.gateway}/{prefix}"))
-    host.run(set_mtu(bridge, mtu(node)))
+    host.run(network.set_mtu(bridge, mtu(node)))
     host.run(ip.up(bridge))
     for key in switches(node):
         host.run(ip.sysctl(key, 1))
@@ -70,7 +74,7 @@ def switches(node: Node) -> list[str]:
 
 def mtu(node: Node) -> int:
     """Return the largest packet (bytes) that every way out takes: larger ones vanish there."""
-    links = {link.name: link.mtu for link in parse_links(node.host.run(ip.addresses()).out)}
+    links = {link.name: link.mtu for link in network.parse_links(node.host.run(ip.addresses()).out)}
     return min([1500, *(links[name] for name in _external(node) if name in links)])
 
 
