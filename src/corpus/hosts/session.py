@@ -82,10 +82,11 @@ class Session:
                     pipe.close()
 
     def _said(self) -> str:
-        if self._errors.closed:
+        try:
+            self._errors.seek(0)
+            return self._errors.read(1 << 16).decode(errors="replace")
+        except ValueError:  # another thread has closed it, perhaps just now
             return "it was closed"
-        self._errors.seek(0)
-        return self._errors.read(1 << 16).decode(errors="replace")
 
     def _ended(self) -> CommandFailed:
         with suppress(subprocess.TimeoutExpired):

@@ -65,6 +65,23 @@ def test_what_it_says_as_an_error_fills_no_disk() -> None:
     loud.close()
 
 
+def test_what_is_closed_while_another_thread_writes_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = Session([sys.executable, "-c", "input()"])
+    ended = one._ended
+
+    def closed_just_now() -> CommandFailed:
+        one.close()
+        return ended()
+
+    monkeypatch.setattr(one, "_ended", closed_just_now)
+    one._process.kill()
+    one._process.wait()
+    with pytest.raises(CommandFailed, match="it was closed"):
+        one.write(b"x")
+
+
 def test_what_is_not_there_is_told() -> None:
     with pytest.raises(CommandFailed, match="127"):
         Session(["/nonexistent/program"])
