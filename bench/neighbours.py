@@ -83,8 +83,8 @@ def _busy() -> Iterator[None]:
 @contextmanager
 def _bomb(loud: Environment, kind: str) -> Iterator[None]:
     begun = time.monotonic()
-    loud.host.put(PurePosixPath("/root/bomb.py"), script(kind).encode())
-    loud.host.run(["systemd-run", "--quiet", "--collect", "python3", "/root/bomb.py"])
+    loud.host.put(PurePosixPath("/run/bomb.py"), script(kind).encode())
+    loud.host.run(["systemd-run", "--quiet", "--collect", "python3", "/run/bomb.py"])
     time.sleep(1)
     yield
     time.sleep(max(SECONDS + 2 - (time.monotonic() - begun), 0))

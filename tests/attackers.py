@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 import guests
 from corpus.hosts.base import Host
 from patience import wait_until
@@ -139,6 +141,13 @@ class Guest(guests.Guest):
         """Run attempts; return how each ended."""
         lines = self.python(TRY + script).splitlines()
         return dict(line.split(" ", 1) for line in lines)  # type: ignore[misc]
+
+
+@pytest.fixture(scope="module")
+def attacker(node: Host) -> Iterator[Guest]:
+    """Return a small environment to attack from; a module with ``node`` takes it by its name."""
+    with guests.lent(node, size="256M", memory="300M", pids=300) as made:
+        yield Guest(node, made)
 
 
 @contextmanager

@@ -117,7 +117,7 @@ class Existing:
     def start(self) -> None:
         """Boot it and wait for its SSH server."""
         self._host.run(lxc.start(self._lxcpath, self.name, self._lxcpath / "log"), timeout=60)
-        self._host.run(ip.sysctl(f"net/ipv4/conf/{self.cable}/forwarding", 1))
+        self._host.run(ip.sysctl({f"net/ipv4/conf/{self.cable}/forwarding": 1}))
 
         def answers() -> bool:
             with socket.create_connection((self.address, 22), 1) as line:

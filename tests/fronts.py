@@ -111,7 +111,7 @@ class Front:
 
     def bring(self, folder: Path, host: str) -> tuple[str, str]:
         """Make a certificate for ``host``; return the files on the node."""
-        names = [f"/root/{host}.{end}" for end in ("crt", "key")]
+        names = [f"/run/{host}.{end}" for end in ("crt", "key")]
         files = [folder / Path(name).name for name in names]
         Local().run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
                      "ec_paramgen_curve:P-256", "-nodes", "-out", str(files[0]), "-keyout",

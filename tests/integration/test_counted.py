@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from attackers import TRY, Guest
+from attackers import attacker as attacker
 from corpus.hosts.base import Host
 from corpus.lab import salt
 from guests import lent
@@ -37,12 +38,6 @@ AFTER = f"""
 open({DONE!r}, "w").write(str(taken))
 time.sleep(60)
 """
-
-
-@pytest.fixture(scope="module")
-def attacker(node: Host) -> Iterator[Guest]:
-    with lent(node, size="256M", memory="300M", pids=300) as made:
-        yield Guest(node, made)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from attackers import TRY, Guest
+from attackers import attacker as attacker
 from corpus.hosts.base import Host
 from corpus.lab import salt
 from guests import lent, put
@@ -24,12 +25,6 @@ SIZE = 256 * MIB
 SLACK = 40 * MIB  # metadata, what the kernel writes before it counts, the files that are there
 REFUSED = {"EPERM", "EACCES", "EROFS"}
 SECRET = "what only the neighbour knows"
-
-
-@pytest.fixture(scope="module")
-def attacker(node: Host) -> Iterator[Guest]:
-    with lent(node, size="256M", memory="300M", pids=300) as made:
-        yield Guest(node, made)
 
 
 @pytest.fixture(scope="module")

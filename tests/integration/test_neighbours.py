@@ -42,8 +42,8 @@ def quiet(node: Host) -> Iterator[Guest]:
 
 def bomb(loud: Guest, kind: str) -> None:
     """Set a bomb off and wait until it is at work."""
-    put(loud.inside, "/root/bomb.py", script(kind))
-    argv = ["systemd-run", "--quiet", "--collect", "--unit=bomb", "python3", "/root/bomb.py"]
+    put(loud.inside, "/run/bomb.py", script(kind))
+    argv = ["systemd-run", "--quiet", "--collect", "--unit=bomb", "python3", "/run/bomb.py"]
     loud.inside.run(argv)
     time.sleep(1)
 

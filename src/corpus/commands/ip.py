@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-
-
-def show_link(name: str) -> list[str]:
-    """Return the command that succeeds when the interface ``name`` exists."""
-    return ["ip", "link", "show", "dev", name]
+from collections.abc import Mapping
 
 
 def add_bridge(name: str) -> list[str]:
@@ -89,9 +85,12 @@ def parse_addresses(text: str) -> dict[str, str]:
     }
 
 
-def sysctl(key: str, value: int) -> list[str]:
-    """Return the command that sets a kernel setting; ``/`` separates, names may hold dots."""
-    return ["sysctl", "--quiet", "--write", f"{key}={value}"]
+def sysctl(settings: Mapping[str, int]) -> list[str]:
+    """Return the command that sets kernel settings; ``/`` separates, names may hold dots.
+
+    It fails where one cannot be set, and has set all others.
+    """
+    return ["sysctl", "--quiet", "--write", *(f"{key}={value}" for key, value in settings.items())]
 
 
 def listeners(protocol: str = "tcp", *, processes: bool = True) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import PurePath
 
 from corpus.commands import ip
@@ -36,10 +37,10 @@ ENOUGH = {
 
 def raise_limits(node: Node) -> None:
     """Raise what is lower than enough; what the kernel does not have, or not let, stays."""
+    lower = {}
     for key, enough in ENOUGH.items():
-        try:
-            now = int(node.host.get(PurePath("/proc/sys", key)))
-        except (CorpusError, ValueError):
-            continue
-        if now < enough:
-            node.host.run(ip.sysctl(key, enough), check=False)
+        with suppress(CorpusError, ValueError):
+            if int(node.host.get(PurePath("/proc/sys", key))) < enough:
+                lower[key] = enough
+    if lower:
+        node.host.run(ip.sysctl(lower), check=False)

@@ -257,39 +257,36 @@ def of(given: Any) -> Record:
     given["limits"] = Limits(**given["limits"])
     given["id"] = environment_id(given["id"])
     given["address"] = str(IPv4Address(str(given["address"])))
-    given["routes"] = tuple(_route(Route(**route)) for route in given["routes"])
+    given["routes"] = tuple(Route(**route) for route in given["routes"])
     given["pairs"] = tuple(Pair(**pair) for pair in given["pairs"])
     given["shares"] = tuple(Share(**share) for share in given["shares"])
-    given["openings"] = tuple(_opening(one) for one in given["openings"])
+    for one in given["openings"]:
+        one |= {"sources": tuple(one["sources"]), "led_by": tuple(one.get("led_by", ()))}
+    given["openings"] = tuple(Opening(**one) for one in given["openings"])
     given["projects"] = tuple(Allotment(**one) for one in given["projects"])
     given["move"] = Move(**given["move"]) if given.get("move") else None
     record = well_typed(Record(**given))
-    _check_ports(record.ssh_port)
-    if there := record.move:
-        _check_ports(there.http_port, there.ssh_port)
-        IPv4Address(there.address)
+    _check_usable(record)
     return record
 
 
-def _opening(given: Any) -> Opening:
-    """Return an open port that the firewall can have; else no environment would have one."""
-    given |= {"sources": tuple(given["sources"]), "led_by": tuple(given.get("led_by", ()))}
-    one = well_typed(Opening(**given))
-    _check_ports(one.port, one.node_port)
-    if one.protocol not in PROTOCOLS or not all(map(parse_network, one.sources)):
-        raise ValueError(f"not a protocol: {one.protocol!r:.20}")
-    return one
-
-
-def _check_ports(*numbers: int) -> None:
-    if not all(0 < number < 65536 for number in numbers):
-        raise ValueError(f"not a port among {numbers}")
-
-
-def _route(given: Route) -> Route:
-    """Return a route that the front can have; one that it refused would keep all others from it."""
-    numbers = (given.port, given.hold, given.hsts)
-    whole = all(type(one) is int and one >= 0 for one in numbers) and 0 < given.port < 65536
-    if not whole or given.https not in HTTPS or host_pattern(given.host) != given.host:
-        raise ValueError(f"not a route: {given!r:.200}")
-    return given
+def _check_usable(record: Record) -> None:
+    """Raise ValueError or InvalidInput for what front or firewall refuse, and so of all others."""
+    ports = [record.ssh_port]
+    for route in record.routes:
+        ports.append(route.port)
+        if host_pattern(route.host) != route.host or route.https not in HTTPS:
+            raise ValueError(f"not a route: {route!r:.200}")
+        if route.hold < 0 or route.hsts < 0:
+            raise ValueError(f"not a time: {route!r:.200}")
+    for opening in record.openings:
+        ports += [opening.port, opening.node_port]
+        if opening.protocol not in PROTOCOLS or not opening.sources:
+            raise ValueError(f"not an open port: {opening!r:.200}")
+        for source in opening.sources:
+            parse_network(source)
+    if there := record.move:
+        ports += [there.http_port, there.ssh_port]
+        IPv4Address(there.address)
+    if not all(0 < port < 65536 for port in ports):
+        raise ValueError(f"not a port among {ports!r:.200}")

@@ -28,6 +28,6 @@ def test_listeners_with_and_without_a_process() -> None:
 
 
 def test_a_sysctl_key_may_hold_dots() -> None:
-    assert ip.sysctl("net/ipv4/conf/eth0.5/forwarding", 1)[-1] == (
+    assert ip.sysctl({"net/ipv4/conf/eth0.5/forwarding": 1})[-1] == (
         "net/ipv4/conf/eth0.5/forwarding=1"
     )

@@ -10,7 +10,7 @@ import pytest
 
 from corpus.commands import ip
 from corpus.model.errors import CommandFailed, Conflict, Unsupported
-from corpus.node import boot, kernel_limits
+from corpus.node import boot
 from corpus.node.__main__ import main
 from corpus.node.context import Node
 from corpus.node.environments import lifecycle, making, removal
@@ -222,10 +222,10 @@ def test_what_the_kernel_has_once_for_all_is_raised_and_never_lowered(tmp_path: 
     host.files["/proc/sys/user/max_net_namespaces"] = b"96365\n"
     host.files["/proc/sys/kernel/pid_max"] = b"4194304\n"
     boot.prepare(node)
-    raised = {c[-1] for c in nodes.ran(host, "sysctl")} & {
-        f"{key}={enough}" for key, enough in kernel_limits.ENOUGH.items()
-    }
-    assert raised == {"fs/inotify/max_user_instances=16777216", "user/max_net_namespaces=16777216"}
+    raised = ip.sysctl(
+        {"fs/inotify/max_user_instances": 1 << 24, "user/max_net_namespaces": 1 << 24}
+    )
+    assert list(nodes.ran(host, "sysctl")[0]) == raised
 
 
 def test_boot_removes_what_was_left_of_a_record_that_was_being_written(tmp_path: Path) -> None:

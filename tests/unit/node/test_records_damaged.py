@@ -76,6 +76,7 @@ def test_a_record_that_cannot_be_read_keeps_no_other_down(
         {"ssh_port": -7},
         {"ssh_port": 70000},
         {"openings": [OPENING | {"sources": ["nonsense"]}]},
+        {"openings": [OPENING | {"sources": []}]},
         {"openings": [OPENING | {"protocol": "{"}]},
         {"openings": [OPENING | {"node_port": 0}]},
         {"move": MOVE | {"http_port": 0}},

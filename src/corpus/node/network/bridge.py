@@ -43,22 +43,21 @@ def prepare(node: Node) -> None:
     """Make the bridge and let packets pass it; everything here may be called again."""
     settings, host = node.settings, node.host
     bridge = settings.bridge
-    if host.run(ip.show_link(bridge), check=False).code != 0:
+    shown = host.run(network.link(bridge), check=False)
+    if shown.code != 0:
         host.run(ip.add_bridge(bridge))
     mac = ip.hardware_address(str(settings.gateway))
     # Setting it, even to what it is, makes the kernel forget the bridge's neighbours.
-    if network.parse_hardware_address(host.run(network.link(bridge)).out) != mac:
+    if network.parse_hardware_address(shown.out) != mac:
         host.run(ip.set_hardware_address(bridge, mac))
     prefix = settings.network.prefixlen
     host.run(ip.set_address(bridge, f"{settings.gateway}/{prefix}"))
     host.run(network.set_mtu(bridge, mtu(node)))
     host.run(ip.up(bridge))
-    for key in switches(node):
-        host.run(ip.sysctl(key, 1))
-    for name in _OFF:
-        host.run(ip.sysctl(f"net/ipv4/conf/{bridge}/{name}", 0))
+    off = {f"net/ipv4/conf/{bridge}/{name}": 0 for name in _OFF}
+    host.run(ip.sysctl(dict.fromkeys(switches(node), 1) | off))
     # Without IPv6 in the kernel there is nothing to switch off.
-    host.run(ip.sysctl(f"net/ipv6/conf/{bridge}/disable_ipv6", 1), check=False)
+    host.run(ip.sysctl({f"net/ipv6/conf/{bridge}/disable_ipv6": 1}), check=False)
     write_atomic(settings.lxcpath / "isolate", _ISOLATE, 0o755)
     write_atomic(settings.lxcpath / "routed", _ROUTED, 0o755)
     write_atomic(settings.lxcpath / "known", _KNOWN, 0o755)

@@ -77,7 +77,7 @@ def front_move(to: str, test: bool = False) -> bool | dict[str, Any]:
 def certificate_add(host: str, certificate: str, key: str, test: bool = False) -> dict[str, Any]:
     """Serve a host name with the certificate (a chain) and the key in these files of the node.
 
-    CLI Example: ``salt-call --local corpus_node.certificate_add a.example /root/a.crt /root/a.key``
+    CLI Example: ``salt-call --local corpus_node.certificate_add a.example /srv/a.crt /srv/a.key``
     """
     return changes.add(node_of(__opts__), host, certificate, key, test=test)
 

@@ -48,7 +48,7 @@ def saltify_prepare(
     """Make an existing Debian 12 machine an environment, over SSH, or complete it.
 
     CLI Example: ``salt-call --local corpus_node.saltify_prepare web.example.org
-    image=/root/images/environment host_key='ssh-ed25519 AAAA…'``
+    image=/srv/images/environment host_key='ssh-ed25519 AAAA…'``
     """
     return making.prepare(
         node_of(__opts__),
